@@ -1,0 +1,112 @@
+/** The flags that engine options and sampling parameters become; one table each. */
+import { type Command, Option } from 'commander';
+import type { EngineOptions } from '../config.js';
+import type { SamplingParamsInput } from '../core/sampling-params.js';
+
+type Kind = 'number' | 'string' | 'on' | 'off' | 'ids' | 'list' | 'bias';
+type Row = readonly [flag: string, name: string, kind: Kind, help: string];
+
+const ENGINE_FLAGS: readonly Row[] = [
+  ['device', 'device', 'string', 'auto, cpu, cuda or cuda:N (default auto)'],
+  ['max-model-len', 'maxModelLen', 'number', 'longest prompt + output, in tokens'],
+  ['block-size', 'blockSize', 'number', 'tokens per KV block: 8, 16 or 32 (default 16)'],
+  ['num-gpu-blocks-override', 'numGpuBlocksOverride', 'number', 'blocks of the KV pool'],
+  ['kv-cache-memory-bytes', 'kvCacheMemoryBytes', 'number', 'bytes of the KV pool'],
+  ['max-num-seqs', 'maxNumSeqs', 'number', 'sequences that run at once (default 256)'],
+  ['max-num-batched-tokens', 'maxNumBatchedTokens', 'number', 'tokens of one step (default 512)'],
+  ['long-prefill-token-threshold', 'longPrefillTokenThreshold', 'number', 'tokens of one prompt in one step; 0 = all'],
+  ['max-num-waiting', 'maxNumWaiting', 'number', 'requests that may wait (default 10000)'],
+  ['no-enable-prefix-caching', 'enablePrefixCaching', 'off', 'do not reuse the KV of shared prefixes'],
+  ['no-enable-chunked-prefill', 'enableChunkedPrefill', 'off', 'compute each prompt in one step'],
+  ['engine-seed', 'seed', 'number', 'seed of the seeds of requests without one'],
+  ['num-threads', 'numThreads', 'number', 'threads of the CPU backend'],
+  ['isa', 'isa', 'string', 'auto, avx512, avx2, neon or scalar (default auto)'],
+];
+
+const SAMPLING_FLAGS: readonly Row[] = [
+  ['n', 'n', 'number', 'samples per prompt; they share its KV'],
+  ['temperature', 'temperature', 'number', '0 = greedy (default 1)'],
+  ['top-p', 'topP', 'number', 'smallest set of tokens whose mass reaches this (default 1)'],
+  ['top-k', 'topK', 'number', 'only the k most likely tokens; 0 = all'],
+  ['min-p', 'minP', 'number', 'only tokens at least this share as likely as the best'],
+  ['presence-penalty', 'presencePenalty', 'number', '-2 to 2'],
+  ['frequency-penalty', 'frequencyPenalty', 'number', '-2 to 2'],
+  ['repetition-penalty', 'repetitionPenalty', 'number', 'above 1 discourages repetition'],
+  ['seed', 'seed', 'number', 'same seed, same text; sample i draws with seed + i'],
+  ['stop', 'stop', 'list', 'text that ends the output; may be repeated'],
+  ['stop-token-ids', 'stopTokenIds', 'ids', 'ids that end the output: 5,6'],
+  ['ignore-eos', 'ignoreEos', 'on', 'go on after the end-of-sequence token'],
+  ['max-tokens', 'maxTokens', 'number', 'tokens to generate at most (default 128)'],
+  ['min-tokens', 'minTokens', 'number', 'tokens to generate at least'],
+  ['logprobs', 'logprobs', 'number', 'report so many of the best tokens (with --json)'],
+  ['prompt-logprobs', 'promptLogprobs', 'number', 'the same for the prompt (with --json)'],
+  ['logit-bias', 'logitBias', 'bias', 'ID:BIAS, -100 to 100; may be repeated'],
+  ['allowed-token-ids', 'allowedTokenIds', 'ids', 'only these ids may be drawn: 5,6'],
+  ['bad-words', 'badWords', 'list', 'a word that must not be generated; may be repeated'],
+  ['no-skip-special-tokens', 'skipSpecialTokens', 'off', 'show special tokens in the text'],
+  ['include-stop-str-in-output', 'includeStopStrInOutput', 'on', 'keep the stop text in the output'],
+  ['cache-salt', 'cacheSalt', 'string', 'share cached prefixes only within this salt'],
+];
+
+const ids = (text: string) => text.split(',').map((word) => number(word.trim()));
+const collect = (text: string, before: string[] | undefined) => [...(before ?? []), text];
+
+/** NaN for what is no number: the gate refuses it with a sentence that names the parameter. */
+function number(text: string): number {
+  return text.trim() === '' ? Number.NaN : Number(text);
+}
+
+/** Commander keeps values by its own names, so each row's is `key`. */
+function optionOf([flag, name, kind, help]: Row): { option: Option; key: string } {
+  const value = { number: ' <number>', string: ' <word>', ids: ' <ids>', list: ' <text>', bias: ' <id:bias>', on: '', off: '' }[kind];
+  const option = new Option(`--${flag}${value}`, help);
+  if (kind === 'number') option.argParser(number);
+  if (kind === 'ids') option.argParser(ids);
+  if (kind === 'list' || kind === 'bias') option.argParser(collect);
+  return { option, key: option.attributeName() || name };
+}
+
+function add(command: Command, rows: readonly Row[], heading: string): void {
+  for (const row of rows) command.addOption(optionOf(row).option.helpGroup(heading));
+}
+
+function collectValues(rows: readonly Row[], values: Record<string, unknown>): Record<string, unknown> {
+  const out: Record<string, unknown> = {};
+  for (const row of rows) {
+    const [, name, kind] = row;
+    const value = values[optionOf(row).key];
+    if (value === undefined || (kind === 'off' && value === true)) continue;
+    out[name] = kind === 'bias' ? biasOf(value as string[]) : value;
+  }
+  return out;
+}
+
+function biasOf(pairs: readonly string[]): Record<string, number> {
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const at = pair.lastIndexOf(':');
+      return [pair.slice(0, Math.max(0, at)), number(pair.slice(at + 1))];
+    }),
+  );
+}
+
+export function addEngineFlags(command: Command): Command {
+  add(command, ENGINE_FLAGS, 'Engine:');
+  return command;
+}
+
+export function addSamplingFlags(command: Command): Command {
+  add(command, SAMPLING_FLAGS, 'Sampling:');
+  return command;
+}
+
+export function engineOptionsOf(values: Record<string, unknown>): EngineOptions {
+  return collectValues(ENGINE_FLAGS, values);
+}
+
+export function samplingParamsOf(values: Record<string, unknown>): SamplingParamsInput {
+  return collectValues(SAMPLING_FLAGS, values);
+}
+
+/** Ids of a --prompt-token-ids flag. */
+export const parseIds = ids;

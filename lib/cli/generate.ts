@@ -1,0 +1,119 @@
+import { Command } from 'commander';
+import { defaultModel } from '../config.js';
+import type { SamplingParamsInput } from '../core/sampling-params.js';
+import { LLM } from '../engine/llm.js';
+import type { RequestOutput } from '../engine/outputs.js';
+import type { Prompt } from '../engine/prompts.js';
+import { isOctavoError } from '../errors.js';
+import { generateBatch } from './batch.js';
+import {
+  addEngineFlags,
+  addSamplingFlags,
+  engineOptionsOf,
+  parseIds,
+  samplingParamsOf,
+} from './flags.js';
+import { readPrompt, readPromptsFile } from './prompt-input.js';
+import { printStats } from './stats.js';
+
+/** Tokens to generate where nothing is said; the library's default is 16. */
+const DEFAULT_MAX_TOKENS = 128;
+
+export interface GenerateFlags {
+  model?: string;
+  file?: string;
+  promptsFile?: string;
+  promptTokenIds?: number[];
+  chat?: boolean;
+  system?: string;
+  json?: boolean;
+  stats?: boolean;
+  useModelDefaults?: boolean;
+  [name: string]: unknown;
+}
+
+/** `octavo generate [prompt]` */
+export function generateCommand(): Command {
+  const command = new Command('generate')
+    .description('generate text; it streams to stdout')
+    .argument('[prompt]', 'the prompt; "-" or nothing reads stdin')
+    .option('--model <path>', 'a Hugging Face folder or a .gguf file (default: the bundled model)')
+    .option('--file <path>', 'read the prompt from a file')
+    .option('--prompts-file <path>', 'a batch: one prompt a line, or objects if it ends in .jsonl')
+    .option('--prompt-token-ids <ids>', 'the prompt as ids: 5,6,7', parseIds)
+    .option('--chat', 'the prompt is a user message; apply the chat template')
+    .option('--system <text>', 'a system message (with --chat)')
+    .option('--use-model-defaults', "sampling values of the model's generation_config.json")
+    .option('--json', 'print each RequestOutput as one line of JSON, in order')
+    .option('--stats', 'TTFT, tokens/s, KV usage, cache hits, blocks shared, copies (on stderr)')
+    .action(generate);
+  return addSamplingFlags(addEngineFlags(command));
+}
+
+async function generate(argument: string | undefined, flags: GenerateFlags): Promise<void> {
+  const params: SamplingParamsInput = {
+    maxTokens: DEFAULT_MAX_TOKENS,
+    ...samplingParamsOf(flags),
+  };
+  const lines = flags.promptsFile ? await readPromptsFile(flags.promptsFile) : null;
+  const prompt = lines ? null : await onePrompt(argument, flags);
+  const llm = await LLM.load({ ...engineOptionsOf(flags), model: flags.model ?? defaultModel() });
+  const interrupt = new AbortController();
+  const onSignal = () => interrupt.abort();
+  process.once('SIGINT', onSignal);
+  process.once('SIGTERM', onSignal);
+  const started = performance.now();
+  const outputs: RequestOutput[] = [];
+  try {
+    if (lines) {
+      outputs.push(...(await generateBatch(llm, lines, params, flags, interrupt.signal)));
+    } else {
+      outputs.push(await generateOne(llm, prompt as Prompt, params, flags, interrupt.signal));
+    }
+  } catch (error) {
+    if (!isOctavoError(error) || error.code !== 'ERR_ABORTED') throw error;
+    process.exitCode = 130;
+  } finally {
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
+    if (flags.stats) printStats(llm, outputs, performance.now() - started);
+    await llm.close();
+  }
+}
+
+async function onePrompt(argument: string | undefined, flags: GenerateFlags): Promise<Prompt> {
+  if (flags.promptTokenIds) return { promptTokenIds: flags.promptTokenIds };
+  const text = await readPrompt(argument, flags.file);
+  if (!flags.chat) return text;
+  const system = flags.system === undefined ? [] : [{ role: 'system', content: flags.system }];
+  return { messages: [...system, { role: 'user', content: text }] };
+}
+
+async function generateOne(
+  llm: LLM,
+  prompt: Prompt,
+  params: SamplingParamsInput,
+  flags: GenerateFlags,
+  signal: AbortSignal,
+): Promise<RequestOutput> {
+  const { stdout } = process;
+  const streams = !flags.json && (params.n ?? 1) === 1;
+  let last: RequestOutput | undefined;
+  try {
+    const options = { signal, useModelDefaults: flags.useModelDefaults ?? false };
+    for await (const output of llm.stream(prompt, params, options)) {
+      last = output;
+      if (streams) stdout.write(output.outputs[0].delta);
+    }
+  } finally {
+    if (streams && last) stdout.write('\n');
+    else if (last) stdout.write(flags.json ? `${JSON.stringify(last)}\n` : samplesText(last));
+  }
+  return last as RequestOutput;
+}
+
+/** Several samples of one prompt, each under its number. */
+export function samplesText(output: RequestOutput): string {
+  if (output.outputs.length === 1) return `${output.outputs[0].text}\n`;
+  return output.outputs.map(({ index, text }) => `[${index}] ${text}\n`).join('');
+}

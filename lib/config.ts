@@ -1,0 +1,213 @@
+/**
+ * Engine options: defaults, validation, freezing. The only reader of process.env:
+ * OCTAVO_MODEL names the default model of the CLI, OCTAVO_NUM_THREADS the default thread count.
+ */
+import { readFileSync } from 'node:fs';
+import { availableParallelism, freemem } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import { octavoError } from './errors.js';
+
+/** The model that ships with the package. */
+export const BUNDLED_MODEL = join(
+  dirname(dirname(fileURLToPath(import.meta.url))),
+  'models',
+  'octavo-demo',
+);
+
+const GiB = 2 ** 30;
+const positive = (max: number) => z.int().min(1).max(max);
+
+const schema = z.strictObject({
+  model: z.string().min(1),
+  device: z.string().regex(/^(auto|cpu|cuda(:\d+)?)$/, 'must be auto, cpu, cuda or cuda:N'),
+  maxModelLen: positive(2 ** 24).optional(),
+  blockSize: z.union([z.literal(8), z.literal(16), z.literal(32)]),
+  numGpuBlocksOverride: z.int().min(2).max(2 ** 30).optional(),
+  kvCacheMemoryBytes: positive(2 ** 46).optional(),
+  maxNumSeqs: positive(65536).optional(),
+  maxNumBatchedTokens: positive(2 ** 20).optional(),
+  longPrefillTokenThreshold: z.int().min(0).max(2 ** 20),
+  maxNumWaiting: positive(2 ** 24),
+  enablePrefixCaching: z.boolean(),
+  enableChunkedPrefill: z.boolean(),
+  seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
+  numThreads: positive(1024),
+  isa: z.enum(['auto', 'avx512', 'avx2', 'neon', 'scalar']),
+});
+
+/** What `LLM.load()` takes. Names are vLLM's, in camelCase. */
+export interface EngineOptions {
+  /** A Hugging Face folder or a .gguf file. Default: the bundled demo model. */
+  model?: string;
+  /** `auto` (default) | `cpu` | `cuda` | `cuda:N`. */
+  device?: string;
+  /** Longest prompt + output of one sequence, in tokens. Default: what the model was made for, or
+   * what the KV pool holds if that is less. */
+  maxModelLen?: number;
+  /** Tokens per KV block: 8, 16 (default) or 32. */
+  blockSize?: 8 | 16 | 32;
+  /** Blocks of the KV pool, the null block included, whatever the memory. vLLM's name; it holds
+   * for every device. */
+  numGpuBlocksOverride?: number;
+  /** Bytes of the KV pool. Default on the CPU: min(4 GiB, half of the memory free to this
+   * process, maxNumSeqs × maxModelLen tokens). */
+  kvCacheMemoryBytes?: number;
+  /** Sequences that run at once (n parallel samples count n). Default 256, or
+   * maxNumBatchedTokens if that is less. */
+  maxNumSeqs?: number;
+  /** Tokens computed in one step, over all sequences. Default 512 on the CPU; without chunked
+   * prefill at least maxModelLen. */
+  maxNumBatchedTokens?: number;
+  /** A prompt takes at most so many tokens of one step; 0 (default) = the whole budget. */
+  longPrefillTokenThreshold?: number;
+  /** Requests that may wait; one more is refused with ERR_OVERLOADED. Default 10,000. */
+  maxNumWaiting?: number;
+  /** Reuse the KV of shared prefixes. Default true. */
+  enablePrefixCaching?: boolean;
+  /** Split long prompts over steps. Default true. */
+  enableChunkedPrefill?: boolean;
+  /** Seed of the seeds drawn for requests that bring none. Default: random. */
+  seed?: number;
+  /** Threads of the CPU backend. Default: the cores this process may use (affinity, cgroup). */
+  numThreads?: number;
+  /** Instruction set of the CPU backend: auto (default), avx512, avx2, neon or scalar. All give
+   * the same bits. */
+  isa?: 'auto' | 'avx512' | 'avx2' | 'neon' | 'scalar';
+}
+
+/** Validated, complete but for what only the model can tell. */
+export type EngineConfig = Readonly<z.infer<typeof schema>>;
+
+/** Names of all engine options, for the CLI's flags. */
+export const ENGINE_OPTION_NAMES = Object.keys(schema.shape) as (keyof EngineOptions)[];
+
+/**
+ * Fills in defaults, checks everything, freezes.
+ * @throws ERR_INVALID_OPTION naming the option
+ */
+export function engineConfig(options: EngineOptions = {}): EngineConfig {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw octavoError('ERR_INVALID_OPTION', 'engine options must be an object');
+  }
+  const given = Object.fromEntries(Object.entries(options).filter(([, v]) => v !== undefined));
+  const parsed = schema.safeParse({
+    model: BUNDLED_MODEL,
+    device: 'auto',
+    blockSize: 16,
+    longPrefillTokenThreshold: 0,
+    maxNumWaiting: 10_000,
+    enablePrefixCaching: true,
+    enableChunkedPrefill: true,
+    numThreads: defaultThreads(),
+    isa: 'auto',
+    ...given,
+  });
+  if (parsed.success) return Object.freeze(parsed.data);
+  const issue = parsed.error.issues[0];
+  const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
+  const param = unknown ?? issue.path.join('.');
+  throw octavoError(
+    'ERR_INVALID_OPTION',
+    unknown
+      ? `there is no engine option "${unknown}"; the options are ${ENGINE_OPTION_NAMES.join(', ')}`
+      : `engine option ${param}: ${issue.message}`,
+    { param },
+  );
+}
+
+/** The model of a CLI call that names none. */
+export function defaultModel(): string {
+  return process.env.OCTAVO_MODEL || BUNDLED_MODEL;
+}
+
+function defaultThreads(): number {
+  const wish = Number(process.env.OCTAVO_NUM_THREADS);
+  return Number.isInteger(wish) && wish > 0 ? Math.min(wish, 1024) : availableCores();
+}
+
+/** Cores this process may really use: CPU affinity and the cgroup's quota. */
+export function availableCores(): number {
+  let quota = Number.POSITIVE_INFINITY;
+  try {
+    const [limit, period] = readFileSync('/sys/fs/cgroup/cpu.max', 'utf8').trim().split(' ');
+    if (limit !== 'max') quota = Math.ceil(Number(limit) / Number(period));
+  } catch {
+    // no cgroup v2: affinity alone decides
+  }
+  return Math.max(1, Math.min(availableParallelism(), quota));
+}
+
+/** Memory this process could still take, in bytes: the cgroup's limit counts. */
+export function availableMemory(): number {
+  return process.availableMemory?.() ?? freemem();
+}
+
+/** Sizes that follow from options and model together. */
+export interface EngineSizes {
+  readonly numBlocks: number;
+  readonly maxModelLen: number;
+  readonly maxNumSeqs: number;
+  readonly maxNumBatchedTokens: number;
+  readonly blocksPerRow: number;
+}
+
+/**
+ * Sizes of the KV pool and of a step.
+ * @param kvBytesPerToken K and V of one token over all layers, in bytes
+ * @param modelMaxLen the longest context the model was made for
+ * @throws ERR_INVALID_OPTION when the pool cannot hold one sequence of the asked maxModelLen
+ */
+export function engineSizes(
+  config: EngineConfig,
+  kvBytesPerToken: number,
+  modelMaxLen: number,
+): EngineSizes {
+  const { blockSize } = config;
+  const wantedLen = config.maxModelLen ?? modelMaxLen;
+  if (wantedLen > modelMaxLen) {
+    throw octavoError(
+      'ERR_INVALID_OPTION',
+      `maxModelLen ${wantedLen} is more than the ${modelMaxLen} tokens this model was made for`,
+      { param: 'maxModelLen' },
+    );
+  }
+  const blocksFor = (tokens: number) => Math.ceil(tokens / blockSize);
+  const blockBytes = kvBytesPerToken * blockSize;
+  const byDefault = Math.min(4 * GiB, availableMemory() / 2);
+  const bytes = config.kvCacheMemoryBytes ?? byDefault;
+  const maxNumSeqs = config.maxNumSeqs ?? Math.min(256, config.maxNumBatchedTokens ?? 256);
+  const useful = maxNumSeqs * blocksFor(wantedLen) + 1;
+  const fitting = Math.floor(bytes / blockBytes);
+  const numBlocks =
+    config.numGpuBlocksOverride ??
+    Math.min(fitting, config.kvCacheMemoryBytes === undefined ? useful : 2 ** 30);
+  const holds = (numBlocks - 1) * blockSize;
+  if (holds < 1 || (config.maxModelLen !== undefined && holds < wantedLen)) {
+    throw octavoError(
+      'ERR_INVALID_OPTION',
+      `the KV pool of ${Math.max(0, numBlocks)} blocks holds ${Math.max(0, holds)} tokens, less than one sequence of ${wantedLen}; lower maxModelLen to at most ${Math.max(0, holds)} or raise ${config.numGpuBlocksOverride ? 'numGpuBlocksOverride' : 'kvCacheMemoryBytes'}`,
+      { param: 'maxModelLen' },
+    );
+  }
+  const maxModelLen = Math.min(wantedLen, holds);
+  let maxNumBatchedTokens = config.maxNumBatchedTokens ?? Math.max(512, maxNumSeqs);
+  if (!config.enableChunkedPrefill && maxNumBatchedTokens < maxModelLen) {
+    if (config.maxNumBatchedTokens !== undefined) {
+      throw octavoError(
+        'ERR_INVALID_OPTION',
+        `without chunked prefill maxNumBatchedTokens must be at least maxModelLen (${maxModelLen})`,
+        { param: 'maxNumBatchedTokens' },
+      );
+    }
+    maxNumBatchedTokens = maxModelLen;
+  }
+  return {
+    numBlocks,
+    maxModelLen,
+    maxNumSeqs,
+    maxNumBatchedTokens,
+    blocksPerRow: blocksFor(maxModelLen),
+  };
+}

@@ -1,0 +1,229 @@
+/**
+ * The loop: schedule → execute → commit, as long as there is work. Everybody's requests meet here,
+ * so concurrent callers are batched with no further call.
+ */
+import { Scheduler } from '../core/scheduler.js';
+import type { SchedulerOptions } from '../core/scheduler-config.js';
+import type { Sequence, SequenceGroup } from '../core/sequence.js';
+import type { StepResult } from '../core/step.js';
+import { StepEncoder } from '../core/step-encoder.js';
+import type { Step } from '../core/step-record.js';
+import { octavoError } from '../errors.js';
+import type { Executor } from './executor.js';
+import type { EngineStats } from './outputs.js';
+import { type Request, type SequenceRecord, TopListReader } from './request.js';
+
+/** After these the executor is no longer to be trusted. */
+const FATAL = new Set(['ERR_DEVICE_LOST', 'ERR_INTERNAL', 'ERR_CLOSED']);
+
+export class Engine {
+  readonly #scheduler: Scheduler;
+  readonly #encoder: StepEncoder;
+  readonly #executor: Executor;
+  readonly #requests = new Map<SequenceGroup, Request>();
+  #loop: Promise<void> | null = null;
+  #closing: Promise<void> | null = null;
+  #fatal: Error | null = null;
+  readonly #counts = {
+    numSteps: 0,
+    promptTokens: 0,
+    generationTokens: 0,
+    numRequestsFinished: 0,
+    numRequestsAborted: 0,
+    peakKvCacheUsage: 0,
+  };
+
+  constructor(executor: Executor, options: SchedulerOptions) {
+    this.#executor = executor;
+    this.#scheduler = new Scheduler(options);
+    this.#encoder = new StepEncoder();
+  }
+
+  /**
+   * Takes a request in, or throws and takes nothing.
+   * @throws ERR_CLOSED, ERR_OVERLOADED, ERR_REQUEST_TOO_LARGE, ERR_PROMPT_TOO_LONG, and what
+   * killed the engine, if something did
+   */
+  submit(request: Request): void {
+    if (this.#closing) throw closedError();
+    if (this.#fatal) throw this.#fatal;
+    this.#scheduler.add(request.group);
+    this.#requests.set(request.group, request);
+    this.#loop ??= this.#run();
+  }
+
+  /** Throws what `submit` would, now or at any time, but for a full queue; takes nothing. */
+  checkFeasible(request: Request): void {
+    this.#scheduler.checkFeasible(request.group);
+  }
+
+  /**
+   * Ends a request; its KV is free before the next step is scheduled. Nothing happens if it has
+   * ended already.
+   * @param error what its caller gets; without one it gets its output so far, finishReason abort
+   */
+  abort(request: Request, error?: Error): void {
+    if (request.settled || !this.#requests.has(request.group)) return;
+    for (const sequence of request.group.sequences) {
+      if (sequence.finishReason === null) finishText(sequence);
+    }
+    this.#scheduler.abort(request.group.id);
+    this.#counts.numRequestsAborted++;
+    this.#forget(request.group);
+    if (error) request.fail(error);
+    else request.announce();
+  }
+
+  stats(): EngineStats {
+    const { pool, stats, numRunning, numWaiting } = this.#scheduler;
+    return {
+      numRequestsRunning: numRunning,
+      numRequestsWaiting: numWaiting,
+      kvCacheUsage: pool.usage,
+      ...this.#counts,
+      prefixCacheQueries: stats.numPrefixQueries,
+      prefixCacheHits: stats.numPrefixHits,
+      numPreemptions: stats.numPreemptions,
+      numBlockCopies: stats.numBlockCopies,
+    };
+  }
+
+  /** Forgets all cached prefixes; false while any block is in use. */
+  resetPrefixCache(): boolean {
+    return this.#scheduler.resetPrefixCache();
+  }
+
+  /** Ends all requests with ERR_CLOSED, waits for the step in flight, frees; idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    for (const request of [...this.#requests.values()]) this.abort(request, closedError());
+    await this.#loop;
+    await this.#executor.close();
+  }
+
+  async #run(): Promise<void> {
+    // Requests of the same turn of the event loop start together.
+    await new Promise(setImmediate);
+    try {
+      while (this.#scheduler.hasUnfinished) {
+        const step = this.#scheduler.schedule();
+        if (step === null) break;
+        await this.#step(step);
+      }
+      if (this.#scheduler.hasUnfinished) {
+        throw octavoError('ERR_INTERNAL', 'requests are left that the scheduler cannot run');
+      }
+    } catch (error) {
+      this.#die(error as Error);
+    } finally {
+      this.#loop = null;
+    }
+  }
+
+  async #step(step: Step): Promise<void> {
+    const { tableSlab, samplerSlab, pool } = this.#scheduler;
+    for (let i = 0; i < step.numSeqs; i++) {
+      this.#requests.get(step.seqs[i].group)?.noteStarted();
+    }
+    const words = this.#encoder.encode(step);
+    const usage = pool.usage;
+    if (usage > this.#counts.peakKvCacheUsage) this.#counts.peakKvCacheUsage = usage;
+    let result: StepResult;
+    try {
+      result = await this.#executor.execute(words, tableSlab, samplerSlab);
+    } catch (error) {
+      this.#failStep(step, error as Error & { code?: string });
+      return;
+    }
+    this.#counts.numSteps++;
+    const ended = this.#scheduler.commit(step, result, judge);
+    this.#record(step, result);
+    for (const group of ended) this.#finish(group);
+  }
+
+  /** Logprobs and news of the tokens drawn; text was taken in by the judge. */
+  #record(step: Step, result: StepResult): void {
+    const tops = new TopListReader(result);
+    const touched = new Set<Request>();
+    for (let i = 0; i < step.numSamples; i++) {
+      const sequence = step.sampleSeqs[i];
+      const { group } = sequence;
+      const top = tops.read(Math.max(0, group.params.numLogprobs));
+      const request = this.#requests.get(group);
+      if (request === undefined || result.tokenIds[i] < 0) continue;
+      const record = sequence.attachment as SequenceRecord;
+      if (record.wantsLogprobs) {
+        record.logprobs.push({
+          tokenId: result.tokenIds[i],
+          logprob: result.logprobs[i],
+          rank: result.ranks[i],
+          top,
+        });
+      }
+      if (sequence.finishReason !== null) finishText(sequence);
+      this.#counts.generationTokens++;
+      touched.add(request);
+    }
+    for (const request of touched) {
+      request.noteToken();
+      if (!request.group.finished) request.announce();
+    }
+  }
+
+  #finish(group: SequenceGroup): void {
+    const request = this.#requests.get(group);
+    if (request === undefined) return;
+    this.#forget(group);
+    this.#counts.numRequestsFinished++;
+    this.#counts.promptTokens += group.numPromptTokens;
+    if (group.sequences.some((sequence) => sequence.finishReason === 'error')) {
+      request.fail(
+        octavoError(
+          'ERR_NON_FINITE',
+          'the model gave no finite logit to draw from; the weights are damaged, or bias and allowed tokens left nothing',
+        ),
+      );
+    } else {
+      request.announce();
+    }
+  }
+
+  /** What a failed step wrote is unknown: its requests end with the error, the others go on. */
+  #failStep(step: Step, error: Error & { code?: string }): void {
+    for (const group of this.#scheduler.discard(step)) {
+      const request = this.#requests.get(group);
+      this.#forget(group);
+      request?.fail(error);
+    }
+    if (FATAL.has(error.code ?? '')) throw error;
+  }
+
+  #die(error: Error): void {
+    this.#fatal = error;
+    for (const request of [...this.#requests.values()]) this.abort(request, error);
+  }
+
+  #forget(group: SequenceGroup): void {
+    this.#requests.delete(group);
+  }
+}
+
+/** Core asks for each token that joins a text: does it now hold a stop string? */
+function judge(sequence: Sequence, _sample: number, mayStop: boolean): string | null {
+  const { text } = sequence.attachment as SequenceRecord;
+  return text.push(sequence.lastToken, { judge: mayStop }).stop;
+}
+
+/** Gives out what was held back, unless a stop string has cut the text. */
+function finishText(sequence: Sequence): void {
+  const { text } = sequence.attachment as SequenceRecord;
+  if (typeof sequence.stopReason !== 'string') text.finish();
+}
+
+function closedError(): Error {
+  return octavoError('ERR_CLOSED', 'the model was closed; load it anew');
+}

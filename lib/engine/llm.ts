@@ -1,0 +1,404 @@
+/** The library's face: load a model, generate, stream, close. */
+import { randomInt, randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type EngineConfig, type EngineOptions, engineConfig, engineSizes } from '../config.js';
+import {
+  completeParams,
+  type SamplingParams,
+  type SamplingParamsInput,
+  validateSamplingParams,
+} from '../core/sampling-params.js';
+import { SequenceGroup } from '../core/sequence.js';
+import { isOctavoError, octavoError } from '../errors.js';
+import { type Checkpoint, kvBytesPerToken, openCheckpoint } from '../model/checkpoint.js';
+import type { NativeAddon } from '../native.js';
+import {
+  type ChatMessage,
+  ChatTemplate,
+  defaultChatTemplate,
+  type RenderOptions,
+} from '../text/chat-template.js';
+import { ggufTokenizerFiles } from '../text/gguf-tokenizer.js';
+import { OutputText } from '../text/output-text.js';
+import { Tokenizer } from '../text/tokenizer.js';
+import { Engine } from './engine.js';
+import { chooseDevice, createNativeExecutor } from './executor.js';
+import type { EngineStats, RequestOutput } from './outputs.js';
+import { badWordIds, type EncodedPrompt, encodePrompt, type Prompt } from './prompts.js';
+import { Request, SequenceRecord } from './request.js';
+import { seedSource } from './seeds.js';
+
+/** What belongs to a call rather than to the drawing of tokens. */
+export interface RequestOptions {
+  /** Aborts the request; its KV is free before the next step. The caller gets ERR_ABORTED. */
+  readonly signal?: AbortSignal;
+  /** Shown in the output; must not be in use. Default: a UUID. For a batch `-0`, `-1` … follow. */
+  readonly requestId?: string;
+  /** Take sampling values of the model's generation_config.json where none are given. */
+  readonly useModelDefaults?: boolean;
+}
+
+/** What the loaded model is. */
+export interface ModelInfo {
+  readonly path: string;
+  readonly architecture: string;
+  readonly numParameters: number;
+  readonly weightBytes: number;
+  readonly dtype: string;
+  readonly vocabSize: number;
+  readonly maxModelLen: number;
+  readonly blockSize: number;
+  /** Blocks of the KV pool, the null block included. */
+  readonly numBlocks: number;
+  readonly kvBytesPerToken: number;
+  readonly maxNumSeqs: number;
+  readonly maxNumBatchedTokens: number;
+  readonly device: string;
+  readonly isa: string;
+  readonly numThreads: number;
+  readonly eosTokenIds: readonly number[];
+}
+
+interface Parts {
+  readonly config: EngineConfig;
+  readonly checkpoint: Checkpoint;
+  readonly tokenizer: Tokenizer;
+  readonly engine: Engine;
+  readonly info: ModelInfo;
+}
+
+/**
+ * A model, loaded. Any number of `generate()`, `chat()` and `stream()` calls may run at once; they
+ * are batched together. The same request (prompt, params, seed) gives the same tokens and logprobs,
+ * bit for bit, whatever runs beside it.
+ */
+export class LLM {
+  readonly info: ModelInfo;
+  readonly tokenizer: Tokenizer;
+  readonly #engine: Engine;
+  readonly #checkpoint: Checkpoint;
+  readonly #nextSeed: () => number;
+  #template: ChatTemplate | undefined;
+  #closed = false;
+
+  private constructor(parts: Parts) {
+    this.info = parts.info;
+    this.tokenizer = parts.tokenizer;
+    this.#engine = parts.engine;
+    this.#checkpoint = parts.checkpoint;
+    this.#nextSeed = seedSource(parts.config.seed);
+  }
+
+  /**
+   * Loads a model: weights are mapped, the KV pool is reserved, nothing blocks the event loop but
+   * the construction of the tokenizer (see Tokenizer.fromJson).
+   * @throws ERR_INVALID_OPTION, ERR_MODEL_NOT_FOUND, ERR_MODEL_FORMAT, ERR_MODEL_UNSUPPORTED,
+   * ERR_TOKENIZER, ERR_OUT_OF_MEMORY, ERR_DEVICE_NOT_FOUND, ERR_NATIVE_MISSING
+   */
+  static load(options: EngineOptions = {}): Promise<LLM> {
+    return LLM.loadWith(options);
+  }
+
+  /** @internal `addon` is another build of the native side, for tests. */
+  static async loadWith(options: EngineOptions, addon?: NativeAddon): Promise<LLM> {
+    const config = engineConfig(options);
+    const device = chooseDevice(config.device, addon);
+    const checkpoint = await openCheckpoint(config.model);
+    const model = checkpoint.config;
+    const sizes = engineSizes(config, kvBytesPerToken(model), model.maxPositionEmbeddings);
+    const tokenizer = await loadTokenizer(checkpoint);
+    const executor = await createNativeExecutor(
+      {
+        config: model,
+        limits: { ...sizes, blockSize: config.blockSize },
+        files: checkpoint.files,
+        tensors: checkpoint.tensors,
+        numThreads: config.numThreads,
+        isa: config.isa === 'auto' ? '' : config.isa,
+      },
+      addon,
+    );
+    const engine = new Engine(executor, {
+      ...sizes,
+      blockSize: config.blockSize,
+      maxNumWaiting: config.maxNumWaiting,
+      longPrefillThreshold: config.longPrefillTokenThreshold,
+      enableChunkedPrefill: config.enableChunkedPrefill,
+      enablePrefixCaching: config.enablePrefixCaching,
+      hashSeed: randomInt(2 ** 31),
+    });
+    const info = Object.freeze({
+      path: config.model,
+      architecture: model.architecture,
+      numParameters: checkpoint.numParameters,
+      weightBytes: checkpoint.weightBytes,
+      dtype: model.dtype,
+      vocabSize: model.vocabSize,
+      ...sizes,
+      blockSize: config.blockSize,
+      kvBytesPerToken: kvBytesPerToken(model),
+      device,
+      isa: executor.loaded.isa,
+      numThreads: config.numThreads,
+      eosTokenIds: model.eosTokenIds,
+    });
+    return new LLM({ config, checkpoint, tokenizer, engine, info });
+  }
+
+  /**
+   * Generates to the end. An array is a batch: outputs come in its order, `params` may be one for
+   * all or an array of the same length. Everything is checked before anything is accepted.
+   * @throws ERR_INVALID_PROMPT, ERR_INVALID_PARAM, ERR_PROMPT_TOO_LONG, ERR_REQUEST_TOO_LARGE,
+   * ERR_OVERLOADED, ERR_ABORTED, ERR_CLOSED
+   */
+  generate(
+    prompt: Prompt,
+    params?: SamplingParamsInput,
+    options?: RequestOptions,
+  ): Promise<RequestOutput>;
+  generate(
+    prompts: readonly Prompt[],
+    params?: SamplingParamsInput | readonly SamplingParamsInput[],
+    options?: RequestOptions & { onOutput?: (output: RequestOutput, index: number) => void },
+  ): Promise<RequestOutput[]>;
+  async generate(
+    prompt: Prompt | readonly Prompt[],
+    params: SamplingParamsInput | readonly SamplingParamsInput[] = {},
+    options: RequestOptions & { onOutput?: (output: RequestOutput, index: number) => void } = {},
+  ): Promise<RequestOutput | RequestOutput[]> {
+    if (Array.isArray(prompt)) return this.#batch(prompt, params, options);
+    const request = await this.#request(prompt as Prompt, params as SamplingParamsInput, options);
+    return this.#follow(request, options.signal, () => {
+      this.#engine.submit(request);
+      return request.result();
+    });
+  }
+
+  /** `generate({messages}, …)`: the conversation goes through the model's chat template. */
+  chat(
+    messages: readonly ChatMessage[],
+    params: SamplingParamsInput = {},
+    options: RequestOptions & { readonly template?: RenderOptions } = {},
+  ): Promise<RequestOutput> {
+    const { template, ...rest } = options;
+    return this.generate({ messages, ...(template ? { template } : {}) }, params, rest);
+  }
+
+  /**
+   * Outputs as they come, the last with `finished: true`; `outputs[i].delta` is what is new. Leaving
+   * the loop early aborts the request and frees its KV. Nothing starts before the first `next()`. A
+   * slow reader gets fewer, larger deltas; nothing is lost.
+   * @throws what `generate()` throws
+   */
+  async *stream(
+    prompt: Prompt,
+    params: SamplingParamsInput = {},
+    options: RequestOptions = {},
+  ): AsyncGenerator<RequestOutput, void, void> {
+    const request = await this.#request(prompt, params, options);
+    const stop = this.#listen(request, options.signal);
+    try {
+      this.#engine.submit(request);
+      yield* request.states();
+    } finally {
+      stop();
+      this.#engine.abort(request);
+    }
+  }
+
+  /** The text that the model's chat template makes of a conversation. */
+  applyChatTemplate(messages: readonly ChatMessage[], options?: RenderOptions): string {
+    return this.#chatTemplate().render(messages, options);
+  }
+
+  /** Counters since load, and gauges now. */
+  stats(): EngineStats {
+    return this.#engine.stats();
+  }
+
+  /** Forgets all cached prefixes; false (and nothing happens) while any request runs. */
+  resetPrefixCache(): boolean {
+    return this.#engine.resetPrefixCache();
+  }
+
+  /**
+   * Ends what runs with ERR_CLOSED, waits for the step in flight, gives all memory back.
+   * Idempotent.
+   */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#engine.close();
+  }
+
+  /** For `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #batch(
+    prompts: readonly Prompt[],
+    params: SamplingParamsInput | readonly SamplingParamsInput[],
+    options: RequestOptions & { onOutput?: (output: RequestOutput, index: number) => void },
+  ): Promise<RequestOutput[]> {
+    if (Array.isArray(params) && params.length !== prompts.length) {
+      throw octavoError(
+        'ERR_INVALID_PARAM',
+        `there are ${prompts.length} prompts but ${params.length} sets of params; give one for all or one for each`,
+        { param: 'params' },
+      );
+    }
+    const base = options.requestId ?? randomUUID();
+    const requests: Request[] = [];
+    for (let i = 0; i < prompts.length; i++) {
+      const own = (Array.isArray(params) ? params[i] : params) as SamplingParamsInput;
+      try {
+        const request = await this.#request(prompts[i], own, {
+          ...options,
+          requestId: `${base}-${i}`,
+        });
+        this.#engine.checkFeasible(request);
+        requests.push(request);
+      } catch (error) {
+        throw ofPrompt(error, i);
+      }
+    }
+    try {
+      return await Promise.all(
+        requests.map((request, i) =>
+          this.#follow(request, options.signal, async () => {
+            await this.#submitPatiently(request);
+            const output = await request.result();
+            options.onOutput?.(output, i);
+            return output;
+          }),
+        ),
+      );
+    } catch (error) {
+      for (const request of requests) this.#engine.abort(request, error as Error);
+      throw error;
+    }
+  }
+
+  /** A batch may be larger than the waiting queue: what finds no room yet waits outside. */
+  async #submitPatiently(request: Request): Promise<void> {
+    for (;;) {
+      if (request.settled) return;
+      try {
+        this.#engine.submit(request);
+        return;
+      } catch (error) {
+        if ((error as { code?: string }).code !== 'ERR_OVERLOADED') throw error;
+      }
+      await sleep(5);
+    }
+  }
+
+  /** Checks and encodes everything; nothing enters the queue here. */
+  async #request(
+    prompt: Prompt,
+    input: SamplingParamsInput,
+    options: RequestOptions,
+  ): Promise<Request> {
+    if (this.#closed) throw octavoError('ERR_CLOSED', 'the model was closed; load it anew');
+    if (options.signal?.aborted) throw abortedError(options.signal);
+    const { vocabSize } = this.info;
+    const defaults = options.useModelDefaults ? this.#checkpoint.generationDefaults : {};
+    const params = validateSamplingParams({ ...defaults, ...input }, { vocabSize });
+    const encoded = await encodePrompt(
+      prompt,
+      this.tokenizer,
+      () => this.#chatTemplate(),
+      vocabSize,
+    );
+    const complete = completeParams(params, {
+      vocabSize,
+      eosTokenIds: this.info.eosTokenIds,
+      seed: this.#nextSeed(),
+      badWordIds: await badWordIds(params.badWords, this.tokenizer),
+    });
+    const group = new SequenceGroup({
+      id: options.requestId ?? randomUUID(),
+      promptTokens: encoded.tokenIds,
+      params: complete,
+    });
+    this.#attach(group, params, encoded);
+    return new Request(group, encoded.text, encoded.tokenIds);
+  }
+
+  #attach(group: SequenceGroup, params: SamplingParams, encoded: EncodedPrompt): void {
+    for (const sequence of group.sequences) {
+      const text = new OutputText(this.tokenizer, {
+        skipSpecialTokens: params.skipSpecialTokens,
+        stop: params.stop,
+        includeStopStrInOutput: params.includeStopStrInOutput,
+        promptTail: encoded.tokenIds.slice(-16),
+      });
+      sequence.attachment = new SequenceRecord(text, params.logprobs !== undefined);
+    }
+  }
+
+  #chatTemplate(): ChatTemplate {
+    const { tokenizer } = this;
+    const own = this.#checkpoint.chatTemplate;
+    const source =
+      own ?? defaultChatTemplate((token) => tokenizer.tokenToId(token) !== undefined);
+    this.#template ??= new ChatTemplate(source, tokenizer);
+    return this.#template;
+  }
+
+  /** Aborts the request when the signal says so. Returns what takes the listener off again. */
+  #listen(request: Request, signal: AbortSignal | undefined): () => void {
+    if (!signal) return () => {};
+    if (signal.aborted) throw abortedError(signal);
+    const abort = () => {
+      const error = abortedError(signal);
+      this.#engine.abort(request, error);
+      request.fail(error); // also if it never got into the queue
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    return () => signal.removeEventListener('abort', abort);
+  }
+
+  async #follow<T>(
+    request: Request,
+    signal: AbortSignal | undefined,
+    run: () => Promise<T>,
+  ): Promise<T> {
+    const stop = this.#listen(request, signal);
+    try {
+      return await run();
+    } finally {
+      stop();
+    }
+  }
+}
+
+/** Says which prompt of a batch an error is about: in its message, and as `promptIndex`. */
+function ofPrompt(error: unknown, index: number): unknown {
+  if (isOctavoError(error) && error.code !== 'ERR_ABORTED') {
+    error.message = `prompt ${index}: ${error.message}`;
+    Object.assign(error, { promptIndex: index });
+  }
+  return error;
+}
+
+/** The tokenizer of a model alone; weights are not touched. */
+export async function openTokenizer(path: string): Promise<Tokenizer> {
+  return loadTokenizer(await openCheckpoint(path));
+}
+
+async function loadTokenizer(checkpoint: Checkpoint): Promise<Tokenizer> {
+  const { tokenizer } = checkpoint;
+  if ('gguf' in tokenizer) {
+    const { json, config } = await ggufTokenizerFiles(tokenizer.gguf);
+    return Tokenizer.fromJson(json, config, 'the GGUF tokenizer');
+  }
+  return Tokenizer.fromJson(tokenizer.json, tokenizer.config);
+}
+
+/** Named like the platform's own, so that callers who look for AbortError find it. */
+function abortedError(signal: AbortSignal): Error {
+  const error = octavoError('ERR_ABORTED', 'the request was aborted', { cause: signal.reason });
+  error.name = 'AbortError';
+  return error;
+}

@@ -1,0 +1,88 @@
+/** The shapes of what comes back; names are vLLM's in camelCase. */
+
+/** One token with its raw log-softmax (before penalties, bias and temperature), in nats. */
+export interface TokenLogprob {
+  readonly tokenId: number;
+  readonly logprob: number;
+  /** 1 = the most likely token. */
+  readonly rank: number;
+  /** The most likely tokens, best first, as many as were asked for. */
+  readonly top: readonly { readonly tokenId: number; readonly logprob: number }[];
+}
+
+export type FinishReason = 'stop' | 'length' | 'abort';
+
+/** One of the n samples of a request. */
+export interface CompletionOutput {
+  /** 0 … n − 1. */
+  readonly index: number;
+  /** All text so far; never contains the token that ended the sequence. */
+  readonly text: string;
+  /** Text that is new since the last output this stream gave; the whole text for `generate()`. */
+  readonly delta: string;
+  /** All ids so far, an EOS or stop id that ended the sequence included. */
+  readonly tokenIds: readonly number[];
+  /** Sum of the raw logprobs of tokenIds, in nats. */
+  readonly cumulativeLogprob: number;
+  /** One entry per token of tokenIds, if `logprobs` was asked for. */
+  readonly logprobs?: readonly TokenLogprob[];
+  /** null while it runs. `stop`: EOS, a stop id or a stop string; `length`: maxTokens or the
+   * context's end. */
+  readonly finishReason: FinishReason | null;
+  /** The stop string or stop id that ended it; null for EOS. */
+  readonly stopReason: string | number | null;
+}
+
+/** Times of one request, in milliseconds. */
+export interface RequestMetrics {
+  /** Date.now() when it was accepted. */
+  readonly arrivalTime: number;
+  /** From acceptance to the first step that computed something of it. */
+  readonly queueMs: number | null;
+  /** From acceptance to its first token (TTFT). */
+  readonly timeToFirstTokenMs: number | null;
+  /** From acceptance to now, or to the end once finished. */
+  readonly elapsedMs: number;
+}
+
+/** State or result of one request. */
+export interface RequestOutput {
+  readonly requestId: string;
+  /** The text, if the prompt came as text or messages (then after the template). */
+  readonly prompt: string | null;
+  readonly promptTokenIds: readonly number[];
+  /** Entry i belongs to prompt token i; the first is null. Only if `promptLogprobs` was asked. */
+  readonly promptLogprobs?: readonly (TokenLogprob | null)[];
+  readonly outputs: readonly CompletionOutput[];
+  readonly finished: boolean;
+  /** The seed that sample 0 drew with; sample i used seed + i. */
+  readonly seed: number;
+  /** Prompt tokens whose KV came from the prefix cache. */
+  readonly numCachedTokens: number;
+  /** Most blocks of this request that had more than one user, at any time. */
+  readonly numSharedBlocks: number;
+  /** Blocks copied because a sequence wrote into a shared one. */
+  readonly numBlockCopies: number;
+  /** How often it was preempted and computed again. */
+  readonly numPreemptions: number;
+  readonly metrics: RequestMetrics;
+}
+
+/** Counters since load, and gauges now. */
+export interface EngineStats {
+  readonly numRequestsRunning: number;
+  readonly numRequestsWaiting: number;
+  /** Share of the pool's blocks in use, 0 … 1. */
+  readonly kvCacheUsage: number;
+  readonly peakKvCacheUsage: number;
+  readonly numSteps: number;
+  readonly promptTokens: number;
+  readonly generationTokens: number;
+  /** Prompt tokens looked up in the prefix cache, and found. */
+  readonly prefixCacheQueries: number;
+  readonly prefixCacheHits: number;
+  readonly numPreemptions: number;
+  readonly numBlockCopies: number;
+  readonly numRequestsFinished: number;
+  readonly numRequestsAborted: number;
+}

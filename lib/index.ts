@@ -1,0 +1,16 @@
+/** octavo: LLM inference inside a Node process, around PagedAttention. */
+export type { EngineOptions } from './config.js';
+export type { SamplingParams, SamplingParamsInput } from './core/sampling-params.js';
+export { LLM, type ModelInfo, type RequestOptions } from './engine/llm.js';
+export type {
+  CompletionOutput,
+  EngineStats,
+  FinishReason,
+  RequestMetrics,
+  RequestOutput,
+  TokenLogprob,
+} from './engine/outputs.js';
+export type { Prompt } from './engine/prompts.js';
+export { ERRORS, type ErrorCode, isOctavoError, type OctavoError } from './errors.js';
+export type { ChatMessage, RenderOptions } from './text/chat-template.js';
+export type { DecodeOptions, EncodeOptions, Tokenizer } from './text/tokenizer.js';

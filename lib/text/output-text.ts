@@ -1,0 +1,73 @@
+import { Detokenizer, type DetokenizerOptions } from './detokenizer.js';
+import { StopStrings, type StopStringsOptions } from './stop-strings.js';
+import type { Tokenizer } from './tokenizer.js';
+
+export interface OutputTextOptions extends DetokenizerOptions, StopStringsOptions {
+  /** Stop strings. Default none. */
+  stop?: readonly string[];
+}
+
+/** What one id adds to the text of a sequence. */
+export interface OutputDelta {
+  /** New text for the caller; often that of this id, '' while something is held back. */
+  readonly delta: string;
+  /** The stop string that ends the sequence with this id, or null. */
+  readonly stop: string | null;
+}
+
+/**
+ * The text of one sequence: detokenizer and stop strings together. Everything is synchronous, so a
+ * stop is known in the step that drew its token. The id that ends a sequence (EOS or a stop id) has
+ * no text: do not push it. After a stop, or `finish`, push nothing more.
+ *
+ * @throws ERR_INVALID_PARAM (constructor) for bad stop strings, see StopStrings.
+ */
+export class OutputText {
+  readonly #tokenizer: Tokenizer;
+  #detokenizer: Detokenizer;
+  #stops: StopStrings;
+  #text = '';
+
+  constructor(tokenizer: Tokenizer, options: OutputTextOptions = {}) {
+    this.#tokenizer = tokenizer;
+    this.#detokenizer = new Detokenizer(tokenizer, options);
+    this.#stops = new StopStrings(options.stop, options);
+  }
+
+  /**
+   * Takes the next id. `judge: false` (before minTokens) adds its text but never stops: a stop
+   * string that ends with this id is passed over for good, while one that begins here and ends
+   * after the gate still counts.
+   */
+  push(id: number, options: { judge?: boolean } = {}): OutputDelta {
+    const piece = this.#detokenizer.push(id);
+    const { text, stop } = this.#stops.push(piece, options.judge ?? true);
+    this.#text += text;
+    return { delta: text, stop };
+  }
+
+  /**
+   * The sequence ends for another reason (EOS, stop id, length): returns what was held back. Only
+   * broken UTF-8 and the beginning of a stop string can be, so no stop string is looked for here.
+   */
+  finish(): string {
+    const { text } = this.#stops.push(this.#detokenizer.flush(), false);
+    const delta = text + this.#stops.flush();
+    this.#text += delta;
+    return delta;
+  }
+
+  /** All text returned so far, in one string. */
+  get text(): string {
+    return this.#text;
+  }
+
+  /** A copy that goes on independently, for a sequence that forks. */
+  clone(): OutputText {
+    const copy = new OutputText(this.#tokenizer);
+    copy.#detokenizer = this.#detokenizer.clone();
+    copy.#stops = this.#stops.clone();
+    copy.#text = this.#text;
+    return copy;
+  }
+}

@@ -1,0 +1,39 @@
+// The stored types of weights, activations and KV, and how many bytes a row of each takes.
+#pragma once
+
+#include <cstdint>
+
+namespace octavo {
+
+// Numbers are part of the addon's interface (native.ts mirrors them; checked at load).
+enum class DType : int32_t { kF32 = 0, kF16 = 1, kBF16 = 2, kQ8_0 = 3 };
+constexpr int kNumDTypes = 4;
+
+// Values per block and bytes per block: 1 and the size of the value for plain types.
+constexpr int64_t block_values(DType t) { return t == DType::kQ8_0 ? 32 : 1; }
+constexpr int64_t block_bytes(DType t) {
+  switch (t) {
+    case DType::kF32: return 4;
+    case DType::kF16:
+    case DType::kBF16: return 2;
+    case DType::kQ8_0: return 34;  // float16 scale, 32 signed bytes
+  }
+  return 0;
+}
+
+// Bytes of a row of `cols` values; cols must be a multiple of block_values(t).
+constexpr int64_t row_bytes(DType t, int64_t cols) {
+  return cols / block_values(t) * block_bytes(t);
+}
+
+constexpr const char* dtype_name(DType t) {
+  switch (t) {
+    case DType::kF32: return "F32";
+    case DType::kF16: return "F16";
+    case DType::kBF16: return "BF16";
+    case DType::kQ8_0: return "Q8_0";
+  }
+  return "?";
+}
+
+}  // namespace octavo

@@ -1,0 +1,43 @@
+// The only index arithmetic of the KV cache. One pool:
+//   [num_blocks][num_layers][K|V][num_kv_heads][block_size][head_size]
+// A block with all its layers is contiguous, so a copy-on-write of a block is one copy. The rows
+// of one (block, layer, K|V, head) are contiguous too: that is the page which attention reads.
+#pragma once
+
+#include <cstdint>
+
+#include "base/dtype.h"
+
+#ifdef __CUDACC__
+#define OCTAVO_HD __host__ __device__ __forceinline__
+#else
+#define OCTAVO_HD inline
+#endif
+
+namespace octavo {
+
+// One layer's view of the pool. Strides are counted in elements, always 64 bit.
+struct PagedKV {
+  void* base = nullptr;  // this layer's K of block 0
+  DType dtype = DType::kF32;
+  int32_t block_size = 0;
+  int32_t num_kv_heads = 0;
+  int32_t head_size = 0;
+  int64_t block_stride = 0;  // from a block to the next
+  int64_t v_offset = 0;      // from K to V of the same block and layer
+  int64_t head_stride = 0;   // from a head to the next: block_size · head_size
+
+  // Element offset of row `offset_in_block` of a block's page, for K; V lies v_offset further.
+  OCTAVO_HD int64_t page(int32_t block, int32_t head, int32_t offset_in_block) const {
+    return static_cast<int64_t>(block) * block_stride + static_cast<int64_t>(head) * head_stride +
+           static_cast<int64_t>(offset_in_block) * head_size;
+  }
+};
+
+// A slot names one token's place in the pool: block · block_size + offset. −1 is padding.
+OCTAVO_HD int64_t slot_of(const int32_t* block_table, int64_t position, int32_t block_size) {
+  return static_cast<int64_t>(block_table[position / block_size]) * block_size +
+         position % block_size;
+}
+
+}  // namespace octavo

@@ -1,0 +1,131 @@
+#include "base/thread_pool.h"
+
+#include <chrono>
+#include <system_error>
+
+#include "base/check.h"
+
+namespace octavo {
+namespace {
+
+// Long enough to bridge the gap between two ops of a forward pass, short enough that an idle pool
+// costs nothing worth measuring.
+constexpr auto kSpinTime = std::chrono::microseconds(40);
+// Loops longer than the low half of a ticket run in several batches.
+constexpr int64_t kMaxBatch = INT32_MAX;
+
+inline void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb" ::: "memory");
+#endif
+}
+
+// Polls `done` for kSpinTime, reading the clock only now and then.
+template <class Done>
+bool spin_until(Done done) {
+  const auto deadline = std::chrono::steady_clock::now() + kSpinTime;
+  do {
+    for (int i = 0; i < 32; i++) {
+      if (done()) return true;
+      pause();
+    }
+  } while (std::chrono::steady_clock::now() < deadline);
+  return done();
+}
+
+constexpr uint64_t items_left(uint64_t ticket) { return ticket & 0xffffffffu; }
+
+}  // namespace
+
+ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads < 1 ? 1 : num_threads) {
+  threads_.reserve(num_threads_ - 1);
+  for (int worker = 1; worker < num_threads_; worker++) {
+    try {
+      threads_.emplace_back([this, worker] { worker_main(worker); });
+    } catch (const std::system_error&) {
+      break;  // a process limit: the threads that did start, or the caller alone, do the work
+    }
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  stopping_.store(true);
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    work_ready_.notify_all();
+  }
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void ThreadPool::run(int64_t num_items, Call call, void* fn) {
+  if (threads_.empty() || num_items <= 1) {
+    for (int64_t item = 0; item < num_items; item++) call(fn, item, 0);
+    return;
+  }
+  OCTAVO_CHECK(num_items <= kMaxBatch);
+  run_batch({call, fn, num_items});
+}
+
+void ThreadPool::run_batch(const Job& job) {
+  job_ = job;
+  pending_.store(job.num_items, std::memory_order_relaxed);
+  const uint64_t loop = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
+  // seq_cst, as is the sleeper's side: either it sees the new ticket or we see it sleeping.
+  ticket_.store(loop << 32 | static_cast<uint64_t>(job.num_items));
+  if (num_sleeping_.load() > 0) wake_workers();
+  work(0);
+  wait_until_done();
+}
+
+void ThreadPool::wake_workers() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  work_ready_.notify_all();
+}
+
+// Grabs and runs items until none is left.
+void ThreadPool::work(int worker) {
+  uint64_t ticket = ticket_.load(std::memory_order_acquire);
+  while (items_left(ticket) > 0) {
+    if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel,
+                                       std::memory_order_acquire)) {
+      continue;
+    }
+    // From here on the loop cannot end without us, so job_ stands still.
+    const int64_t item = job_.num_items - static_cast<int64_t>(items_left(ticket));
+    job_.call(job_.fn, item, worker);
+    if (pending_.fetch_sub(1) == 1 && caller_sleeping_.load()) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      work_done_.notify_one();
+    }
+    ticket = ticket_.load(std::memory_order_acquire);
+  }
+}
+
+void ThreadPool::wait_until_done() {
+  const auto done = [this] { return pending_.load(std::memory_order_acquire) == 0; };
+  if (spin_until(done)) return;
+  std::unique_lock<std::mutex> lock(mutex_);
+  caller_sleeping_.store(true);
+  work_done_.wait(lock, [this] { return pending_.load() == 0; });
+  caller_sleeping_.store(false);
+}
+
+void ThreadPool::worker_main(int worker) {
+  while (wait_for_work()) work(worker);
+}
+
+// False when the pool is being destroyed.
+bool ThreadPool::wait_for_work() {
+  const auto ready = [this] { return items_left(ticket_.load()) > 0 || stopping_.load(); };
+  if (!spin_until(ready)) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    num_sleeping_.fetch_add(1);
+    work_ready_.wait(lock, ready);
+    num_sleeping_.fetch_sub(1);
+  }
+  return !stopping_.load();
+}
+
+}  // namespace octavo

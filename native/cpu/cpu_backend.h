@@ -1,0 +1,30 @@
+// The CPU backend: a filled Ops table and what lies behind its context.
+#pragma once
+
+#include <memory>
+
+#include "cpu/cpu_ops.h"
+#include "ops.h"
+
+namespace octavo {
+
+class CpuBackend {
+ public:
+  // Instruction sets that this build has and this machine runs, best first; ends with null.
+  static const char* const* available_isas();
+
+  // num_threads counts the calling thread; 0 = every core this process may use. isa: one of
+  // available_isas(), or null for the best. Throws ERR_INVALID_OPTION.
+  static std::unique_ptr<CpuBackend> create(int num_threads, const char* isa = nullptr);
+
+  const Ops& ops() const { return ops_; }
+  int num_threads() const { return context_.pool.num_threads(); }
+
+ private:
+  CpuBackend(int num_threads, const CpuKernels* kernels);
+
+  CpuContext context_;
+  Ops ops_;
+};
+
+}  // namespace octavo

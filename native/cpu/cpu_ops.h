@@ -1,0 +1,87 @@
+// What the files of cpu/ share: the context behind Ops::context, and one function per op with the
+// signature that ops.h asks for.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "ops.h"
+
+namespace octavo {
+
+struct CpuKernels;  // kernels.h: one table per instruction set
+
+// Memory that an op needs for itself. It keeps its size between calls and grows rarely, so the hot
+// path allocates nothing once the shapes of a model have been seen.
+class Scratch {
+ public:
+  Scratch() = default;
+  ~Scratch();
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  // At least `bytes` bytes, 64-byte aligned; contents undefined and valid until the next call.
+  // Throws ERR_OUT_OF_MEMORY.
+  void* get(size_t bytes);
+  template <class T>
+  T* get_array(size_t count) {
+    return static_cast<T*>(get(count * sizeof(T)));
+  }
+
+ private:
+  void* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// cos and sin of every token's angles. All layers of a step ask for the same ones, so the last two
+// tables are kept (two: some models rotate local and global layers differently).
+struct RopeTable {
+  std::vector<int32_t> positions;  // the question: [num_tokens]
+  std::vector<float> inv_freq;     // [half]
+  float factor = 0;
+  std::vector<float> cos, sin;  // the answer: [num_tokens, half]
+};
+
+struct CpuContext {
+  explicit CpuContext(int num_threads) : pool(num_threads), worker_scratch(num_threads) {}
+
+  ThreadPool pool;
+  const CpuKernels* kernels = nullptr;
+  RopeTable rope_tables[2];
+  // One per worker index of parallel_for. Grow them before a loop: get() throws, loops must not.
+  std::vector<Scratch> worker_scratch;
+  Scratch shared_scratch, partial_scratch;
+};
+
+// Loops with less work than this (multiply-adds, or values moved) cost more to share than to do.
+constexpr int64_t kInlineWork = 32768;
+
+template <class Fn>
+void for_each_item(CpuContext& context, int64_t work, int64_t num_items, Fn&& fn) {
+  if (work >= kInlineWork) return context.pool.parallel_for(num_items, fn);
+  for (int64_t item = 0; item < num_items; item++) fn(item, 0);
+}
+
+inline CpuContext& cpu_context(void* context) { return *static_cast<CpuContext*>(context); }
+
+void* cpu_allocate(void* context, size_t bytes);
+void cpu_release(void* context, void* data, size_t bytes);
+void cpu_embedding(void* context, Tensor out, Tensor table, const int32_t* ids);
+void cpu_rms_norm(void* context, Tensor out, Tensor x, Tensor add, const float* weight, float eps);
+void cpu_matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_parts);
+void cpu_rope_and_cache(void* context, const RopeCacheParams& p, const PagedKV& kv,
+                        const BatchView& batch);
+void cpu_paged_attention(void* context, const AttentionParams& p, const PagedKV& kv,
+                         const BatchView& batch);
+void cpu_silu_mul(void* context, Tensor out, Tensor gate, Tensor up);
+void cpu_add(void* context, Tensor x, Tensor add);
+void cpu_gather_rows(void* context, Tensor out, Tensor x, const int32_t* rows);
+void cpu_copy_blocks(void* context, void* pool, int64_t block_bytes, const BlockCopy* copies,
+                     int32_t num_copies);
+// sample.cc. context is a CpuContext*.
+void cpu_sample(void* context, Tensor logits, const SampleRow* rows, int32_t num_rows);
+
+}  // namespace octavo

@@ -1,0 +1,88 @@
+// The inner loops, one table per instruction set. Plain pointers and sizes only: this header is
+// read by translation units built with different flags, so it holds no inline functions and no
+// standard library types.
+#pragma once
+
+#include <cstdint>
+
+#include "base/dtype.h"
+
+namespace octavo {
+
+// A rectangle of a matmul: rows [0, num_rows) of x by weight rows [0, num_cols).
+struct MatmulPanel {
+  const float* x;         // [num_rows, depth]
+  int64_t num_rows;
+  int64_t depth;          // K
+  const char* weight;     // [num_cols, depth] stored form, any alignment
+  int64_t weight_stride;  // bytes from a weight row to the next
+  DType dtype;
+  int64_t num_cols;
+  const float* bias;  // [num_cols] or null
+  float* out;         // out[row · out_stride + col]
+  int64_t out_stride;
+  float* scratch;  // kernels.matmul_scratch(num_rows, num_cols, depth) floats
+};
+
+// Query rows of one sequence and one KV head against one chunk of its context. Row r is a head of
+// the group at some token; it may look at positions [first[r], last[r]) of the chunk only.
+constexpr int32_t kChunkTokens = 256;
+constexpr int32_t kMaxQueryRows = 48;
+
+// What a row knows of the tokens it has seen; Σ exp(score − max) · v stands beside it in memory.
+struct SoftmaxState {
+  float max;
+  float sum;  // Σ exp(score − max); 0 = nothing seen
+};
+
+struct AttentionChunk {
+  int32_t num_rows;  // ≤ kMaxQueryRows
+  int32_t head_size;
+  float scale;
+  const float* const* q;       // [num_rows] → [head_size]
+  const int32_t* first;        // [num_rows], 0 .. kChunkTokens
+  const int32_t* last;         // [num_rows]; first ≥ last: the row sees nothing here
+  const float* const* k_rows;  // [kChunkTokens] → [head_size]; set where some row may look
+  const float* const* v_rows;  // [kChunkTokens] → [head_size]
+  SoftmaxState* state;         // out [num_rows]
+  float* acc;                  // out [num_rows, head_size]: Σ exp(score − max) · v
+  float* scratch;              // kernels.attention_scratch(head_size) floats
+};
+
+struct CpuKernels {
+  const char* isa;
+  int32_t tile_rows;  // rows of x that one register tile covers
+
+  // out[n] = row[n] as F32.
+  void (*widen_row)(DType dtype, const void* row, int64_t n, float* out);
+  // x [rows, cols] += add, if add is not null; out = x / √(mean(x²) + eps) · weight.
+  void (*rms_norm)(float* out, float* x, const float* add, const float* weight, float eps,
+                   int64_t rows, int64_t cols);
+  // out[n] = silu(gate[n]) · up[n]
+  void (*silu_mul)(float* out, const float* gate, const float* up, int64_t n);
+  // x[n] += y[n]
+  void (*add)(float* x, const float* y, int64_t n);
+  // Rotates num_heads heads of `stride` floats by the half angles' cos and sin [half].
+  void (*rotate)(float* heads, int64_t num_heads, int64_t stride, const float* cos,
+                 const float* sin, int32_t half, bool interleaved);
+
+  void (*matmul)(const MatmulPanel& panel);
+  int64_t (*matmul_scratch)(int64_t num_rows, int64_t num_cols, int64_t depth);
+
+  void (*attend_chunk)(const AttentionChunk& chunk);
+  int64_t (*attention_scratch)(int64_t head_size);
+  // Takes the next chunk's state and acc [head_size] into those of a row.
+  void (*merge_softmax)(SoftmaxState* state, float* acc, const SoftmaxState* chunk,
+                        const float* chunk_acc, int32_t head_size);
+  // out = acc / sum; 0 where nothing was seen.
+  void (*finish_softmax)(const SoftmaxState* state, const float* acc, float* out,
+                         int32_t head_size);
+};
+
+// Null where the build has no such path or the machine cannot run it.
+const CpuKernels* kernels_avx512();
+const CpuKernels* kernels_avx2();
+const CpuKernels* kernels_neon();
+const CpuKernels* kernels_scalar();
+
+}  // namespace octavo

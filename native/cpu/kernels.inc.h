@@ -1,0 +1,36 @@
+// The table of one instruction set. Included once by each kernels_*.cc, after its choice of
+// OCTAVO_SIMD_*.
+#pragma once
+
+#include "cpu/kernels.h"
+#include "cpu/simd.h"
+
+#include "cpu/kernels_attention.inc.h"
+#include "cpu/kernels_matmul.inc.h"
+#include "cpu/kernels_pointwise.inc.h"
+
+namespace octavo {
+namespace OCTAVO_ISA {
+
+#define OCTAVO_STRING2(x) #x
+#define OCTAVO_STRING(x) OCTAVO_STRING2(x)
+
+// In the order of CpuKernels.
+static const CpuKernels kTable = {
+    OCTAVO_STRING(OCTAVO_ISA),
+    kTileRows,
+    widen_row,
+    rms_norm,
+    silu_mul,
+    add_rows,
+    rotate,
+    matmul,
+    matmul_scratch,
+    attend_chunk,
+    attention_scratch,
+    merge_softmax,
+    finish_softmax,
+};
+
+}  // namespace OCTAVO_ISA
+}  // namespace octavo

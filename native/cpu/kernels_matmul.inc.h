@@ -1,0 +1,173 @@
+// out = x · weightᵀ. Every output is the same computation whatever stands around it: sixteen lane
+// accumulators over k in order, then the fixed tree. Register tiles, panels and depth blocks only
+// decide which outputs are computed next to each other and where accumulators wait.
+#pragma once
+
+#include "cpu/kernels.h"
+#include "cpu/kernels_pointwise.inc.h"
+#include "cpu/simd.h"
+
+namespace octavo {
+namespace OCTAVO_ISA {
+
+// A tile of x rows × weight rows over depth [begin, begin + depth) of each.
+struct Tile {
+  const float* x;
+  int64_t x_stride;  // floats
+  const char* w;
+  int64_t w_stride;  // bytes
+  int64_t depth;
+  float* partial;  // [rows · cols][16] lane accumulators, or null
+  bool resume;     // start from partial instead of zero
+  bool suspend;    // leave the accumulators in partial instead of finishing
+  const float* bias;
+  float* out;
+  int64_t out_stride;
+};
+
+template <int Rows, int Cols>
+OCTAVO_INLINE void finish_tile(const Tile& t, const F32x16 (&acc)[Rows][Cols]) {
+  for (int r = 0; r < Rows; r++) {
+    float sums[Cols];
+    hsum_each<Cols>(acc[r], sums);
+    float* out = t.out + r * t.out_stride;
+    for (int c = 0; c < Cols; c++) out[c] = t.bias != nullptr ? sums[c] + t.bias[c] : sums[c];
+  }
+}
+
+template <class Widen, int Rows, int Cols>
+static void run_tile(const Tile& t) {
+  F32x16 acc[Rows][Cols];
+  for (int r = 0; r < Rows; r++) {
+    for (int c = 0; c < Cols; c++) {
+      acc[r][c] = t.resume ? load(t.partial + (r * Cols + c) * 16) : zero();
+    }
+  }
+  const int64_t whole = t.depth & ~int64_t{15};
+  for (int64_t k = 0; k < whole; k += 16) {
+    F32x16 w[Cols];
+    for (int c = 0; c < Cols; c++) w[c] = Widen::load16(t.w + c * t.w_stride, k);
+    for (int r = 0; r < Rows; r++) {
+      const F32x16 x = load(t.x + r * t.x_stride + k);
+      for (int c = 0; c < Cols; c++) acc[r][c] = fma(x, w[c], acc[r][c]);
+    }
+  }
+  if (whole != t.depth) {
+    const int64_t n = t.depth - whole;
+    F32x16 w[Cols];
+    for (int c = 0; c < Cols; c++) w[c] = Widen::load_tail(t.w + c * t.w_stride, whole, n);
+    for (int r = 0; r < Rows; r++) {
+      const F32x16 x = load_n(t.x + r * t.x_stride + whole, n);
+      for (int c = 0; c < Cols; c++) acc[r][c] = fma(x, w[c], acc[r][c]);
+    }
+  }
+  if (!t.suspend) return finish_tile<Rows, Cols>(t, acc);
+  for (int r = 0; r < Rows; r++) {
+    for (int c = 0; c < Cols; c++) store(t.partial + (r * Cols + c) * 16, acc[r][c]);
+  }
+}
+
+// Rows is a number of the program only up to kTileRows: picks the instance for `rows`.
+template <class Widen, int Cols, int Rows = kTileRows>
+OCTAVO_INLINE void run_tile_rows(int64_t rows, const Tile& t) {
+  if constexpr (Rows > 1) {
+    if (rows < Rows) return run_tile_rows<Widen, Cols, Rows - 1>(rows, t);
+  }
+  run_tile<Widen, Rows, Cols>(t);
+}
+
+// Few rows: one pass over the weights in their stored form, widened in registers.
+constexpr int kVectorCols = 2 * kTileCols;  // a single row leaves registers for more weight rows
+
+template <class Widen>
+static void matmul_direct(const MatmulPanel& p) {
+  Tile t = {p.x, p.depth, p.weight, p.weight_stride, p.depth, nullptr, false, false,
+            p.bias, p.out, p.out_stride};
+  const auto advance = [&](int64_t cols) {
+    t.w += cols * p.weight_stride;
+    t.out += cols;
+    if (t.bias != nullptr) t.bias += cols;
+  };
+  int64_t n = 0;
+  if (p.num_rows == 1) {
+    for (; n + kVectorCols <= p.num_cols; n += kVectorCols) {
+      run_tile<Widen, 1, kVectorCols>(t);
+      advance(kVectorCols);
+    }
+  }
+  for (; n + kTileCols <= p.num_cols; n += kTileCols) {
+    run_tile_rows<Widen, kTileCols>(p.num_rows, t);
+    advance(kTileCols);
+  }
+  for (; n < p.num_cols; n++) {
+    run_tile_rows<Widen, 1>(p.num_rows, t);
+    advance(1);
+  }
+}
+
+// Many rows: blocks of depth, so that a panel of widened weights and a tile of x share L1.
+constexpr int64_t kMaxDepthBlock = 640;
+
+OCTAVO_INLINE int64_t depth_block(int64_t depth) {
+  const int64_t blocks = (depth + kMaxDepthBlock - 1) / kMaxDepthBlock;
+  const int64_t block = (depth + blocks - 1) / blocks;
+  return (block + 31) & ~int64_t{31};  // whole Q8_0 blocks
+}
+
+static int64_t matmul_scratch(int64_t num_rows, int64_t num_cols, int64_t depth) {
+  const int64_t block = depth_block(depth);
+  return num_cols * block + (block < depth ? num_rows * num_cols * 16 : 0);
+}
+
+// One depth block of all tiles; `widened` holds its weights, padded to whole vectors.
+static void matmul_block(const MatmulPanel& p, const float* widened, int64_t stride, Tile t) {
+  float* const partial = t.partial;
+  for (int64_t m = 0; m < p.num_rows; m += kTileRows) {
+    const int64_t left = p.num_rows - m;
+    const int64_t rows = left < kTileRows ? left : kTileRows;
+    for (int64_t n = 0; n < p.num_cols;) {
+      const bool wide = n + kTileCols <= p.num_cols;
+      t.w = reinterpret_cast<const char*>(widened + n * stride);
+      t.bias = p.bias != nullptr ? p.bias + n : nullptr;
+      t.out = p.out + m * p.out_stride + n;
+      if (partial != nullptr) t.partial = partial + (m * p.num_cols + n * rows) * 16;
+      if (wide) {
+        run_tile_rows<WidenF32, kTileCols>(rows, t);
+      } else {
+        run_tile_rows<WidenF32, 1>(rows, t);
+      }
+      n += wide ? kTileCols : 1;
+    }
+    t.x += kTileRows * t.x_stride;
+  }
+}
+
+static void matmul_blocked(const MatmulPanel& p) {
+  const int64_t block = depth_block(p.depth);
+  float* widened = p.scratch;
+  float* partial = block < p.depth ? widened + p.num_cols * block : nullptr;
+  for (int64_t k = 0; k < p.depth; k += block) {
+    const int64_t left = p.depth - k;
+    const int64_t depth = left < block ? left : block;
+    for (int64_t n = 0; n < p.num_cols; n++) {
+      widen_dtype(p.dtype, p.weight + n * p.weight_stride, k, depth, true, widened + n * block);
+    }
+    const bool suspend = depth < left;
+    matmul_block(p, widened, block,
+                 {p.x + k, p.depth, nullptr, block * int64_t{4}, depth, partial, k > 0, suspend,
+                  nullptr, nullptr, p.out_stride});
+  }
+}
+
+static void matmul(const MatmulPanel& p) {
+  if (p.num_rows > kTileRows) return matmul_blocked(p);
+  switch (p.dtype) {
+    case DType::kF32: return matmul_direct<WidenF32>(p);
+    case DType::kF16: return matmul_direct<WidenF16>(p);
+    case DType::kBF16: return matmul_direct<WidenBF16>(p);
+    case DType::kQ8_0: return matmul_direct<WidenQ8>(p);
+  }
+}
+
+}  // namespace OCTAVO_ISA
+}  // namespace octavo

@@ -1,0 +1,160 @@
+// Loops over rows: widening, normalising, activation, rotation. See kernels.inc.h.
+#pragma once
+
+#include "cpu/kernels.h"
+#include "cpu/simd.h"
+
+namespace octavo {
+namespace OCTAVO_ISA {
+
+// Sixteen stored values from `k` of a row; load_n: the n < 16 last ones, zeros behind them.
+struct WidenF32 {
+  OCTAVO_INLINE F32x16 load16(const char* row, int64_t k) {
+    return load(reinterpret_cast<const float*>(row) + k);
+  }
+  OCTAVO_INLINE F32x16 load_tail(const char* row, int64_t k, int64_t n) {
+    return load_n(reinterpret_cast<const float*>(row) + k, n);
+  }
+};
+struct WidenF16 {
+  OCTAVO_INLINE F32x16 load16(const char* row, int64_t k) { return load_f16(row + 2 * k); }
+  OCTAVO_INLINE F32x16 load_tail(const char* row, int64_t k, int64_t n) {
+    return load_f16_n(row + 2 * k, n);
+  }
+};
+struct WidenBF16 {
+  OCTAVO_INLINE F32x16 load16(const char* row, int64_t k) { return load_bf16(row + 2 * k); }
+  OCTAVO_INLINE F32x16 load_tail(const char* row, int64_t k, int64_t n) {
+    return load_bf16_n(row + 2 * k, n);
+  }
+};
+// Blocks of a float16 scale and 32 signed bytes; a row is whole blocks, so it has no tail.
+struct WidenQ8 {
+  OCTAVO_INLINE F32x16 load16(const char* row, int64_t k) {
+    const char* block = row + (k >> 5) * 34;
+    return mul(splat_f16(block), load_i8(block + 2 + (k & 16)));
+  }
+  OCTAVO_INLINE F32x16 load_tail(const char*, int64_t, int64_t) { return zero(); }
+};
+
+// out[n] = row[first .. first + n) widened; out padded with zeros to whole vectors if `pad`.
+template <class Widen>
+static void widen(const char* row, int64_t first, int64_t n, bool pad, float* out) {
+  int64_t k = 0;
+  for (; k + 16 <= n; k += 16) store(out + k, Widen::load16(row, first + k));
+  if (k == n) return;
+  const F32x16 tail = Widen::load_tail(row, first + k, n - k);
+  if (pad) {
+    store(out + k, tail);
+  } else {
+    store_n(out + k, tail, n - k);
+  }
+}
+
+static void widen_dtype(DType dtype, const char* row, int64_t first, int64_t n, bool pad,
+                        float* out) {
+  switch (dtype) {
+    case DType::kF32: return widen<WidenF32>(row, first, n, pad, out);
+    case DType::kF16: return widen<WidenF16>(row, first, n, pad, out);
+    case DType::kBF16: return widen<WidenBF16>(row, first, n, pad, out);
+    case DType::kQ8_0: return widen<WidenQ8>(row, first, n, pad, out);
+  }
+}
+
+static void widen_row(DType dtype, const void* row, int64_t n, float* out) {
+  widen_dtype(dtype, static_cast<const char*>(row), 0, n, false, out);
+}
+
+// x [n] += y [n]
+static void add_rows(float* x, const float* y, int64_t n) {
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) store(x + i, add(load(x + i), load(y + i)));
+  if (i < n) store_n(x + i, add(load_n(x + i, n - i), load_n(y + i, n - i)), n - i);
+}
+
+static void silu_mul(float* out, const float* gate, const float* up, int64_t n) {
+  const auto apply = [](F32x16 g, F32x16 u) {
+    const F32x16 denominator = add(splat(1.0f), exp(sub(zero(), g)));
+    return mul(div(g, denominator), u);
+  };
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) store(out + i, apply(load(gate + i), load(up + i)));
+  if (i < n) store_n(out + i, apply(load_n(gate + i, n - i), load_n(up + i, n - i)), n - i);
+}
+
+// out, x, add, weight [cols]; out may be x.
+static void rms_norm_row(float* out, float* x, const float* addend, const float* weight, float eps,
+                         int64_t cols) {
+  if (addend != nullptr) add_rows(x, addend, cols);
+  const int64_t whole = cols & ~int64_t{15}, rest = cols - whole;
+  F32x16 squares = zero();
+  for (int64_t i = 0; i < whole; i += 16) {
+    const F32x16 v = load(x + i);
+    squares = fma(v, v, squares);
+  }
+  if (rest != 0) {
+    const F32x16 v = load_n(x + whole, rest);
+    squares = fma(v, v, squares);
+  }
+  const float mean = hsum(squares) / static_cast<float>(cols);
+  const F32x16 scale = splat(1.0f / __builtin_sqrtf(mean + eps));
+  for (int64_t i = 0; i < whole; i += 16) {
+    store(out + i, mul(mul(load(x + i), scale), load(weight + i)));
+  }
+  if (rest != 0) {
+    const F32x16 v = mul(mul(load_n(x + whole, rest), scale), load_n(weight + whole, rest));
+    store_n(out + whole, v, rest);
+  }
+}
+
+static void rms_norm(float* out, float* x, const float* addend, const float* weight, float eps,
+                     int64_t rows, int64_t cols) {
+  for (int64_t r = 0; r < rows; r++) {
+    const int64_t at = r * cols;
+    rms_norm_row(out + at, x + at, addend == nullptr ? nullptr : addend + at, weight, eps, cols);
+  }
+}
+
+// (a, b) → (a·cos − b·sin, b·cos + a·sin), each product rounded before the sum, as PyTorch does.
+static void rotate_halves(float* x, const float* cos, const float* sin, int32_t half) {
+  const auto turn = [](F32x16& a, F32x16& b, F32x16 c, F32x16 s) {
+    const F32x16 turned = sub(mul(a, c), mul(b, s));
+    b = add(mul(b, c), mul(a, s));
+    a = turned;
+  };
+  int32_t i = 0;
+  for (; i + 16 <= half; i += 16) {
+    F32x16 a = load(x + i), b = load(x + half + i);
+    turn(a, b, load(cos + i), load(sin + i));
+    store(x + i, a);
+    store(x + half + i, b);
+  }
+  if (i == half) return;
+  const int32_t n = half - i;
+  F32x16 a = load_n(x + i, n), b = load_n(x + half + i, n);
+  turn(a, b, load_n(cos + i, n), load_n(sin + i, n));
+  store_n(x + i, a, n);
+  store_n(x + half + i, b, n);
+}
+
+static void rotate_pairs(float* x, const float* cos, const float* sin, int32_t half) {
+  for (int32_t i = 0; i < half; i++) {
+    const float a = x[2 * i], b = x[2 * i + 1];
+    x[2 * i] = a * cos[i] - b * sin[i];
+    x[2 * i + 1] = b * cos[i] + a * sin[i];
+  }
+}
+
+static void rotate(float* heads, int64_t num_heads, int64_t stride, const float* cos,
+                   const float* sin, int32_t half, bool interleaved) {
+  for (int64_t h = 0; h < num_heads; h++) {
+    if (interleaved) {
+      rotate_pairs(heads + h * stride, cos, sin, half);
+    } else {
+      rotate_halves(heads + h * stride, cos, sin, half);
+    }
+  }
+}
+
+}  // namespace OCTAVO_ISA
+}  // namespace octavo

@@ -1,0 +1,113 @@
+// matmul: cuts the outputs of all parts of a call into rectangles and deals them to the threads.
+// How they are cut never changes an output's bits (kernels_matmul.inc.h).
+#include <algorithm>
+
+#include "base/check.h"
+#include "cpu/cpu_ops.h"
+#include "cpu/kernels.h"
+
+namespace octavo {
+namespace {
+
+constexpr int64_t kRowBlock = 96;     // rows of x that stay in L2 while weights pass by
+constexpr int64_t kPanelCols = 16;    // weight rows widened at once
+constexpr int64_t kMinPanelCols = 8;
+constexpr int64_t kStreamBytes = 64 << 10;  // weights of one item when they are read once only
+constexpr int64_t kItemsPerThread = 4;
+
+struct Grid {
+  int64_t row_block;
+  int64_t panel_cols;
+  int64_t num_panels;  // of all parts together
+  int64_t num_row_blocks;
+};
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+int64_t count_panels(const MatmulPart* parts, int32_t num_parts, int64_t panel_cols) {
+  int64_t panels = 0;
+  for (int32_t i = 0; i < num_parts; i++) panels += ceil_div(parts[i].out.cols, panel_cols);
+  return panels;
+}
+
+Grid make_grid(const CpuContext& c, const Tensor& x, const MatmulPart* parts, int32_t num_parts) {
+  const int64_t tile_rows = c.kernels->tile_rows;
+  const int64_t wanted = kItemsPerThread * c.pool.num_threads();
+  int64_t cols = 0, bytes = 0;
+  for (int32_t i = 0; i < num_parts; i++) {
+    cols += parts[i].out.cols;
+    bytes += parts[i].weight.bytes();
+  }
+  Grid grid{x.rows, kPanelCols, 0, 1};
+  if (x.rows <= tile_rows) {  // one pass over the weights
+    const int64_t by_bytes = kStreamBytes * cols / std::max<int64_t>(bytes, 1);
+    const int64_t panel = std::min(by_bytes, ceil_div(cols, wanted));
+    grid.panel_cols = std::max(kMinPanelCols, round_up(panel, kMinPanelCols));
+  } else {
+    grid.num_row_blocks = ceil_div(x.rows, kRowBlock);
+    const int64_t items = grid.num_row_blocks * count_panels(parts, num_parts, kPanelCols);
+    if (items < wanted) {
+      grid.panel_cols = kMinPanelCols;
+      const int64_t most = ceil_div(x.rows, 2 * tile_rows);
+      grid.num_row_blocks = std::min(most, grid.num_row_blocks * ceil_div(wanted, items));
+    }
+    grid.row_block = round_up(ceil_div(x.rows, grid.num_row_blocks), tile_rows);
+    grid.num_row_blocks = ceil_div(x.rows, grid.row_block);
+  }
+  grid.num_panels = count_panels(parts, num_parts, grid.panel_cols);
+  return grid;
+}
+
+void check_parts(const Tensor& x, const MatmulPart* parts, int32_t num_parts) {
+  OCTAVO_CHECK(x.dtype == DType::kF32 && x.rows > 0 && x.cols > 0);
+  for (int32_t i = 0; i < num_parts; i++) {
+    const MatmulPart& part = parts[i];
+    OCTAVO_CHECK(part.out.dtype == DType::kF32 && part.out.rows == x.rows);
+    OCTAVO_CHECK(part.weight.cols == x.cols && part.weight.rows == part.out.cols);
+    OCTAVO_CHECK(x.cols % block_values(part.weight.dtype) == 0);
+  }
+}
+
+}  // namespace
+
+// x [M, K]; per part out [M, N], weight [N, K], bias [N]
+void cpu_matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_parts) {
+  check_parts(x, parts, num_parts);
+  CpuContext& c = cpu_context(context);
+  const int64_t depth = x.cols;
+  const Grid grid = make_grid(c, x, parts, num_parts);
+  const size_t scratch = static_cast<size_t>(
+      c.kernels->matmul_scratch(grid.row_block, grid.panel_cols, depth));
+  if (x.rows > c.kernels->tile_rows) {
+    for (Scratch& s : c.worker_scratch) s.get_array<float>(scratch);
+  }
+  const int64_t work = x.rows * depth * grid.num_panels * grid.panel_cols;
+  const int64_t num_items = grid.num_row_blocks * grid.num_panels;
+  for_each_item(c, work, num_items, [&](int64_t item, int worker) {
+    const int64_t row = item / grid.num_panels * grid.row_block;
+    int64_t panel = item % grid.num_panels;
+    const MatmulPart* part = parts;
+    for (;; part++) {
+      const int64_t panels = ceil_div(part->out.cols, grid.panel_cols);
+      if (panel < panels) break;
+      panel -= panels;
+    }
+    const int64_t col = panel * grid.panel_cols;
+    MatmulPanel p;
+    p.x = x.f32() + row * depth;
+    p.num_rows = std::min(grid.row_block, x.rows - row);
+    p.depth = depth;
+    p.weight_stride = part->weight.stride_bytes();
+    p.weight = static_cast<const char*>(part->weight.data) + col * p.weight_stride;
+    p.dtype = part->weight.dtype;
+    p.num_cols = std::min(grid.panel_cols, part->out.cols - col);
+    p.bias = part->bias != nullptr ? part->bias + col : nullptr;
+    p.out = part->out.f32() + row * part->out.cols + col;
+    p.out_stride = part->out.cols;
+    p.scratch = static_cast<float*>(c.worker_scratch[worker].get(0));
+    c.kernels->matmul(p);
+  });
+}
+
+}  // namespace octavo

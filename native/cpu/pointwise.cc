@@ -1,0 +1,115 @@
+// The ops that touch every value once: embedding, rms_norm, silu_mul, add, gather_rows and
+// copy_blocks.
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "cpu/cpu_ops.h"
+#include "cpu/kernels.h"
+
+namespace octavo {
+namespace {
+
+// Values per item: small enough to share a few hundred rows, large enough to forget the sharing.
+constexpr int64_t kItemValues = 8192;
+
+bool same_shape(const Tensor& a, const Tensor& b) { return a.rows == b.rows && a.cols == b.cols; }
+bool is_f32(const Tensor& t) { return t.dtype == DType::kF32 && !t.empty() && t.cols > 0; }
+
+// fn(first_row, num_rows) over all rows.
+template <class Fn>
+void for_each_rows(CpuContext& context, int64_t rows, int64_t cols, Fn fn) {
+  const int64_t step = std::max<int64_t>(1, kItemValues / cols);
+  for_each_item(context, rows * cols, (rows + step - 1) / step, [&](int64_t item, int) {
+    const int64_t first = item * step;
+    fn(first, std::min(step, rows - first));
+  });
+}
+
+// fn(first_value, num_values) over a flat range, cut at whole vectors.
+template <class Fn>
+void for_each_values(CpuContext& context, int64_t values, Fn fn) {
+  for_each_item(context, values, (values + kItemValues - 1) / kItemValues, [&](int64_t item, int) {
+    const int64_t first = item * kItemValues;
+    fn(first, std::min(kItemValues, values - first));
+  });
+}
+
+}  // namespace
+
+// out [n, hidden], table [vocab, hidden], ids [n]
+void cpu_embedding(void* context, Tensor out, Tensor table, const int32_t* ids) {
+  OCTAVO_CHECK(is_f32(out) && out.cols == table.cols);
+  CpuContext& c = cpu_context(context);
+  const char* rows = static_cast<const char*>(table.data);
+  for_each_rows(c, out.rows, out.cols, [&](int64_t first, int64_t n) {
+    for (int64_t i = first; i < first + n; i++) {
+      c.kernels->widen_row(table.dtype, rows + ids[i] * table.stride_bytes(), out.cols,
+                           out.f32() + i * out.cols);
+    }
+  });
+}
+
+// out, x, add [n, cols], weight [cols]; out may be x
+void cpu_rms_norm(void* context, Tensor out, Tensor x, Tensor add, const float* weight,
+                  float eps) {
+  OCTAVO_CHECK(is_f32(out) && is_f32(x) && same_shape(out, x));
+  OCTAVO_CHECK(add.empty() || (is_f32(add) && same_shape(add, x)));
+  CpuContext& c = cpu_context(context);
+  for_each_rows(c, x.rows, x.cols, [&](int64_t first, int64_t n) {
+    const int64_t at = first * x.cols;
+    c.kernels->rms_norm(out.f32() + at, x.f32() + at, add.empty() ? nullptr : add.f32() + at,
+                        weight, eps, n, x.cols);
+  });
+}
+
+// out, gate, up [n, cols]; out may be gate or up
+void cpu_silu_mul(void* context, Tensor out, Tensor gate, Tensor up) {
+  OCTAVO_CHECK(is_f32(out) && is_f32(gate) && is_f32(up));
+  OCTAVO_CHECK(same_shape(out, gate) && same_shape(out, up));
+  CpuContext& c = cpu_context(context);
+  for_each_values(c, out.rows * out.cols, [&](int64_t first, int64_t n) {
+    c.kernels->silu_mul(out.f32() + first, gate.f32() + first, up.f32() + first, n);
+  });
+}
+
+// x, add [n, cols]
+void cpu_add(void* context, Tensor x, Tensor add) {
+  OCTAVO_CHECK(is_f32(x) && is_f32(add) && same_shape(x, add));
+  CpuContext& c = cpu_context(context);
+  for_each_values(c, x.rows * x.cols, [&](int64_t first, int64_t n) {
+    c.kernels->add(x.f32() + first, add.f32() + first, n);
+  });
+}
+
+// out [n, cols], x [any, cols], rows [n]; out and x do not overlap
+void cpu_gather_rows(void* context, Tensor out, Tensor x, const int32_t* rows) {
+  OCTAVO_CHECK(out.dtype == x.dtype && out.cols == x.cols && out.cols > 0);
+  const int64_t bytes = out.stride_bytes();
+  const char* source = static_cast<const char*>(x.data);
+  char* target = static_cast<char*>(out.data);
+  for_each_rows(cpu_context(context), out.rows, out.cols, [&](int64_t first, int64_t n) {
+    for (int64_t i = first; i < first + n; i++) {
+      std::memcpy(target + i * bytes, source + rows[i] * bytes, static_cast<size_t>(bytes));
+    }
+  });
+}
+
+// pool: blocks of block_bytes. No target is the source or target of another copy of the call.
+void cpu_copy_blocks(void* context, void* pool, int64_t block_bytes, const BlockCopy* copies,
+                     int32_t num_copies) {
+  constexpr int64_t kPiece = 256 << 10;  // one big block is shared among threads too
+  OCTAVO_CHECK(block_bytes > 0);
+  char* base = static_cast<char*>(pool);
+  const int64_t pieces = (block_bytes + kPiece - 1) / kPiece;
+  for_each_item(cpu_context(context), block_bytes / 4 * num_copies, pieces * num_copies,
+                [&](int64_t item, int) {
+                  const BlockCopy& copy = copies[item / pieces];
+                  const int64_t at = item % pieces * kPiece;
+                  std::memcpy(base + copy.target * block_bytes + at,
+                              base + copy.source * block_bytes + at,
+                              static_cast<size_t>(std::min(kPiece, block_bytes - at)));
+                });
+}
+
+}  // namespace octavo

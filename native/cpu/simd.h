@@ -1,0 +1,65 @@
+// Sixteen floats. The files simd_*.h are the only ones with intrinsics: one implementation of
+// F32x16 per instruction set, chosen by the macro that a kernels_*.cc defines before it includes
+// this header. Lane structure, reduction trees and the use of fma are the same in all of them, so
+// every path gives the same bits.
+//
+// Everything here lives in a namespace named after the instruction set and no standard library
+// template is used: a function compiled with AVX-512 flags must never be the copy that the linker
+// keeps for the whole program.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#define OCTAVO_INLINE static inline __attribute__((always_inline))
+
+#if defined(OCTAVO_SIMD_AVX512)
+#define OCTAVO_ISA avx512
+#include "cpu/simd_avx512.h"
+#elif defined(OCTAVO_SIMD_AVX2)
+#define OCTAVO_ISA avx2
+#include "cpu/simd_avx2.h"
+#elif defined(OCTAVO_SIMD_NEON)
+#define OCTAVO_ISA neon
+#include "cpu/simd_neon.h"
+#elif defined(OCTAVO_SIMD_SCALAR)
+#define OCTAVO_ISA scalar
+#include "cpu/simd_scalar.h"
+#else
+#error "define OCTAVO_SIMD_AVX512, _AVX2, _NEON or _SCALAR"
+#endif
+
+// What is written once, from the primitives of the files above:
+//   zero splat load load_n store store_n load_f16 load_bf16 load_i8 half_to_f32
+//   add sub mul div fma max min zero_if_less pow2_of_shifted hsum hmax hsum_each transpose16
+namespace octavo {
+namespace OCTAVO_ISA {
+
+constexpr float kNegativeInfinity = -__builtin_inff();
+
+// eˣ, about 1 ulp. Below −87.3 it is 0 (so −∞ gives 0), above 88.3 it stays at e^88.3; NaN stays.
+OCTAVO_INLINE F32x16 exp(F32x16 x) {
+  const F32x16 low = splat(-87.3f);
+  // max and min return their second operand when one is NaN.
+  const F32x16 y = min(splat(88.3f), max(low, x));
+  // Adding 1.5·2²³ leaves the nearest integer to y/ln 2 in the low bits of the sum.
+  const F32x16 shift = splat(12582912.0f);
+  const F32x16 shifted = fma(y, splat(1.44269504f), shift);
+  const F32x16 n = sub(shifted, shift);
+  F32x16 r = fma(n, splat(-0.693145752f), y);  // ln 2 in two pieces; the first has 16 bits
+  r = fma(n, splat(-1.42860677e-6f), r);
+  F32x16 p = splat(1.0f / 5040);
+  p = fma(p, r, splat(1.0f / 720));
+  p = fma(p, r, splat(1.0f / 120));
+  p = fma(p, r, splat(1.0f / 24));
+  p = fma(p, r, splat(1.0f / 6));
+  p = fma(p, r, splat(0.5f));
+  p = fma(p, r, splat(1.0f));
+  p = fma(p, r, splat(1.0f));
+  return zero_if_less(mul(p, pow2_of_shifted(shifted)), x, low);
+}
+
+OCTAVO_INLINE float exp(float x) { return first_lane(exp(splat(x))); }
+
+}  // namespace OCTAVO_ISA
+}  // namespace octavo

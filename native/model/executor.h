@@ -1,0 +1,61 @@
+// One owned thread that loads a model and runs its steps, in the order they were submitted. It
+// knows nothing of JS: whoever submits a task gets word by the task's own last line.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "model/config.h"
+#include "model/step.h"
+
+namespace octavo {
+
+struct LoadRequest {
+  ModelConfig config;
+  EngineLimits limits;
+  std::vector<std::string> files;
+  std::vector<TensorSpec> tensors;
+  int32_t num_threads = 1;
+  std::string isa;  // empty = the best this machine has
+};
+
+struct LoadedInfo {
+  std::string backend, isa;
+  int64_t kv_bytes = 0;
+  int64_t weight_bytes = 0;
+};
+
+class Executor {
+ public:
+  Executor();
+  ~Executor();  // runs what is queued, then joins
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+
+  void submit(std::function<void()> task);
+  void stop();  // idempotent
+
+  // The rest is called on the owned thread only, from inside a task.
+  LoadedInfo load(const LoadRequest& request);
+  void step(StepInput& input, StepOutput& output);
+  void unload();
+
+ private:
+  struct Engine;
+  void loop();
+
+  std::unique_ptr<Engine> engine_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> tasks_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace octavo

@@ -1,0 +1,35 @@
+// One step as the executor sees it: everything owned, checked and resolved on the JS thread.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "ops.h"
+
+namespace octavo {
+
+struct StepInput {
+  std::vector<int32_t> token_ids;     // [num_tokens]
+  std::vector<int32_t> query_start;   // [num_seqs + 1]
+  std::vector<int32_t> context_len;   // [num_seqs]
+  std::vector<int32_t> block_tables;  // [num_seqs][table_stride]
+  int64_t table_stride = 0;
+  std::vector<BlockCopy> copies;
+  // Draws first, then prompt rows. `logits_row` holds the token row until the head is computed;
+  // list pointers point into `extras`, outputs are set by the executor.
+  std::vector<SampleRow> rows;
+  std::vector<int32_t> extras;
+  int32_t num_samples = 0;      // the first of `rows`; the rest are prompt rows
+  bool capture_logits = false;  // for tests: return the logits of every row asked for
+};
+
+struct StepOutput {
+  std::vector<int32_t> tokens;         // [rows]
+  std::vector<double> logprobs;        // [rows]
+  std::vector<int32_t> ranks;          // [rows]
+  std::vector<int32_t> top_ids;        // lists one after the other
+  std::vector<double> top_logprobs;
+  std::vector<float> logits;  // [rows][vocab] when captured
+};
+
+}  // namespace octavo

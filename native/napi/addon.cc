@@ -1,0 +1,77 @@
+// What the addon exports: the Executor class, and the tables that lib/native.ts verifies.
+#include <napi.h>
+
+#include <string>
+
+#include "base/dtype.h"
+#include "cpu/cpu_backend.h"
+#include "kernels/device.h"
+#include "napi/error.h"
+#include "napi/executor_wrap.h"
+#include "napi/step_layout.h"
+
+namespace octavo {
+namespace {
+
+Napi::Object step_layout(Napi::Env env) {
+  Napi::Object out = Napi::Object::New(env);
+#define X(name, value) out.Set(#name, Napi::Number::New(env, layout::name));
+  OCTAVO_STEP_LAYOUT(X)
+#undef X
+  return out;
+}
+
+Napi::Object dtypes(Napi::Env env) {
+  Napi::Object out = Napi::Object::New(env);
+  for (int i = 0; i < kNumDTypes; ++i) out.Set(dtype_name(static_cast<DType>(i)), i);
+  return out;
+}
+
+Napi::Array error_codes(Napi::Env env) {
+  Napi::Array out = Napi::Array::New(env);
+  uint32_t i = 0;
+  for (const char* code : kErrorCodes) out.Set(i++, Napi::String::New(env, code));
+  return out;
+}
+
+// () → {built: boolean, devices: [{name, major, minor, memory}], reason: string}
+Napi::Value cuda_probe(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const DeviceProbe probe = probe_devices();
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("built", probe.built);
+  out.Set("reason", probe.reason);
+  Napi::Array devices = Napi::Array::New(env);
+  for (uint32_t i = 0; i < probe.devices.size(); ++i) {
+    const DeviceInfo& d = probe.devices[i];
+    Napi::Object o = Napi::Object::New(env);
+    o.Set("name", d.name);
+    o.Set("major", d.major);
+    o.Set("minor", d.minor);
+    o.Set("memory", static_cast<double>(d.memory_bytes));
+    devices.Set(i, o);
+  }
+  out.Set("devices", devices);
+  return out;
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports.Set("Executor", ExecutorWrap::define(env));
+  exports.Set("stepLayout", step_layout(env));
+  exports.Set("dtypes", dtypes(env));
+  exports.Set("errorCodes", error_codes(env));
+  exports.Set("isas", [&] {
+    Napi::Array out = Napi::Array::New(env);
+    uint32_t i = 0;
+    for (const std::string& isa : available_isas()) out.Set(i++, isa);
+    return out;
+  }());
+  exports.Set("cudaProbe", Napi::Function::New(env, cuda_probe));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(octavo, init)
+
+}  // namespace octavo

@@ -1,0 +1,213 @@
+#include "napi/executor_wrap.h"
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "napi/args.h"
+#include "napi/error.h"
+#include "napi/load_request.h"
+#include "napi/step_layout.h"
+
+namespace octavo {
+
+// One piece of work on its way: made on the JS thread, run on the executor's, settled on JS's.
+struct ExecutorWrap::Job {
+  explicit Job(Napi::Env env) : deferred(Napi::Promise::Deferred::New(env)) {}
+  Napi::Promise::Deferred deferred;
+  std::function<void()> work;
+  std::function<Napi::Value(Napi::Env)> done;
+  Failure failure;
+};
+
+namespace {
+
+template <typename Array, typename T>
+Array typed(Napi::Env env, const T* data, size_t n) {
+  Array out = Array::New(env, n);
+  if (n > 0) std::memcpy(out.Data(), data, n * sizeof(T));
+  return out;
+}
+
+Napi::Object result_to_js(Napi::Env env, const StepInput& in, const StepOutput& out) {
+  const size_t draws = static_cast<size_t>(in.num_samples);
+  const size_t prompts = in.rows.size() - draws;
+  Napi::Object r = Napi::Object::New(env);
+  r.Set("tokenIds", typed<Napi::Int32Array>(env, out.tokens.data(), draws));
+  r.Set("logprobs", typed<Napi::Float64Array>(env, out.logprobs.data(), draws));
+  r.Set("ranks", typed<Napi::Int32Array>(env, out.ranks.data(), draws));
+  r.Set("promptLogprobs",
+        typed<Napi::Float64Array>(env, out.logprobs.data() + draws, prompts));
+  r.Set("promptRanks", typed<Napi::Int32Array>(env, out.ranks.data() + draws, prompts));
+  r.Set("topTokenIds", typed<Napi::Int32Array>(env, out.top_ids.data(), out.top_ids.size()));
+  r.Set("topLogprobs",
+        typed<Napi::Float64Array>(env, out.top_logprobs.data(), out.top_logprobs.size()));
+  if (in.capture_logits) {
+    r.Set("logits", typed<Napi::Float32Array>(env, out.logits.data(), out.logits.size()));
+  }
+  return r;
+}
+
+template <typename T>
+const T* typed_data(const Napi::Value& v, napi_typedarray_type type, int64_t* length) {
+  if (!v.IsTypedArray() || v.As<Napi::TypedArray>().TypedArrayType() != type) {
+    throw Error(kErrInvalidStep, "a step is an Int32Array and its two slabs");
+  }
+  const auto a = v.As<Napi::TypedArrayOf<T>>();
+  *length = static_cast<int64_t>(a.ElementLength());
+  return a.Data();
+}
+
+}  // namespace
+
+Napi::Function ExecutorWrap::define(Napi::Env env) {
+  return DefineClass(env, "Executor",
+                     {InstanceMethod("load", &ExecutorWrap::load),
+                      InstanceMethod("step", &ExecutorWrap::step),
+                      InstanceMethod("close", &ExecutorWrap::close)});
+}
+
+ExecutorWrap::ExecutorWrap(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<ExecutorWrap>(info), executor_(std::make_unique<Executor>()) {
+  settler_ = Settler::New(info.Env(), "octavo", 0, 1, this);
+  settler_.Unref(info.Env());
+}
+
+// The object dies by garbage collection or with its environment (a worker's end, process.exit):
+// the thread is joined first, so nothing native outlives JS.
+ExecutorWrap::~ExecutorWrap() { shut_down(); }
+
+void ExecutorWrap::shut_down() {
+  if (executor_ == nullptr) return;
+  executor_->stop();
+  executor_.reset();
+  settler_.Release();
+}
+
+Napi::Value ExecutorWrap::rejected(Napi::Env env, const Failure& failure) {
+  auto deferred = Napi::Promise::Deferred::New(env);
+  deferred.Reject(to_js(env, failure).Value());
+  return deferred.Promise();
+}
+
+Napi::Value ExecutorWrap::launch(Napi::Env env, std::function<void()> work,
+                                 std::function<Napi::Value(Napi::Env)> done) {
+  auto* job = new Job(env);
+  job->work = std::move(work);
+  job->done = std::move(done);
+  const Napi::Value promise = job->deferred.Promise();
+  if (pending_++ == 0) {
+    settler_.Ref(env);
+    Ref();  // the object stays while somebody waits for it
+  }
+  executor_->submit([this, job] {
+    job->failure = guarded(job->work);
+    // Fails only while the environment is being torn down; then nobody waits for the promise.
+    if (settler_.BlockingCall(job) != napi_ok) {}
+  });
+  return promise;
+}
+
+void ExecutorWrap::settle(Napi::Env env, Napi::Function, ExecutorWrap* self, Job* job) {
+  std::unique_ptr<Job> owned(job);
+  if (env == nullptr) return;
+  Napi::HandleScope scope(env);
+  Napi::Value value = env.Undefined();
+  if (!job->failure.failed()) {
+    job->failure = guarded([&] { value = job->done(env); });
+  } else {
+    guarded([&] { job->done(nullptr); });
+  }
+  if (--self->pending_ == 0) {
+    self->settler_.Unref(env);
+    self->Unref();
+  }
+  if (job->failure.failed()) {
+    job->deferred.Reject(to_js(env, job->failure).Value());
+  } else {
+    job->deferred.Resolve(value);
+  }
+}
+
+Napi::Value ExecutorWrap::load(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto request = std::make_shared<LoadRequest>();
+  const Failure failure = guarded([&] {
+    if (state_ != State::kEmpty) throw Error(kErrBusy, "this executor was loaded already");
+    if (!info[0].IsObject()) bad_option("load()", "called with an object");
+    *request = read_load_request(info[0].As<Napi::Object>());
+  });
+  if (failure.failed()) return rejected(env, failure);
+  state_ = State::kLoading;
+  limits_ = request->limits;
+  vocab_size_ = request->config.vocab_size;
+  auto loaded = std::make_shared<LoadedInfo>();
+  Executor* executor = executor_.get();
+  return launch(
+      env, [executor, request, loaded] { *loaded = executor->load(*request); },
+      [this, loaded](Napi::Env e) -> Napi::Value {
+        if (state_ == State::kLoading) state_ = e == nullptr ? State::kEmpty : State::kReady;
+        if (e == nullptr) return Napi::Value();
+        Napi::Object out = Napi::Object::New(e);
+        out.Set("backend", loaded->backend);
+        out.Set("isa", loaded->isa);
+        out.Set("kvBytes", static_cast<double>(loaded->kv_bytes));
+        out.Set("weightBytes", static_cast<double>(loaded->weight_bytes));
+        return out;
+      });
+}
+
+Napi::Value ExecutorWrap::step(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto input = std::make_shared<StepInput>();
+  const Failure failure = guarded([&] {
+    if (state_ == State::kClosing || state_ == State::kClosed) {
+      throw Error(kErrClosed, "the executor is closed");
+    }
+    if (state_ != State::kReady) throw Error(kErrBusy, "the executor has no model loaded");
+    if (stepping_) throw Error(kErrBusy, "a step is running; wait for its promise");
+    StepBuffers b;
+    b.words = typed_data<int32_t>(info[0], napi_int32_array, &b.num_words);
+    b.tables = typed_data<int32_t>(info[1], napi_int32_array, &b.num_table_words);
+    b.samplers = typed_data<double>(info[2], napi_float64_array, &b.num_sampler_doubles);
+    parse_step(b, limits_, vocab_size_, input.get());
+#ifdef OCTAVO_TESTING
+    input->capture_logits = info[3].IsBoolean() && info[3].As<Napi::Boolean>().Value();
+#endif
+  });
+  if (failure.failed()) return rejected(env, failure);
+  stepping_ = true;
+  auto output = std::make_shared<StepOutput>();
+  Executor* executor = executor_.get();
+  return launch(
+      env, [executor, input, output] { executor->step(*input, *output); },
+      [this, input, output](Napi::Env e) -> Napi::Value {
+        stepping_ = false;
+        if (e == nullptr) return Napi::Value();
+        return result_to_js(e, *input, *output);
+      });
+}
+
+Napi::Value ExecutorWrap::close(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (state_ == State::kClosing) return closing_.Value();
+  if (state_ == State::kClosed) {
+    auto deferred = Napi::Promise::Deferred::New(env);
+    deferred.Resolve(env.Undefined());
+    return deferred.Promise();
+  }
+  state_ = State::kClosing;
+  Executor* executor = executor_.get();
+  const Napi::Value promise = launch(
+      env, [executor] { executor->unload(); },
+      [this](Napi::Env e) -> Napi::Value {
+        state_ = State::kClosed;
+        closing_.Reset();
+        if (e == nullptr) return Napi::Value();
+        return e.Undefined();
+      });
+  closing_ = Napi::Persistent(promise);
+  return promise;
+}
+
+}  // namespace octavo

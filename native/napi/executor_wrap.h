@@ -1,0 +1,47 @@
+// The JS object around one Executor: reads arguments, settles promises, joins the thread.
+#pragma once
+
+#include <napi.h>
+
+#include <functional>
+#include <memory>
+
+#include "model/executor.h"
+#include "napi/error.h"
+
+namespace octavo {
+
+class ExecutorWrap : public Napi::ObjectWrap<ExecutorWrap> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit ExecutorWrap(const Napi::CallbackInfo& info);
+  ~ExecutorWrap() override;
+
+ private:
+  enum class State { kEmpty, kLoading, kReady, kClosing, kClosed };
+  struct Job;
+
+  Napi::Value load(const Napi::CallbackInfo& info);   // (request) → Promise<info>
+  Napi::Value step(const Napi::CallbackInfo& info);   // (words, tables, samplers) → Promise<result>
+  Napi::Value close(const Napi::CallbackInfo& info);  // () → Promise<void>, idempotent
+
+  // Runs work on the executor's thread, then done on the JS thread, which settles the promise.
+  Napi::Value launch(Napi::Env env, std::function<void()> work,
+                     std::function<Napi::Value(Napi::Env)> done);
+  static Napi::Value rejected(Napi::Env env, const Failure& failure);
+  static void settle(Napi::Env env, Napi::Function, ExecutorWrap* self, Job* job);
+  void shut_down();  // joins; from close(), the finalizer or the environment's end
+
+  using Settler =
+      Napi::TypedThreadSafeFunction<ExecutorWrap, Job, &ExecutorWrap::settle>;
+  std::unique_ptr<Executor> executor_;
+  Settler settler_;
+  Napi::Reference<Napi::Value> closing_;  // the promise of a close() under way
+  State state_ = State::kEmpty;
+  bool stepping_ = false;
+  int pending_ = 0;  // while > 0 the process stays alive
+  EngineLimits limits_;
+  int32_t vocab_size_ = 0;
+};
+
+}  // namespace octavo

@@ -1,0 +1,12 @@
+// Reads the argument of Executor.load(): NativeModelConfig, limits, files and tensors.
+#pragma once
+
+#include <napi.h>
+
+#include "model/executor.h"
+
+namespace octavo {
+
+LoadRequest read_load_request(const Napi::Object& from);
+
+}  // namespace octavo

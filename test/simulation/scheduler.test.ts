@@ -1,0 +1,70 @@
+import { describe, expect, test } from 'vitest';
+import { type Outcome, Simulation, type World } from '../support/simulate.js';
+
+const BASE: World = {
+  numBlocks: 40,
+  blockSize: 4,
+  maxModelLen: 90,
+  maxNumSeqs: 8,
+  maxNumBatchedTokens: 32,
+  maxNumWaiting: 20,
+  numRequests: 150,
+  maxN: 3,
+  abortPercent: 2,
+  promptLogprobs: true,
+};
+
+const WORLDS: Record<string, World> = {
+  'a tiny pool': BASE,
+  'a pool that just holds one group': { ...BASE, numBlocks: 30, maxN: 4 },
+  'a roomy pool': { ...BASE, numBlocks: 400, maxNumSeqs: 24, maxNumBatchedTokens: 64 },
+  'small chunks': { ...BASE, numBlocks: 60, longPrefillThreshold: 5, maxNumBatchedTokens: 9 },
+  'no chunks': { ...BASE, enableChunkedPrefill: false, maxNumBatchedTokens: 90 },
+  'no prefix cache': { ...BASE, enablePrefixCaching: false, numBlocks: 60 },
+  'blocks of one': { ...BASE, blockSize: 1, numBlocks: 150 },
+  'odd blocks, many forks': { ...BASE, blockSize: 7, numBlocks: 50, maxN: 8, maxNumSeqs: 12 },
+  'forks without cache': { ...BASE, enablePrefixCaching: false, maxN: 6, numBlocks: 50 },
+  'aborts everywhere': { ...BASE, abortPercent: 25, numRequests: 400 },
+};
+
+/** More worlds: OCTAVO_SIMULATION_SEEDS=100 npx vitest run test/simulation. */
+const NUM_SEEDS = Number(process.env.OCTAVO_SIMULATION_SEEDS ?? 5);
+
+function simulate(seed: number, world: World): Outcome {
+  try {
+    return new Simulation(seed, world).run();
+  } catch (error) {
+    throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+describe('every request comes out as if it were alone', () => {
+  const total = { steps: 0, preemptions: 0, copies: 0, hits: 0, aborted: 0, finished: 0 };
+
+  for (const [name, world] of Object.entries(WORLDS)) {
+    test(name, () => {
+      for (let seed = 1; seed <= NUM_SEEDS; seed++) {
+        const outcome = simulate(seed, world);
+        total.steps += outcome.numSteps;
+        total.preemptions += outcome.numPreemptions;
+        total.copies += outcome.numCopies;
+        total.hits += outcome.numHits;
+        total.aborted += outcome.numAborted;
+        total.finished += outcome.numFinished;
+        expect(outcome.numFinished + outcome.numAborted + outcome.numRefused).toBe(
+          world.numRequests,
+        );
+      }
+    });
+  }
+
+  test('and everything that can go wrong was there to go wrong', () => {
+    console.log('simulated', JSON.stringify(total));
+    expect(total.steps).toBeGreaterThan(10_000);
+    expect(total.preemptions).toBeGreaterThan(1_000);
+    expect(total.copies).toBeGreaterThan(2_000);
+    expect(total.hits).toBeGreaterThan(5_000);
+    expect(total.aborted).toBeGreaterThan(1_000);
+    expect(total.finished).toBeGreaterThan(1_000);
+  });
+});

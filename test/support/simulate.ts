@@ -1,0 +1,407 @@
+/**
+ * A seeded world for the scheduler: random arrivals, shared prefixes, forks, stops, aborts in the
+ * middle of a step, pools that are much too small. The executor is fake but keeps a *model of the
+ * KV*: each slot holds a number that stands for "the KV of this token after these tokens", derived
+ * from the slot before it, as attention would. So it can check that every token a query attends to
+ * lies in its table with the right content, and the tokens it draws depend on that content: any
+ * corruption also changes the output, which is compared with the request generated alone, by a
+ * plain loop without any cache.
+ */
+import {
+  completeParams,
+  type DrawParams,
+  type SamplingParamsInput,
+  validateSamplingParams,
+} from '../../lib/core/sampling-params.js';
+import { Scheduler } from '../../lib/core/scheduler.js';
+import type { SchedulerOptions } from '../../lib/core/scheduler-config.js';
+import { type Sequence, SequenceGroup } from '../../lib/core/sequence.js';
+import { STEP_LAYOUT as L, type StepResult } from '../../lib/core/step.js';
+import { StepEncoder } from '../../lib/core/step-encoder.js';
+import type { Step } from '../../lib/core/step-record.js';
+import type { Judge } from '../../lib/core/stop.js';
+import { type DecodedExtras, decodeStep } from './decode-step.js';
+
+const VOCAB = 64;
+const EOS = 63;
+const EMPTY = 0x12345;
+
+/** Uniform integers below a bound from a 32-bit seed (xorshift-multiply counter). */
+export function randomFrom(seed: number): (below: number) => number {
+  let counter = seed | 0;
+  return (below) => {
+    counter = (counter + 0x9e3779b9) | 0;
+    return (mix(counter, 0x51ed270b) >>> 0) % below;
+  };
+}
+
+function mix(a: number, b: number): number {
+  let h = Math.imul(a ^ (b >>> 15) ^ 0x2c1b3c6d, 0x297a2d39) ^ b;
+  h = Math.imul(h ^ (h >>> 15), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return h ^ (h >>> 16);
+}
+
+/** The draw of a model whose state after a prefix is `content`; never a forbidden id. */
+function drawToken(seed: number, position: number, content: number, extras: DecodedExtras | null) {
+  for (let attempt = 0; attempt < 1000; attempt++) {
+    const token = (mix(mix(content, position), seed + attempt * 7919) >>> 0) % VOCAB;
+    if (extras?.banned.includes(token)) continue;
+    if (extras?.allowed && !extras.allowed.includes(token)) continue;
+    return token;
+  }
+  return -1;
+}
+
+/** "A stop string ends here": some function of the whole text. */
+function verdictOn(tokens: ArrayLike<number>, from: number): string | null {
+  let h = 99;
+  for (let i = from; i < tokens.length; i++) h = mix(h, tokens[i]);
+  return (h >>> 0) % 90 === 0 ? 'stop' : null;
+}
+
+export interface Expected {
+  readonly tokens: number[];
+  readonly finishReason: string;
+  readonly stopReason: string | number | null;
+}
+
+/** The request alone, without any cache: what sample `index` must come out as. */
+export function generateAlone(
+  prompt: readonly number[],
+  params: DrawParams,
+  index: number,
+  maxModelLen: number,
+): Expected {
+  const tokens = [...prompt];
+  let content = prompt.reduce((h, token) => mix(h, token), EMPTY);
+  for (;;) {
+    const output = tokens.slice(prompt.length);
+    const banned = output.length < params.minTokens ? [...params.endTokenIds] : [];
+    for (const word of params.badWordIds) {
+      const head = word.slice(0, -1);
+      if (head.every((id, i) => output[output.length - head.length + i] === id)) {
+        banned.push(word[word.length - 1]);
+      }
+    }
+    const allowed = params.allowedTokenIds ? [...params.allowedTokenIds] : null;
+    const extras = { banned, allowed, bias: [], prompt: [], output: [] };
+    const token = drawToken(params.seed + index, tokens.length, content, extras);
+    if (token < 0) return { tokens: output, finishReason: 'error', stopReason: null };
+    tokens.push(token);
+    output.push(token);
+    content = mix(content, token);
+    const end = (finishReason: string, stopReason: string | number | null) => ({
+      tokens: output,
+      finishReason,
+      stopReason,
+    });
+    const mayStop = output.length >= params.minTokens;
+    if (mayStop && params.eosTokenIds.includes(token)) return end('stop', null);
+    if (mayStop && params.stopTokenIds.includes(token)) return end('stop', token);
+    if (mayStop && verdictOn(tokens, prompt.length)) return end('stop', 'stop');
+    if (output.length === params.maxTokens || tokens.length === maxModelLen) {
+      return end('length', null);
+    }
+  }
+}
+
+/** Runs encoded steps on the model of the KV; throws where a step would corrupt or misread it. */
+export class FakeExecutor {
+  readonly #kv: Int32Array;
+  readonly #size: number;
+  readonly #blocksPerRow: number;
+  readonly #numBlocks: number;
+
+  constructor(numBlocks: number, blockSize: number, blocksPerRow: number) {
+    this.#kv = new Int32Array(numBlocks * blockSize).fill(-1);
+    this.#size = blockSize;
+    this.#blocksPerRow = blocksPerRow;
+    this.#numBlocks = numBlocks;
+  }
+
+  /** What the native side copies before it returns; the step itself runs later. */
+  submit(words: Int32Array, tables: Int32Array, sampler: Float64Array): () => StepResult {
+    const buffers = [words.slice(), tables.slice(), sampler.slice()] as const;
+    return () => this.#run(...buffers);
+  }
+
+  #run(words: Int32Array, tables: Int32Array, sampler: Float64Array): StepResult {
+    const step = decodeStep(words);
+    this.#copyBlocks(step.copies);
+    const contents: number[] = [];
+    const written = new Set<number>();
+    for (const seq of step.seqs) {
+      const slotOf = (position: number) => {
+        const index = Math.floor(position / this.#size);
+        if (index >= seq.numBlocks) throw new Error('a token without a slot');
+        const block = tables[seq.row * this.#blocksPerRow + index];
+        if (block < 1 || block >= this.#numBlocks) throw new Error('a block outside the pool');
+        return block * this.#size + (position % this.#size);
+      };
+      const start = seq.contextLen - seq.queryLen;
+      let content = start === 0 ? EMPTY : this.#kv[slotOf(start - 1)];
+      for (const [i, token] of seq.tokens.entries()) {
+        const slot = slotOf(start + i);
+        if (written.has(slot)) throw new Error('a slot was written twice in a step');
+        written.add(slot);
+        content = mix(content, token);
+        this.#kv[slot] = content;
+        contents.push(content);
+      }
+    }
+    const tokenIds = step.samples.map((sample) => {
+      const at = sample.seqRow * L.samplerDoubles;
+      const seed = sampler[at + L.samplerSeedLow] + 2 ** 32 * sampler[at + L.samplerSeedHigh];
+      return drawToken(seed, sample.position, contents[sample.tokenRow], sample.extras);
+    });
+    return {
+      tokenIds: Int32Array.from(tokenIds),
+      logprobs: new Float64Array(tokenIds.length),
+      ranks: new Int32Array(tokenIds.length),
+      // Enough to know it again: the content of the row, and the target.
+      promptLogprobs: Float64Array.from(step.promptRows, (row) => contents[row.tokenRow]),
+      promptRanks: Int32Array.from(step.promptRows, (row) => row.target),
+      topTokenIds: new Int32Array(0),
+      topLogprobs: new Float64Array(0),
+    };
+  }
+
+  /** All at once, as one launch does: no source may be a target. */
+  #copyBlocks(copies: readonly [number, number][]): void {
+    const targets = new Set(copies.map(([, target]) => target));
+    if (targets.size < copies.length) throw new Error('a block was copied to twice');
+    const size = this.#size;
+    for (const [source, target] of copies) {
+      if (targets.has(source)) throw new Error('the source of a copy is a target');
+      this.#kv.copyWithin(target * size, source * size, (source + 1) * size);
+    }
+  }
+
+  /** Does the cache hold the KV of this sequence's first `numComputed` tokens? */
+  verify(sequence: Sequence, tables: Int32Array): void {
+    let content = EMPTY;
+    for (let p = 0; p < sequence.numComputed; p++) {
+      content = mix(content, sequence.tokens[p]);
+      const index = sequence.row * this.#blocksPerRow + Math.floor(p / this.#size);
+      if (this.#kv[tables[index] * this.#size + (p % this.#size)] !== content) {
+        throw new Error(`wrong KV at position ${p} of ${sequence.group.id}.${sequence.index}`);
+      }
+    }
+  }
+}
+
+export interface World extends SchedulerOptions {
+  readonly numRequests: number;
+  readonly maxN: number;
+  /** Chance of an abort per step, in percent. */
+  readonly abortPercent: number;
+  readonly promptLogprobs?: boolean;
+}
+
+export interface Outcome {
+  readonly numSteps: number;
+  readonly numPreemptions: number;
+  readonly numCopies: number;
+  readonly numHits: number;
+  readonly numAborted: number;
+  readonly numRefused: number;
+  readonly numFinished: number;
+}
+
+interface Live {
+  readonly group: SequenceGroup;
+  readonly prompt: readonly number[];
+  /** Judged tokens per sequence, to see that each is judged once. */
+  readonly judged: number[];
+}
+
+export class Simulation {
+  readonly scheduler: Scheduler;
+  readonly #world: World;
+  readonly #random: (below: number) => number;
+  readonly #executor: FakeExecutor;
+  readonly #encoder = new StepEncoder(16);
+  readonly #live = new Map<string, Live>();
+  readonly #prefixes: number[][];
+  #numSteps = 0;
+  #numSubmitted = 0;
+  #numAborted = 0;
+  #numRefused = 0;
+  #numFinished = 0;
+
+  constructor(seed: number, world: World) {
+    const { numRequests: _, maxN: __, abortPercent: ___, promptLogprobs: ____, ...options } = world;
+    this.#world = world;
+    this.#random = randomFrom(seed);
+    this.scheduler = new Scheduler({ hashSeed: seed, ...options });
+    const { blockSize } = this.scheduler.config;
+    const { blocksPerRow } = this.scheduler;
+    this.#executor = new FakeExecutor(world.numBlocks, blockSize, blocksPerRow);
+    this.#prefixes = Array.from({ length: 4 }, () => this.#tokens(1 + this.#random(40)));
+  }
+
+  /** Runs until every request has ended, then checks that nothing was leaked. */
+  run(): Outcome {
+    const limit = this.#world.numRequests * 2000;
+    while (this.#numSubmitted < this.#world.numRequests || this.scheduler.hasUnfinished) {
+      if (++this.#numSteps > limit) throw new Error('somebody starves');
+      while (this.#numSubmitted < this.#world.numRequests && this.#random(3) === 0) this.#submit();
+      this.#abortSomebody();
+      this.#step();
+    }
+    const { pool, stats } = this.scheduler;
+    if (pool.usage !== 0) throw new Error('blocks were leaked');
+    if (this.#live.size > 0) throw new Error('a request was lost');
+    if (!this.scheduler.resetPrefixCache()) throw new Error('the cache cannot be reset');
+    if (pool.prefixes.numPublished + pool.prefixes.numSalts > 0) throw new Error('prefixes leaked');
+    return {
+      numSteps: this.#numSteps,
+      numPreemptions: stats.numPreemptions,
+      numCopies: stats.numBlockCopies,
+      numHits: stats.numPrefixHits,
+      numAborted: this.#numAborted,
+      numRefused: this.#numRefused,
+      numFinished: this.#numFinished,
+    };
+  }
+
+  #tokens(count: number): number[] {
+    return Array.from({ length: count }, () => this.#random(VOCAB));
+  }
+
+  #submit(): void {
+    const random = this.#random;
+    const id = `r${this.#numSubmitted++}`;
+    const shared = random(2) === 0 ? this.#prefixes[random(this.#prefixes.length)] : [];
+    const prompt = [...shared, ...this.#tokens(1 + random(30))];
+    const maxTokens = 1 + random(40);
+    const input: SamplingParamsInput = {
+      n: random(2) === 0 ? 1 : 1 + random(this.#world.maxN),
+      maxTokens,
+      minTokens: random(3) === 0 ? random(maxTokens + 1) : 0,
+      stopTokenIds: random(4) === 0 ? [random(VOCAB)] : [],
+      ignoreEos: random(5) === 0,
+      allowedTokenIds: random(8) === 0 ? this.#tokens(6) : undefined,
+      cacheSalt: random(6) === 0 ? `tenant ${random(2)}` : undefined,
+      promptLogprobs: this.#world.promptLogprobs && random(3) === 0 ? 0 : undefined,
+    };
+    const params = completeParams(validateSamplingParams(input, { vocabSize: VOCAB }), {
+      vocabSize: VOCAB,
+      eosTokenIds: [EOS],
+      seed: random(1 << 30),
+      badWordIds: random(6) === 0 ? [[random(VOCAB)], this.#tokens(2)] : [],
+    });
+    const group = new SequenceGroup({ id, promptTokens: prompt, params });
+    try {
+      this.scheduler.add(group);
+    } catch (error) {
+      const { code } = error as { code?: string };
+      const expected = ['ERR_REQUEST_TOO_LARGE', 'ERR_PROMPT_TOO_LONG', 'ERR_OVERLOADED'];
+      if (!expected.includes(code!)) throw error;
+      this.#numRefused++;
+      return;
+    }
+    this.#live.set(id, { group, prompt, judged: Array(params.n).fill(0) });
+  }
+
+  #abortSomebody(): void {
+    if (this.#live.size === 0 || this.#random(100) >= this.#world.abortPercent) return;
+    const id = [...this.#live.keys()][this.#random(this.#live.size)];
+    if (!this.scheduler.abort(id)) throw new Error('a live request could not be aborted');
+    this.#live.delete(id);
+    this.#numAborted++;
+    this.scheduler.checkInvariants();
+  }
+
+  #step(): void {
+    const { scheduler } = this;
+    const step = scheduler.schedule();
+    scheduler.checkInvariants();
+    if (step === null) {
+      if (scheduler.numWaiting + scheduler.numRunning > 0) throw new Error('nothing moves');
+      return;
+    }
+    this.#checkStep(step);
+    const words = this.#encoder.encode(step);
+    const run = this.#executor.submit(words, scheduler.tableSlab, scheduler.samplerSlab);
+    for (let i = this.#random(3); i > 0; i--) this.#abortSomebody();
+    const result = run();
+    const ended = scheduler.commit(step, result, this.#judge);
+    scheduler.checkInvariants();
+    for (const group of ended) this.#finish(group);
+    for (const { group } of this.#live.values()) {
+      if (group.state !== 'running') continue;
+      for (const sequence of group.sequences) {
+        if (sequence.isActive) this.#executor.verify(sequence, scheduler.tableSlab);
+      }
+    }
+  }
+
+  #checkStep(step: Step): void {
+    const { config, pool } = this.scheduler;
+    if (step.numTokens > config.maxNumBatchedTokens) throw new Error('over the budget');
+    if (step.numSeqs > config.maxNumSeqs) throw new Error('too many sequences');
+    let sum = 0;
+    for (let i = 0; i < step.numSeqs; i++) {
+      const { numComputed, row } = step.seqs[i];
+      const length = step.queryLens[i];
+      if (length < 1) throw new Error('an empty query');
+      sum += length;
+      const { blockSize } = config;
+      const first = Math.floor(numComputed / blockSize);
+      for (let b = first; b <= Math.floor((numComputed + length - 1) / blockSize); b++) {
+        const block = this.scheduler.tableSlab[row * this.scheduler.blocksPerRow + b];
+        if (pool.refCounts[block] !== 1) throw new Error('a write into a shared block');
+        if (pool.prefixes.isPublished(block)) throw new Error('a write into a cached block');
+      }
+    }
+    if (sum !== step.numTokens) throw new Error('tokens were miscounted');
+  }
+
+  readonly #judge: Judge = (sequence, _sample, mayStop) => {
+    const live = this.#live.get(sequence.group.id);
+    if (live === undefined) throw new Error('somebody was judged who is not there');
+    if (++live.judged[sequence.index] !== sequence.numOutputTokens) {
+      throw new Error('a token was judged twice or not at all');
+    }
+    const verdict = verdictOn(
+      sequence.tokens.subarray(0, sequence.numTokens),
+      sequence.numPromptTokens,
+    );
+    // Before minTokens the answer must not count, whatever it is.
+    return mayStop ? verdict : 'ignored';
+  };
+
+  #finish(group: SequenceGroup): void {
+    const { prompt } = this.#live.get(group.id)!;
+    const { maxModelLen } = this.scheduler.config;
+    this.#live.delete(group.id);
+    this.#numFinished++;
+    for (const sequence of group.sequences) {
+      const expected = generateAlone(prompt, group.params, sequence.index, maxModelLen);
+      const { finishReason, stopReason } = sequence;
+      const actual = { tokens: [...sequence.outputTokens], finishReason, stopReason };
+      if (JSON.stringify(actual) !== JSON.stringify(expected)) {
+        throw new Error(
+          `${group.id}.${sequence.index} came out as ${JSON.stringify(actual)}, alone it is ` +
+            JSON.stringify(expected),
+        );
+      }
+    }
+    this.#checkPromptLogprobs(group, prompt);
+  }
+
+  #checkPromptLogprobs(group: SequenceGroup, prompt: readonly number[]): void {
+    const asked = group.params.numPromptLogprobs >= 0;
+    let content = EMPTY;
+    const expected = asked
+      ? prompt.slice(1).map((tokenId, i) => {
+          content = mix(content, prompt[i]);
+          return `${tokenId} ${content} ${tokenId}`;
+        })
+      : [];
+    const actual = group.promptLogprobs.map((p) => `${p.tokenId} ${p.logprob} ${p.rank}`);
+    if (actual.join() !== expected.join()) throw new Error('prompt logprobs in disorder');
+  }
+}

@@ -1,0 +1,59 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { type GgufTokenizerMetadata, ggufTokenizer } from '../../lib/text/gguf-tokenizer.js';
+import { Tokenizer } from '../../lib/text/tokenizer.js';
+import { readGgufTokenizer } from '../support/tiny-gguf.js';
+
+/** Where the fixtures are; ends with a slash. */
+export const FIXTURES = fileURLToPath(new URL('../fixtures/tokenizers/', import.meta.url));
+const DEMO = fileURLToPath(new URL('../../models/octavo-demo/', import.meta.url));
+
+export interface GoldenText {
+  text: string;
+  token_ids: number[];
+  decoded: string;
+}
+
+export function readJson<T>(path: string): T {
+  return JSON.parse(readFileSync(path, 'utf8')) as T;
+}
+
+export function goldenMetadata(name: string): GgufTokenizerMetadata {
+  return readGgufTokenizer(`${FIXTURES}${name}.gguf`) as GgufTokenizerMetadata;
+}
+
+export const GGUF_CASES = ['spm', 'bpe-gpt-2', 'bpe-smollm', 'bpe-llama-bpe', 'bpe-qwen2'];
+
+export function demoJson(): string {
+  return readFileSync(`${DEMO}tokenizer.json`, 'utf8');
+}
+
+export function demoTokenizer(): Tokenizer {
+  return Tokenizer.fromJson(demoJson(), readJson(`${DEMO}tokenizer_config.json`));
+}
+
+export function hf320(): Tokenizer {
+  return Tokenizer.fromJson(readFileSync(`${FIXTURES}hf-320.json`, 'utf8'));
+}
+
+/** Every golden tokenizer by name. */
+export async function allTokenizers(): Promise<[string, Tokenizer][]> {
+  const gguf = GGUF_CASES.map(
+    async (name) => [name, await ggufTokenizer(goldenMetadata(name))] as [string, Tokenizer],
+  );
+  return [...(await Promise.all(gguf)), ['hf-320', hf320()], ['octavo-demo', demoTokenizer()]];
+}
+
+/** mulberry32: a seeded generator of numbers in [0, 1). */
+export function random(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+/** A seed for this run: OCTAVO_SEED, else 1. Put it into the messages of assertions. */
+export const SEED = Number(process.env.OCTAVO_SEED ?? 1);
