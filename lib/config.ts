@@ -24,11 +24,18 @@ const schema = z.strictObject({
   device: z.string().regex(/^(auto|cpu|cuda(:\d+)?)$/, 'must be auto, cpu, cuda or cuda:N'),
   maxModelLen: positive(2 ** 24).optional(),
   blockSize: z.union([z.literal(8), z.literal(16), z.literal(32)]),
-  numGpuBlocksOverride: z.int().min(2).max(2 ** 30).optional(),
+  numGpuBlocksOverride: z
+    .int()
+    .min(2)
+    .max(2 ** 30)
+    .optional(),
   kvCacheMemoryBytes: positive(2 ** 46).optional(),
   maxNumSeqs: positive(65536).optional(),
   maxNumBatchedTokens: positive(2 ** 20).optional(),
-  longPrefillTokenThreshold: z.int().min(0).max(2 ** 20),
+  longPrefillTokenThreshold: z
+    .int()
+    .min(0)
+    .max(2 ** 20),
   maxNumWaiting: positive(2 ** 24),
   enablePrefixCaching: z.boolean(),
   enableChunkedPrefill: z.boolean(),

@@ -4,28 +4,84 @@
  * do. `native.ts` checks at load that every code the addon can raise stands here.
  */
 export const ERRORS = {
-  ERR_INVALID_OPTION: { type: 'RangeError', status: 400, means: 'an engine option is unknown or out of range' },
-  ERR_INVALID_PARAM: { type: 'RangeError', status: 400, means: 'a sampling parameter is unknown or out of range' },
-  ERR_INVALID_PROMPT: { type: 'TypeError', status: 400, means: 'the prompt is empty, or not text, ids or messages' },
-  ERR_PROMPT_TOO_LONG: { type: 'RangeError', status: 400, means: 'the prompt leaves no room in the context' },
-  ERR_REQUEST_TOO_LARGE: { type: 'RangeError', status: 400, means: 'the request can never fit into the KV pool' },
+  ERR_INVALID_OPTION: {
+    type: 'RangeError',
+    status: 400,
+    means: 'an engine option is unknown or out of range',
+  },
+  ERR_INVALID_PARAM: {
+    type: 'RangeError',
+    status: 400,
+    means: 'a sampling parameter is unknown or out of range',
+  },
+  ERR_INVALID_PROMPT: {
+    type: 'TypeError',
+    status: 400,
+    means: 'the prompt is empty, or not text, ids or messages',
+  },
+  ERR_PROMPT_TOO_LONG: {
+    type: 'RangeError',
+    status: 400,
+    means: 'the prompt leaves no room in the context',
+  },
+  ERR_REQUEST_TOO_LARGE: {
+    type: 'RangeError',
+    status: 400,
+    means: 'the request can never fit into the KV pool',
+  },
   ERR_OVERLOADED: { type: 'Error', status: 429, means: 'the waiting queue is full' },
   ERR_ABORTED: { type: 'Error', status: 499, means: 'the request was aborted by its caller' },
   ERR_CLOSED: { type: 'Error', status: 503, means: 'the engine is closing or closed' },
   ERR_MODEL_NOT_FOUND: { type: 'Error', status: 404, means: 'no model at this path' },
-  ERR_MODEL_FORMAT: { type: 'Error', status: 500, means: 'a model file is damaged or not what it says' },
-  ERR_MODEL_UNSUPPORTED: { type: 'Error', status: 500, means: 'an architecture, switch or type this build does not know' },
+  ERR_MODEL_FORMAT: {
+    type: 'Error',
+    status: 500,
+    means: 'a model file is damaged or not what it says',
+  },
+  ERR_MODEL_UNSUPPORTED: {
+    type: 'Error',
+    status: 500,
+    means: 'an architecture, switch or type this build does not know',
+  },
   ERR_TOKENIZER: { type: 'Error', status: 500, means: 'the tokenizer could not be built or used' },
-  ERR_CHAT_TEMPLATE: { type: 'Error', status: 400, means: 'the chat template refused the messages' },
-  ERR_FILE: { type: 'Error', status: 400, means: 'a file could not be read or a line of it is wrong' },
-  ERR_OUT_OF_MEMORY: { type: 'Error', status: 503, means: 'memory for weights, KV or activations was refused' },
+  ERR_CHAT_TEMPLATE: {
+    type: 'Error',
+    status: 400,
+    means: 'the chat template refused the messages',
+  },
+  ERR_FILE: {
+    type: 'Error',
+    status: 400,
+    means: 'a file could not be read or a line of it is wrong',
+  },
+  ERR_OUT_OF_MEMORY: {
+    type: 'Error',
+    status: 503,
+    means: 'memory for weights, KV or activations was refused',
+  },
   ERR_DEVICE_NOT_FOUND: { type: 'Error', status: 500, means: 'the device asked for is not there' },
   ERR_DEVICE_LOST: { type: 'Error', status: 503, means: 'the device failed; load the model anew' },
-  ERR_NON_FINITE: { type: 'Error', status: 500, means: 'the model produced NaN or no finite logit' },
-  ERR_NATIVE_MISSING: { type: 'Error', status: 500, means: 'the native addon is not built or does not load' },
-  ERR_NATIVE_MISMATCH: { type: 'Error', status: 500, means: 'the native addon belongs to another version' },
+  ERR_NON_FINITE: {
+    type: 'Error',
+    status: 500,
+    means: 'the model produced NaN or no finite logit',
+  },
+  ERR_NATIVE_MISSING: {
+    type: 'Error',
+    status: 500,
+    means: 'the native addon is not built or does not load',
+  },
+  ERR_NATIVE_MISMATCH: {
+    type: 'Error',
+    status: 500,
+    means: 'the native addon belongs to another version',
+  },
   ERR_BUSY: { type: 'Error', status: 503, means: 'a step is running already' },
-  ERR_INVALID_STEP: { type: 'RangeError', status: 500, means: 'a step was refused by the native side' },
+  ERR_INVALID_STEP: {
+    type: 'RangeError',
+    status: 500,
+    means: 'a step was refused by the native side',
+  },
   ERR_INTERNAL: { type: 'Error', status: 500, means: 'a bug in octavo; please report it' },
 } as const satisfies Record<string, ErrorRow>;
 

@@ -5,7 +5,7 @@
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type StepResult, STEP_LAYOUT } from './core/step.js';
+import { STEP_LAYOUT, type StepResult } from './core/step.js';
 import { ERRORS, type ErrorCode, isOctavoError, octavoError } from './errors.js';
 
 /** Stored types; the numbers are native/base/dtype.h's, compared at load. */
@@ -90,9 +90,7 @@ export interface NativeStepResult extends StepResult {
 
 /** One model on one owned thread. Every method returns a promise that settles exactly once. */
 export interface NativeExecutor {
-  load(
-    request: Omit<NativeLoadRequest, 'tensors'> & { tensors: object[] },
-  ): Promise<NativeLoaded>;
+  load(request: Omit<NativeLoadRequest, 'tensors'> & { tensors: object[] }): Promise<NativeLoaded>;
   step(
     words: Int32Array,
     tables: Int32Array,

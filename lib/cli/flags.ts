@@ -14,9 +14,19 @@ const ENGINE_FLAGS: readonly Row[] = [
   ['kv-cache-memory-bytes', 'kvCacheMemoryBytes', 'number', 'bytes of the KV pool'],
   ['max-num-seqs', 'maxNumSeqs', 'number', 'sequences that run at once (default 256)'],
   ['max-num-batched-tokens', 'maxNumBatchedTokens', 'number', 'tokens of one step (default 512)'],
-  ['long-prefill-token-threshold', 'longPrefillTokenThreshold', 'number', 'tokens of one prompt in one step; 0 = all'],
+  [
+    'long-prefill-token-threshold',
+    'longPrefillTokenThreshold',
+    'number',
+    'tokens of one prompt in one step; 0 = all',
+  ],
   ['max-num-waiting', 'maxNumWaiting', 'number', 'requests that may wait (default 10000)'],
-  ['no-enable-prefix-caching', 'enablePrefixCaching', 'off', 'do not reuse the KV of shared prefixes'],
+  [
+    'no-enable-prefix-caching',
+    'enablePrefixCaching',
+    'off',
+    'do not reuse the KV of shared prefixes',
+  ],
   ['no-enable-chunked-prefill', 'enableChunkedPrefill', 'off', 'compute each prompt in one step'],
   ['engine-seed', 'seed', 'number', 'seed of the seeds of requests without one'],
   ['num-threads', 'numThreads', 'number', 'threads of the CPU backend'],
@@ -44,7 +54,12 @@ const SAMPLING_FLAGS: readonly Row[] = [
   ['allowed-token-ids', 'allowedTokenIds', 'ids', 'only these ids may be drawn: 5,6'],
   ['bad-words', 'badWords', 'list', 'a word that must not be generated; may be repeated'],
   ['no-skip-special-tokens', 'skipSpecialTokens', 'off', 'show special tokens in the text'],
-  ['include-stop-str-in-output', 'includeStopStrInOutput', 'on', 'keep the stop text in the output'],
+  [
+    'include-stop-str-in-output',
+    'includeStopStrInOutput',
+    'on',
+    'keep the stop text in the output',
+  ],
   ['cache-salt', 'cacheSalt', 'string', 'share cached prefixes only within this salt'],
 ];
 
@@ -58,7 +73,15 @@ function number(text: string): number {
 
 /** Commander keeps values by its own names, so each row's is `key`. */
 function optionOf([flag, name, kind, help]: Row): { option: Option; key: string } {
-  const value = { number: ' <number>', string: ' <word>', ids: ' <ids>', list: ' <text>', bias: ' <id:bias>', on: '', off: '' }[kind];
+  const value = {
+    number: ' <number>',
+    string: ' <word>',
+    ids: ' <ids>',
+    list: ' <text>',
+    bias: ' <id:bias>',
+    on: '',
+    off: '',
+  }[kind];
   const option = new Option(`--${flag}${value}`, help);
   if (kind === 'number') option.argParser(number);
   if (kind === 'ids') option.argParser(ids);
@@ -70,7 +93,10 @@ function add(command: Command, rows: readonly Row[], heading: string): void {
   for (const row of rows) command.addOption(optionOf(row).option.helpGroup(heading));
 }
 
-function collectValues(rows: readonly Row[], values: Record<string, unknown>): Record<string, unknown> {
+function collectValues(
+  rows: readonly Row[],
+  values: Record<string, unknown>,
+): Record<string, unknown> {
   const out: Record<string, unknown> = {};
   for (const row of rows) {
     const [, name, kind] = row;

@@ -53,12 +53,21 @@ async function inspect(path: string | undefined, values: Record<string, unknown>
       ['parameters', count(checkpoint.numParameters)],
       ['dtype', [...types].map(([type, n]) => `${type} (${n} tensors)`).join(', ')],
       ['weights', bytes(checkpoint.weightBytes)],
-      ['layers', `${model.numLayers} of hidden size ${model.hiddenSize}, ffn ${model.intermediateSize}`],
+      [
+        'layers',
+        `${model.numLayers} of hidden size ${model.hiddenSize}, ffn ${model.intermediateSize}`,
+      ],
       ['heads', `${model.numHeads} query, ${model.numKvHeads} KV, size ${model.headSize}`],
       ['vocabulary', count(model.vocabSize)],
-      ['context', `${count(model.maxPositionEmbeddings)} tokens${windows.length ? `, sliding window ${windows.join(', ')}` : ''}`],
+      [
+        'context',
+        `${count(model.maxPositionEmbeddings)} tokens${windows.length ? `, sliding window ${windows.join(', ')}` : ''}`,
+      ],
       ['KV per token', bytes(perToken)],
-      ['KV pool here', `${count(sizes.numBlocks)} blocks of ${config.blockSize} tokens, ${bytes(sizes.numBlocks * config.blockSize * perToken)}: ${count((sizes.numBlocks - 1) * config.blockSize)} tokens`],
+      [
+        'KV pool here',
+        `${count(sizes.numBlocks)} blocks of ${config.blockSize} tokens, ${bytes(sizes.numBlocks * config.blockSize * perToken)}: ${count((sizes.numBlocks - 1) * config.blockSize)} tokens`,
+      ],
     ],
     process.stdout,
   );

@@ -17,9 +17,20 @@ export function printStats(llm: LLM, outputs: readonly RequestOutput[], wallMs: 
     [
       ['model', `${info.architecture}, ${count(info.numParameters)} parameters, ${info.dtype}`],
       ['device', `${info.device} (${info.isa}, ${info.numThreads} threads)`],
-      ['requests', `${count(stats.numRequestsFinished)} finished, ${count(stats.numRequestsAborted)} aborted`],
-      ['TTFT', first.length ? `${first[first.length >> 1].toFixed(1)} ms (median of ${first.length})` : '-'],
-      ['generated', `${count(stats.generationTokens)} tokens, ${((1000 * stats.generationTokens) / wallMs).toFixed(1)} tokens/s`],
+      [
+        'requests',
+        `${count(stats.numRequestsFinished)} finished, ${count(stats.numRequestsAborted)} aborted`,
+      ],
+      [
+        'TTFT',
+        first.length
+          ? `${first[first.length >> 1].toFixed(1)} ms (median of ${first.length})`
+          : '-',
+      ],
+      [
+        'generated',
+        `${count(stats.generationTokens)} tokens, ${((1000 * stats.generationTokens) / wallMs).toFixed(1)} tokens/s`,
+      ],
       ['prompts', `${count(stats.promptTokens)} tokens`],
       ['KV peak', `${(100 * stats.peakKvCacheUsage).toFixed(1)} % of ${bytes(pool)}`],
       ['cache hits', `${count(hits)} of ${count(stats.prefixCacheQueries)} prompt tokens`],

@@ -20,6 +20,18 @@ const NEVER = 2 ** 31 - 1;
 
 /** Refuses what could never run, and what finds the line full. Nothing is half accepted. */
 export function checkAdmissible(state: SchedulerState, group: SequenceGroup): void {
+  checkFeasible(state, group);
+  const { config } = state;
+  if (state.waiting.length >= config.maxNumWaiting) {
+    throw octavoError(
+      'ERR_OVERLOADED',
+      `${state.waiting.length} requests are waiting, which is the limit; try again later`,
+    );
+  }
+}
+
+/** Refuses what could never run, however long it waited. */
+export function checkFeasible(state: SchedulerState, group: SequenceGroup): void {
   const { config, pool } = state;
   const { n, maxTokens } = group.params;
   const promptLen = group.numPromptTokens;
@@ -46,12 +58,6 @@ export function checkAdmissible(state: SchedulerState, group: SequenceGroup): vo
       `the request may need ${worst} blocks of ${config.blockSize} tokens, but the KV pool has ` +
         `${pool.numUsable}; lower maxTokens or n, or give the pool more memory`,
       { param: 'maxTokens' },
-    );
-  }
-  if (state.waiting.length >= config.maxNumWaiting) {
-    throw octavoError(
-      'ERR_OVERLOADED',
-      `${state.waiting.length} requests are waiting, which is the limit; try again later`,
     );
   }
 }
@@ -144,15 +150,17 @@ export class Admission {
   }
 
   /**
-   * Tokens that the budget must have for the group to start: one for each sequence, or all of them
-   * where prompts may not be computed in chunks. (Without chunks a prompt still ends at a fork, and
-   * what a preempted sequence catches up later as a running one may be split by the budget.)
+   * Tokens that the budget must have for the group to start: one for each sequence, and all of the
+   * first where prompts may not be computed in chunks. (Without chunks a prompt still ends at a
+   * fork, and what a preempted group catches up beside its first sequence may be split by the
+   * budget: together it may be more than any budget, and the group would wait for ever.)
    */
   #queryTokens(config: SchedulerConfig): number {
-    if (config.enableChunkedPrefill) return this.#active.length;
-    let sum = 0;
-    for (const sequence of this.#active) sum += sequence.numTokens - sequence.numComputed;
-    return sum;
+    const others = this.#active.length - 1;
+    if (config.enableChunkedPrefill) return 1 + others;
+    const [first] = this.#active;
+    const whole = first.numTokens - first.numComputed;
+    return Math.min(whole + others, config.maxNumBatchedTokens);
   }
 
   #take(group: SequenceGroup): void {

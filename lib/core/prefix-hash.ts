@@ -103,7 +103,7 @@ export class PrefixIndex {
     this.#rootsBySalt.delete(root.salt);
   }
 
-  /** The oldest block that holds `tokens[at … at + blockSize)` after the prefix `parent`, or −1. */
+  /** A block (of several, the eldest) that holds `tokens[at … at + blockSize)` after the prefix `parent`, or −1. */
   find(parent: number, tokens: Int32Array, at: number): number {
     return this.#search(this.#hash(parent, tokens, at) & this.#mask, parent, tokens, at);
   }
@@ -139,7 +139,7 @@ export class PrefixIndex {
     if (parent < UNSALTED_ROOT) this.releaseRoot(parent);
   }
 
-  /** A twin stands behind its elder, so that the elder is hit first; others stand in front. */
+  /** A twin stands behind the eldest, which is hit as long as it is there; others in front. */
   #link(block: number, bucket: number, twin: number): void {
     const next = twin >= 0 ? this.#next[twin] : this.#bucketHead[bucket];
     this.#next[block] = next;

@@ -7,7 +7,7 @@
  * one in flight would need no new bookkeeping but the assumption of tokens not drawn yet.
  */
 import { assert, octavoError } from '../errors.js';
-import { Admission, checkAdmissible } from './admission.js';
+import { Admission, checkAdmissible, checkFeasible } from './admission.js';
 import type { BlockPool } from './block-pool.js';
 import { commitStep } from './committing.js';
 import { planRunning } from './planning.js';
@@ -105,6 +105,11 @@ export class Scheduler {
     group.sequences[0].enlarge();
     state.groups.set(group.id, group);
     state.enqueue(group);
+  }
+
+  /** Throws what `add` would throw whenever it came: the group can never run. */
+  checkFeasible(group: SequenceGroup): void {
+    checkFeasible(this.#state, group);
   }
 
   /** The next step, or null when there is nothing to compute. */

@@ -106,10 +106,13 @@ export class Step implements CopySink {
     this.sampleTokenRows[i] = this.numTokens - 1;
   }
 
-  /** Forks without tokens of their own draw from the row of the parent they wait for. */
+  /**
+   * Forks without tokens of their own draw from the row of the parent they wait for. (A fork has
+   * at least forkAt tokens, and the query ends there at the latest.)
+   */
   #sampleForks(forks: readonly Sequence[], end: number): void {
     for (const child of forks) {
-      if (child.forkAt === end && child.numTokens === end) this.#sample(child);
+      if (child.numTokens === end) this.#sample(child);
     }
   }
 }

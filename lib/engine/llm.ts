@@ -340,8 +340,7 @@ export class LLM {
   #chatTemplate(): ChatTemplate {
     const { tokenizer } = this;
     const own = this.#checkpoint.chatTemplate;
-    const source =
-      own ?? defaultChatTemplate((token) => tokenizer.tokenToId(token) !== undefined);
+    const source = own ?? defaultChatTemplate((token) => tokenizer.tokenToId(token) !== undefined);
     this.#template ??= new ChatTemplate(source, tokenizer);
     return this.#template;
   }

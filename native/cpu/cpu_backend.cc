@@ -11,9 +11,14 @@
 #include <string>
 
 #include "base/check.h"
+#include "base/half.h"
 #include "cpu/kernels.h"
 
 namespace octavo {
+
+extern float g_half_values[65536];  // declared in simd.h, for the kernels
+float g_half_values[65536];
+
 namespace {
 
 constexpr int kMaxThreads = 1024;
@@ -25,6 +30,7 @@ struct Isas {
 
 const Isas& isas() {
   static const Isas found = [] {
+    for (int h = 0; h < 65536; h++) g_half_values[h] = half_to_float(static_cast<uint16_t>(h));
     Isas list;
     int n = 0;
     const auto add = [&](const CpuKernels* kernels) {

@@ -77,7 +77,13 @@ struct CpuKernels {
   // out = acc / sum; 0 where nothing was seen.
   void (*finish_softmax)(const SoftmaxState* state, const float* acc, float* out,
                          int32_t head_size);
+
+  // What the machine can do with these instructions, for bench/: multiply-adds in registers
+  // (2 · 16 · kProbeChains flops a round), and reading n floats (n a multiple of 128).
+  float (*fma_probe)(int64_t rounds);
+  float (*read_probe)(const float* data, int64_t n);
 };
+constexpr int64_t kProbeChains = 24;
 
 // Null where the build has no such path or the machine cannot run it.
 const CpuKernels* kernels_avx512();

@@ -8,6 +8,7 @@
 #include "cpu/kernels_attention.inc.h"
 #include "cpu/kernels_matmul.inc.h"
 #include "cpu/kernels_pointwise.inc.h"
+#include "cpu/kernels_probe.inc.h"
 
 namespace octavo {
 namespace OCTAVO_ISA {
@@ -30,6 +31,8 @@ static const CpuKernels kTable = {
     attention_scratch,
     merge_softmax,
     finish_softmax,
+    fma_probe,
+    read_probe,
 };
 
 }  // namespace OCTAVO_ISA

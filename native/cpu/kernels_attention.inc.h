@@ -39,21 +39,21 @@ static void transpose_group(const float* const* rows, int32_t head_size, float* 
 template <int Rows>
 static void score_group(const AttentionChunk& c, int32_t row, const float* turned, float* scores) {
   F32x16 acc[Rows][kScoreVecs];
-  for (int r = 0; r < Rows; r++) {
-    for (int v = 0; v < kScoreVecs; v++) acc[r][v] = zero();
+  OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
+    OCTAVO_UNROLL for (int v = 0; v < kScoreVecs; v++) acc[r][v] = zero();
   }
   const float* q[Rows];
-  for (int r = 0; r < Rows; r++) q[r] = c.q[row + r];
+  OCTAVO_UNROLL for (int r = 0; r < Rows; r++) q[r] = c.q[row + r];
   for (int32_t d = 0; d < c.head_size; d++) {
     F32x16 k[kScoreVecs];
-    for (int v = 0; v < kScoreVecs; v++) k[v] = load(turned + d * kGroupTokens + 16 * v);
-    for (int r = 0; r < Rows; r++) {
+    OCTAVO_UNROLL for (int v = 0; v < kScoreVecs; v++) k[v] = load(turned + d * kGroupTokens + 16 * v);
+    OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
       const F32x16 x = splat(q[r][d]);
-      for (int v = 0; v < kScoreVecs; v++) acc[r][v] = fma(x, k[v], acc[r][v]);
+      OCTAVO_UNROLL for (int v = 0; v < kScoreVecs; v++) acc[r][v] = fma(x, k[v], acc[r][v]);
     }
   }
-  for (int r = 0; r < Rows; r++) {
-    for (int v = 0; v < kScoreVecs; v++) {
+  OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
+    OCTAVO_UNROLL for (int v = 0; v < kScoreVecs; v++) {
       store(scores + r * kChunkTokens + 16 * v, mul(acc[r][v], splat(c.scale)));
     }
   }
@@ -92,8 +92,8 @@ static void add_values(const AttentionChunk& c, int32_t row, int32_t first, int3
                        int32_t d, int32_t tail, const float* p) {
   float* out = c.acc + static_cast<int64_t>(row) * c.head_size + d;
   F32x16 acc[Rows][Vecs];
-  for (int r = 0; r < Rows; r++) {
-    for (int v = 0; v < Vecs; v++) {
+  OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
+    OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) {
       const float* at = out + r * c.head_size + 16 * v;
       acc[r][v] = tail != 0 ? load_n(at, tail) : load(at);
     }
@@ -101,14 +101,14 @@ static void add_values(const AttentionChunk& c, int32_t row, int32_t first, int3
   for (int32_t t = first; t < last; t++) {
     const float* value = c.v_rows[t] + d;
     F32x16 x[Vecs];
-    for (int v = 0; v < Vecs; v++) x[v] = tail != 0 ? load_n(value, tail) : load(value + 16 * v);
-    for (int r = 0; r < Rows; r++) {
+    OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) x[v] = tail != 0 ? load_n(value, tail) : load(value + 16 * v);
+    OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
       const F32x16 weight = splat(p[r * kChunkTokens + t]);
-      for (int v = 0; v < Vecs; v++) acc[r][v] = fma(weight, x[v], acc[r][v]);
+      OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) acc[r][v] = fma(weight, x[v], acc[r][v]);
     }
   }
-  for (int r = 0; r < Rows; r++) {
-    for (int v = 0; v < Vecs; v++) {
+  OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
+    OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) {
       float* at = out + r * c.head_size + 16 * v;
       if (tail != 0) {
         store_n(at, acc[r][v], tail);

@@ -27,48 +27,58 @@ struct Tile {
 
 template <int Rows, int Cols>
 OCTAVO_INLINE void finish_tile(const Tile& t, const F32x16 (&acc)[Rows][Cols]) {
+  OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
+    hsum_each<Cols>(acc[r], t.out + r * t.out_stride);
+  }
+  if (t.bias == nullptr) return;
   for (int r = 0; r < Rows; r++) {
-    float sums[Cols];
-    hsum_each<Cols>(acc[r], sums);
     float* out = t.out + r * t.out_stride;
-    for (int c = 0; c < Cols; c++) out[c] = t.bias != nullptr ? sums[c] + t.bias[c] : sums[c];
+    for (int c = 0; c < Cols; c++) out[c] += t.bias[c];
   }
 }
 
 template <class Widen, int Rows, int Cols>
 static void run_tile(const Tile& t) {
   F32x16 acc[Rows][Cols];
-  for (int r = 0; r < Rows; r++) {
-    for (int c = 0; c < Cols; c++) {
+  OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
+    OCTAVO_UNROLL for (int c = 0; c < Cols; c++) {
       acc[r][c] = t.resume ? load(t.partial + (r * Cols + c) * 16) : zero();
     }
   }
-  const int64_t whole = t.depth & ~int64_t{15};
-  for (int64_t k = 0; k < whole; k += 16) {
-    F32x16 w[Cols];
-    for (int c = 0; c < Cols; c++) w[c] = Widen::load16(t.w + c * t.w_stride, k);
-    for (int r = 0; r < Rows; r++) {
-      const F32x16 x = load(t.x + r * t.x_stride + k);
-      for (int c = 0; c < Cols; c++) acc[r][c] = fma(x, w[c], acc[r][c]);
+  constexpr int kVecs = Widen::kVecs;
+  const int64_t whole = t.depth & ~int64_t{16 * kVecs - 1};
+  OCTAVO_UNROLL_TWICE for (int64_t k = 0; k < whole; k += 16 * kVecs) {
+    F32x16 w[Cols][kVecs];
+    OCTAVO_UNROLL for (int c = 0; c < Cols; c++) Widen::load_step(t.w + c * t.w_stride, k, w[c]);
+    OCTAVO_UNROLL for (int v = 0; v < kVecs; v++) {
+      OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
+        const F32x16 x = load(t.x + r * t.x_stride + k + 16 * v);
+        OCTAVO_UNROLL for (int c = 0; c < Cols; c++) acc[r][c] = fma(x, w[c][v], acc[r][c]);
+      }
     }
   }
   if (whole != t.depth) {
     const int64_t n = t.depth - whole;
     F32x16 w[Cols];
-    for (int c = 0; c < Cols; c++) w[c] = Widen::load_tail(t.w + c * t.w_stride, whole, n);
-    for (int r = 0; r < Rows; r++) {
+    OCTAVO_UNROLL for (int c = 0; c < Cols; c++) w[c] = Widen::load_tail(t.w + c * t.w_stride, whole, n);
+    OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
       const F32x16 x = load_n(t.x + r * t.x_stride + whole, n);
-      for (int c = 0; c < Cols; c++) acc[r][c] = fma(x, w[c], acc[r][c]);
+      OCTAVO_UNROLL for (int c = 0; c < Cols; c++) acc[r][c] = fma(x, w[c], acc[r][c]);
     }
   }
   if (!t.suspend) return finish_tile<Rows, Cols>(t, acc);
-  for (int r = 0; r < Rows; r++) {
-    for (int c = 0; c < Cols; c++) store(t.partial + (r * Cols + c) * 16, acc[r][c]);
+  OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
+    OCTAVO_UNROLL for (int c = 0; c < Cols; c++) store(t.partial + (r * Cols + c) * 16, acc[r][c]);
   }
 }
 
-// Rows is a number of the program only up to kTileRows: picks the instance for `rows`.
-template <class Widen, int Cols, int Rows = kTileRows>
+// Most rows of a tile over weights in stored form. Q8_0 takes several instructions to widen: from
+// three rows on it is better done once, into memory.
+template <class Widen>
+constexpr int kMostRows = Widen::kVecs == 1 ? kTileRows : 2;
+
+// Picks the instance for `rows`.
+template <class Widen, int Cols, int Rows = kMostRows<Widen>>
 OCTAVO_INLINE void run_tile_rows(int64_t rows, const Tile& t) {
   if constexpr (Rows > 1) {
     if (rows < Rows) return run_tile_rows<Widen, Cols, Rows - 1>(rows, t);
@@ -160,7 +170,8 @@ static void matmul_blocked(const MatmulPanel& p) {
 }
 
 static void matmul(const MatmulPanel& p) {
-  if (p.num_rows > kTileRows) return matmul_blocked(p);
+  const int64_t most = p.dtype == DType::kQ8_0 ? kMostRows<WidenQ8> : kTileRows;
+  if (p.num_rows > most) return matmul_blocked(p);
   switch (p.dtype) {
     case DType::kF32: return matmul_direct<WidenF32>(p);
     case DType::kF16: return matmul_direct<WidenF16>(p);

@@ -7,32 +7,30 @@
 namespace octavo {
 namespace OCTAVO_ISA {
 
-// Sixteen stored values from `k` of a row; load_n: the n < 16 last ones, zeros behind them.
-struct WidenF32 {
-  OCTAVO_INLINE F32x16 load16(const char* row, int64_t k) {
-    return load(reinterpret_cast<const float*>(row) + k);
+// A step of stored values from `k` of a row, as kVecs vectors; load_tail: the n < 16 last ones,
+// zeros behind them.
+template <F32x16 (*Load)(const void*), F32x16 (*LoadN)(const void*, int64_t), int Bytes>
+struct WidenPlain {
+  static constexpr int kVecs = 1;
+  OCTAVO_INLINE void load_step(const char* row, int64_t k, F32x16* w) {
+    w[0] = Load(row + Bytes * k);
   }
   OCTAVO_INLINE F32x16 load_tail(const char* row, int64_t k, int64_t n) {
-    return load_n(reinterpret_cast<const float*>(row) + k, n);
+    return LoadN(row + Bytes * k, n);
   }
 };
-struct WidenF16 {
-  OCTAVO_INLINE F32x16 load16(const char* row, int64_t k) { return load_f16(row + 2 * k); }
-  OCTAVO_INLINE F32x16 load_tail(const char* row, int64_t k, int64_t n) {
-    return load_f16_n(row + 2 * k, n);
-  }
-};
-struct WidenBF16 {
-  OCTAVO_INLINE F32x16 load16(const char* row, int64_t k) { return load_bf16(row + 2 * k); }
-  OCTAVO_INLINE F32x16 load_tail(const char* row, int64_t k, int64_t n) {
-    return load_bf16_n(row + 2 * k, n);
-  }
-};
-// Blocks of a float16 scale and 32 signed bytes; a row is whole blocks, so it has no tail.
+using WidenF32 = WidenPlain<load_f32, load_f32_n, 4>;
+using WidenF16 = WidenPlain<load_f16, load_f16_n, 2>;
+using WidenBF16 = WidenPlain<load_bf16, load_bf16_n, 2>;
+
+// Blocks of a float16 scale and 32 signed bytes, one a step; a row is whole blocks: no tail.
 struct WidenQ8 {
-  OCTAVO_INLINE F32x16 load16(const char* row, int64_t k) {
+  static constexpr int kVecs = 2;
+  OCTAVO_INLINE void load_step(const char* row, int64_t k, F32x16* w) {
     const char* block = row + (k >> 5) * 34;
-    return mul(splat_f16(block), load_i8(block + 2 + (k & 16)));
+    const F32x16 scale = splat_f16(block);
+    w[0] = mul(scale, load_i8(block + 2));
+    w[1] = mul(scale, load_i8(block + 18));
   }
   OCTAVO_INLINE F32x16 load_tail(const char*, int64_t, int64_t) { return zero(); }
 };
@@ -40,8 +38,13 @@ struct WidenQ8 {
 // out[n] = row[first .. first + n) widened; out padded with zeros to whole vectors if `pad`.
 template <class Widen>
 static void widen(const char* row, int64_t first, int64_t n, bool pad, float* out) {
+  constexpr int kStep = 16 * Widen::kVecs;
   int64_t k = 0;
-  for (; k + 16 <= n; k += 16) store(out + k, Widen::load16(row, first + k));
+  for (; k + kStep <= n; k += kStep) {
+    F32x16 w[Widen::kVecs];
+    Widen::load_step(row, first + k, w);
+    OCTAVO_UNROLL for (int v = 0; v < Widen::kVecs; v++) store(out + k + 16 * v, w[v]);
+  }
   if (k == n) return;
   const F32x16 tail = Widen::load_tail(row, first + k, n - k);
   if (pad) {

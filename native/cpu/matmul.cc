@@ -10,7 +10,7 @@ namespace octavo {
 namespace {
 
 constexpr int64_t kRowBlock = 96;     // rows of x that stay in L2 while weights pass by
-constexpr int64_t kPanelCols = 16;    // weight rows widened at once
+constexpr int64_t kPanelCols = 8;    // weight rows widened at once
 constexpr int64_t kMinPanelCols = 8;
 constexpr int64_t kStreamBytes = 64 << 10;  // weights of one item when they are read once only
 constexpr int64_t kItemsPerThread = 4;
@@ -79,7 +79,7 @@ void cpu_matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_pa
   const Grid grid = make_grid(c, x, parts, num_parts);
   const size_t scratch = static_cast<size_t>(
       c.kernels->matmul_scratch(grid.row_block, grid.panel_cols, depth));
-  if (x.rows > c.kernels->tile_rows) {
+  if (x.rows > 1) {  // from which row on a kernel needs scratch is its own affair
     for (Scratch& s : c.worker_scratch) s.get_array<float>(scratch);
   }
   const int64_t work = x.rows * depth * grid.num_panels * grid.panel_cols;

@@ -12,6 +12,20 @@
 #include <cstdint>
 
 #define OCTAVO_INLINE static inline __attribute__((always_inline))
+// Loops over registers: an array of vectors lives in registers only if they are unrolled whole.
+#if defined(__clang__)
+#define OCTAVO_UNROLL _Pragma("unroll")
+#define OCTAVO_UNROLL_TWICE _Pragma("unroll 2")
+#else
+#define OCTAVO_UNROLL _Pragma("GCC unroll 32")
+#define OCTAVO_UNROLL_TWICE _Pragma("GCC unroll 2")
+#endif
+
+namespace octavo {
+// Every float16 as float (cpu_backend.cc fills it): one load that broadcasts is cheaper than
+// converting a Q8_0 scale, and only a few KB of it are warm.
+extern float g_half_values[65536];
+}  // namespace octavo
 
 #if defined(OCTAVO_SIMD_AVX512)
 #define OCTAVO_ISA avx512
@@ -30,18 +44,30 @@
 #endif
 
 // What is written once, from the primitives of the files above:
-//   zero splat load load_n store store_n load_f16 load_bf16 load_i8 half_to_f32
+//   zero splat load load_n store store_n load_f16 load_bf16 load_i8
 //   add sub mul div fma max min zero_if_less pow2_of_shifted hsum hmax hsum_each transpose16
 namespace octavo {
 namespace OCTAVO_ISA {
 
+OCTAVO_INLINE F32x16 load_f32(const void* p) { return load(static_cast<const float*>(p)); }
+OCTAVO_INLINE F32x16 load_f32_n(const void* p, int64_t n) {
+  return load_n(static_cast<const float*>(p), n);
+}
+
+// All lanes = the one float16 at p.
+OCTAVO_INLINE F32x16 splat_f16(const void* p) {
+  uint16_t half;
+  __builtin_memcpy(&half, p, 2);
+  return splat(g_half_values[half]);
+}
+
 constexpr float kNegativeInfinity = -__builtin_inff();
 
-// eˣ, about 1 ulp. Below −87.3 it is 0 (so −∞ gives 0), above 88.3 it stays at e^88.3; NaN stays.
+// eˣ, about 1 ulp. Below −87.3 it is 0, above 88.37 it is ∞; NaN stays.
 OCTAVO_INLINE F32x16 exp(F32x16 x) {
   const F32x16 low = splat(-87.3f);
   // max and min return their second operand when one is NaN.
-  const F32x16 y = min(splat(88.3f), max(low, x));
+  const F32x16 y = min(splat(88.9f), max(low, x));
   // Adding 1.5·2²³ leaves the nearest integer to y/ln 2 in the low bits of the sum.
   const F32x16 shift = splat(12582912.0f);
   const F32x16 shifted = fma(y, splat(1.44269504f), shift);

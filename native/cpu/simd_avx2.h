@@ -68,12 +68,6 @@ OCTAVO_INLINE F32x16 load_i8(const void* p) {
   return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
           _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
 }
-OCTAVO_INLINE F32x16 splat_f16(const void* p) {
-  unsigned short h;
-  __builtin_memcpy(&h, p, 2);
-  const __m256 x = _mm256_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
-  return {x, x};
-}
 
 OCTAVO_INLINE F32x16 add(F32x16 x, F32x16 y) {
   return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)};
@@ -122,32 +116,32 @@ OCTAVO_INLINE float hmax(F32x16 x) {
 }
 template <int N>
 OCTAVO_INLINE void hsum_each(const F32x16* x, float* out) {
-  for (int i = 0; i < N; i++) out[i] = hsum(x[i]);
+  OCTAVO_UNROLL for (int i = 0; i < N; i++) out[i] = hsum(x[i]);
 }
 
 OCTAVO_INLINE void transpose8(const float* const* rows, int64_t first, float* out,
                               int64_t stride) {
   __m256 r[8], t[8];
-  for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(rows[i] + first);
-  for (int i = 0; i < 8; i += 2) {
+  OCTAVO_UNROLL for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(rows[i] + first);
+  OCTAVO_UNROLL for (int i = 0; i < 8; i += 2) {
     t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
     t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
   }
-  for (int i = 0; i < 8; i += 4) {  // r[i+c] holds columns c and c+4 of rows i..i+3
+  OCTAVO_UNROLL for (int i = 0; i < 8; i += 4) {  // r[i+c] holds columns c and c+4 of rows i..i+3
     r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
     r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
     r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
     r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
   }
-  for (int i = 0; i < 4; i++) {
+  OCTAVO_UNROLL for (int i = 0; i < 4; i++) {
     _mm256_storeu_ps(out + i * stride, _mm256_permute2f128_ps(r[i], r[4 + i], 0x20));
     _mm256_storeu_ps(out + (i + 4) * stride, _mm256_permute2f128_ps(r[i], r[4 + i], 0x31));
   }
 }
 OCTAVO_INLINE void transpose16(const float* const* rows, int64_t first, float* out,
                                int64_t stride) {
-  for (int t = 0; t < 16; t += 8) {
-    for (int d = 0; d < 16; d += 8) transpose8(rows + t, first + d, out + d * stride + t, stride);
+  OCTAVO_UNROLL for (int t = 0; t < 16; t += 8) {
+    OCTAVO_UNROLL for (int d = 0; d < 16; d += 8) transpose8(rows + t, first + d, out + d * stride + t, stride);
   }
 }
 

@@ -51,12 +51,6 @@ OCTAVO_INLINE F32x16 load_i8(const void* p) {
   const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(p));
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
 }
-// All lanes = the one float16 at p.
-OCTAVO_INLINE F32x16 splat_f16(const void* p) {
-  unsigned short h;
-  __builtin_memcpy(&h, p, 2);
-  return {_mm512_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(h)))};
-}
 
 OCTAVO_INLINE F32x16 add(F32x16 a, F32x16 b) { return {_mm512_add_ps(a.v, b.v)}; }
 OCTAVO_INLINE F32x16 sub(F32x16 a, F32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
@@ -111,19 +105,19 @@ OCTAVO_INLINE void hsum_each(const F32x16* a, float* out) {
 OCTAVO_INLINE void transpose16(const float* const* rows, int64_t first, float* out,
                                int64_t stride) {
   __m512 r[16], t[16];
-  for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_ps(rows[i] + first);
-  for (int i = 0; i < 16; i += 2) {  // pairs of rows, then fours, each inside 128-bit lanes
+  OCTAVO_UNROLL for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_ps(rows[i] + first);
+  OCTAVO_UNROLL for (int i = 0; i < 16; i += 2) {  // pairs of rows, then fours, each inside 128-bit lanes
     t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
     t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
   }
-  for (int i = 0; i < 16; i += 4) {
+  OCTAVO_UNROLL for (int i = 0; i < 16; i += 4) {
     const auto pd = [](__m512 x) { return _mm512_castps_pd(x); };
     r[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(pd(t[i]), pd(t[i + 2])));
     r[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(pd(t[i]), pd(t[i + 2])));
     r[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(pd(t[i + 1]), pd(t[i + 3])));
     r[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(pd(t[i + 1]), pd(t[i + 3])));
   }
-  for (int i = 0; i < 4; i++) {  // r[4j+i] holds columns i, i+4, i+8, i+12 of rows 4j..4j+3
+  OCTAVO_UNROLL for (int i = 0; i < 4; i++) {  // r[4j+i] holds columns i, i+4, i+8, i+12 of rows 4j..4j+3
     const __m512 a = _mm512_shuffle_f32x4(r[i], r[4 + i], 0x88);
     const __m512 b = _mm512_shuffle_f32x4(r[8 + i], r[12 + i], 0x88);
     const __m512 c = _mm512_shuffle_f32x4(r[i], r[4 + i], 0xdd);

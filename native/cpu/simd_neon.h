@@ -29,7 +29,7 @@ OCTAVO_INLINE F32x16 load(const float* p) {
   return {{vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12)}};
 }
 OCTAVO_INLINE void store(float* p, F32x16 x) {
-  for (int i = 0; i < 4; i++) vst1q_f32(p + 4 * i, x.r[i]);
+  OCTAVO_UNROLL for (int i = 0; i < 4; i++) vst1q_f32(p + 4 * i, x.r[i]);
 }
 OCTAVO_INLINE float first_lane(F32x16 x) { return vgetq_lane_f32(x.r[0], 0); }
 OCTAVO_INLINE F32x16 load_n(const float* p, int64_t n) {
@@ -74,12 +74,6 @@ OCTAVO_INLINE F32x16 load_i8(const void* p) {
   const int16x8_t a = vmovl_s8(vget_low_s8(bytes)), b = vmovl_s8(vget_high_s8(bytes));
   return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(a))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(a))),
            vcvtq_f32_s32(vmovl_s16(vget_low_s16(b))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(b)))}};
-}
-OCTAVO_INLINE F32x16 splat_f16(const void* p) {
-  uint16_t h;
-  __builtin_memcpy(&h, p, 2);
-  const float32x4_t x = vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(h)));
-  return {{x, x, x, x}};
 }
 
 OCTAVO_INLINE F32x16 add(F32x16 x, F32x16 y) {
@@ -132,7 +126,7 @@ OCTAVO_INLINE float hmax(F32x16 x) {
 }
 template <int N>
 OCTAVO_INLINE void hsum_each(const F32x16* x, float* out) {
-  for (int i = 0; i < N; i++) out[i] = hsum(x[i]);
+  OCTAVO_UNROLL for (int i = 0; i < N; i++) out[i] = hsum(x[i]);
 }
 
 OCTAVO_INLINE void transpose4(const float* const* rows, int64_t first, float* out,
@@ -154,8 +148,8 @@ OCTAVO_INLINE void transpose4(const float* const* rows, int64_t first, float* ou
 }
 OCTAVO_INLINE void transpose16(const float* const* rows, int64_t first, float* out,
                                int64_t stride) {
-  for (int t = 0; t < 16; t += 4) {
-    for (int d = 0; d < 16; d += 4) transpose4(rows + t, first + d, out + d * stride + t, stride);
+  OCTAVO_UNROLL for (int t = 0; t < 16; t += 4) {
+    OCTAVO_UNROLL for (int d = 0; d < 16; d += 4) transpose4(rows + t, first + d, out + d * stride + t, stride);
   }
 }
 

@@ -74,11 +74,6 @@ OCTAVO_INLINE F32x16 load_i8(const void* p) {
   const signed char* q = static_cast<const signed char*>(p);
   return each([&](int i) { return static_cast<float>(q[i]); });
 }
-OCTAVO_INLINE F32x16 splat_f16(const void* p) {
-  uint16_t h;
-  __builtin_memcpy(&h, p, 2);
-  return splat(half_to_f32(h));
-}
 
 OCTAVO_INLINE F32x16 add(const F32x16& x, const F32x16& y) {
   return each([&](int i) { return x.r[i] + y.r[i]; });

@@ -10,12 +10,12 @@ namespace octavo {
 // Everything a loaded model holds; destroyed as one, in reverse order of construction.
 struct Executor::Engine {
   explicit Engine(const LoadRequest& r)
-      : backend(r.num_threads, r.isa.empty() ? nullptr : r.isa.c_str()),
+      : backend(CpuBackend::create(r.num_threads, r.isa.empty() ? nullptr : r.isa.c_str())),
         config(r.config),
         weights(r.config, r.files, r.tensors),
-        forward(backend.ops(), r.config, r.limits, weights) {}
+        forward(backend->ops(), r.config, r.limits, weights) {}
 
-  CpuBackend backend;
+  std::unique_ptr<CpuBackend> backend;
   ModelConfig config;
   Weights weights;
   Forward forward;
@@ -61,8 +61,8 @@ LoadedInfo Executor::load(const LoadRequest& request) {
   if (engine_ != nullptr) throw Error(kErrInternal, "this executor has a model already");
   engine_ = std::make_unique<Engine>(request);
   LoadedInfo info;
-  info.backend = engine_->backend.ops().name;
-  info.isa = engine_->backend.ops().isa;
+  info.backend = engine_->backend->ops().name;
+  info.isa = engine_->backend->ops().isa;
   info.kv_bytes = engine_->forward.kv_bytes();
   for (const TensorSpec& t : request.tensors) info.weight_bytes += t.bytes;
   return info;

@@ -1,8 +1,6 @@
 // What the addon exports: the Executor class, and the tables that lib/native.ts verifies.
 #include <napi.h>
 
-#include <string>
-
 #include "base/dtype.h"
 #include "cpu/cpu_backend.h"
 #include "kernels/device.h"
@@ -63,7 +61,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("isas", [&] {
     Napi::Array out = Napi::Array::New(env);
     uint32_t i = 0;
-    for (const std::string& isa : available_isas()) out.Set(i++, isa);
+    for (const char* const* isa = CpuBackend::available_isas(); *isa; ++isa) {
+      out.Set(i++, Napi::String::New(env, *isa));
+    }
     return out;
   }());
   exports.Set("cudaProbe", Napi::Function::New(env, cuda_probe));

@@ -16,42 +16,12 @@ import {
 import { Scheduler } from '../../lib/core/scheduler.js';
 import type { SchedulerOptions } from '../../lib/core/scheduler-config.js';
 import { type Sequence, SequenceGroup } from '../../lib/core/sequence.js';
-import { STEP_LAYOUT as L, type StepResult } from '../../lib/core/step.js';
 import { StepEncoder } from '../../lib/core/step-encoder.js';
 import type { Step } from '../../lib/core/step-record.js';
 import type { Judge } from '../../lib/core/stop.js';
-import { type DecodedExtras, decodeStep } from './decode-step.js';
+import { drawToken, EMPTY, FakeExecutor, mix, randomFrom, VOCAB } from './fake-executor.js';
 
-const VOCAB = 64;
 const EOS = 63;
-const EMPTY = 0x12345;
-
-/** Uniform integers below a bound from a 32-bit seed (xorshift-multiply counter). */
-export function randomFrom(seed: number): (below: number) => number {
-  let counter = seed | 0;
-  return (below) => {
-    counter = (counter + 0x9e3779b9) | 0;
-    return (mix(counter, 0x51ed270b) >>> 0) % below;
-  };
-}
-
-function mix(a: number, b: number): number {
-  let h = Math.imul(a ^ (b >>> 15) ^ 0x2c1b3c6d, 0x297a2d39) ^ b;
-  h = Math.imul(h ^ (h >>> 15), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return h ^ (h >>> 16);
-}
-
-/** The draw of a model whose state after a prefix is `content`; never a forbidden id. */
-function drawToken(seed: number, position: number, content: number, extras: DecodedExtras | null) {
-  for (let attempt = 0; attempt < 1000; attempt++) {
-    const token = (mix(mix(content, position), seed + attempt * 7919) >>> 0) % VOCAB;
-    if (extras?.banned.includes(token)) continue;
-    if (extras?.allowed && !extras.allowed.includes(token)) continue;
-    return token;
-  }
-  return -1;
-}
 
 /** "A stop string ends here": some function of the whole text. */
 function verdictOn(tokens: ArrayLike<number>, from: number): string | null {
@@ -86,7 +56,8 @@ export function generateAlone(
     }
     const allowed = params.allowedTokenIds ? [...params.allowedTokenIds] : null;
     const extras = { banned, allowed, bias: [], prompt: [], output: [] };
-    const token = drawToken(params.seed + index, tokens.length, content, extras);
+    const key = { seed: params.seed + index, temperature: params.temperature };
+    const token = drawToken(key, tokens.length, content, extras);
     if (token < 0) return { tokens: output, finishReason: 'error', stopReason: null };
     tokens.push(token);
     output.push(token);
@@ -102,91 +73,6 @@ export function generateAlone(
     if (mayStop && verdictOn(tokens, prompt.length)) return end('stop', 'stop');
     if (output.length === params.maxTokens || tokens.length === maxModelLen) {
       return end('length', null);
-    }
-  }
-}
-
-/** Runs encoded steps on the model of the KV; throws where a step would corrupt or misread it. */
-export class FakeExecutor {
-  readonly #kv: Int32Array;
-  readonly #size: number;
-  readonly #blocksPerRow: number;
-  readonly #numBlocks: number;
-
-  constructor(numBlocks: number, blockSize: number, blocksPerRow: number) {
-    this.#kv = new Int32Array(numBlocks * blockSize).fill(-1);
-    this.#size = blockSize;
-    this.#blocksPerRow = blocksPerRow;
-    this.#numBlocks = numBlocks;
-  }
-
-  /** What the native side copies before it returns; the step itself runs later. */
-  submit(words: Int32Array, tables: Int32Array, sampler: Float64Array): () => StepResult {
-    const buffers = [words.slice(), tables.slice(), sampler.slice()] as const;
-    return () => this.#run(...buffers);
-  }
-
-  #run(words: Int32Array, tables: Int32Array, sampler: Float64Array): StepResult {
-    const step = decodeStep(words);
-    this.#copyBlocks(step.copies);
-    const contents: number[] = [];
-    const written = new Set<number>();
-    for (const seq of step.seqs) {
-      const slotOf = (position: number) => {
-        const index = Math.floor(position / this.#size);
-        if (index >= seq.numBlocks) throw new Error('a token without a slot');
-        const block = tables[seq.row * this.#blocksPerRow + index];
-        if (block < 1 || block >= this.#numBlocks) throw new Error('a block outside the pool');
-        return block * this.#size + (position % this.#size);
-      };
-      const start = seq.contextLen - seq.queryLen;
-      let content = start === 0 ? EMPTY : this.#kv[slotOf(start - 1)];
-      for (const [i, token] of seq.tokens.entries()) {
-        const slot = slotOf(start + i);
-        if (written.has(slot)) throw new Error('a slot was written twice in a step');
-        written.add(slot);
-        content = mix(content, token);
-        this.#kv[slot] = content;
-        contents.push(content);
-      }
-    }
-    const tokenIds = step.samples.map((sample) => {
-      const at = sample.seqRow * L.samplerDoubles;
-      const seed = sampler[at + L.samplerSeedLow] + 2 ** 32 * sampler[at + L.samplerSeedHigh];
-      return drawToken(seed, sample.position, contents[sample.tokenRow], sample.extras);
-    });
-    return {
-      tokenIds: Int32Array.from(tokenIds),
-      logprobs: new Float64Array(tokenIds.length),
-      ranks: new Int32Array(tokenIds.length),
-      // Enough to know it again: the content of the row, and the target.
-      promptLogprobs: Float64Array.from(step.promptRows, (row) => contents[row.tokenRow]),
-      promptRanks: Int32Array.from(step.promptRows, (row) => row.target),
-      topTokenIds: new Int32Array(0),
-      topLogprobs: new Float64Array(0),
-    };
-  }
-
-  /** All at once, as one launch does: no source may be a target. */
-  #copyBlocks(copies: readonly [number, number][]): void {
-    const targets = new Set(copies.map(([, target]) => target));
-    if (targets.size < copies.length) throw new Error('a block was copied to twice');
-    const size = this.#size;
-    for (const [source, target] of copies) {
-      if (targets.has(source)) throw new Error('the source of a copy is a target');
-      this.#kv.copyWithin(target * size, source * size, (source + 1) * size);
-    }
-  }
-
-  /** Does the cache hold the KV of this sequence's first `numComputed` tokens? */
-  verify(sequence: Sequence, tables: Int32Array): void {
-    let content = EMPTY;
-    for (let p = 0; p < sequence.numComputed; p++) {
-      content = mix(content, sequence.tokens[p]);
-      const index = sequence.row * this.#blocksPerRow + Math.floor(p / this.#size);
-      if (this.#kv[tables[index] * this.#size + (p % this.#size)] !== content) {
-        throw new Error(`wrong KV at position ${p} of ${sequence.group.id}.${sequence.index}`);
-      }
     }
   }
 }
@@ -279,6 +165,7 @@ export class Simulation {
     const input: SamplingParamsInput = {
       n: random(2) === 0 ? 1 : 1 + random(this.#world.maxN),
       maxTokens,
+      temperature: [1, 1, 0.1, 0][random(4)],
       minTokens: random(3) === 0 ? random(maxTokens + 1) : 0,
       stopTokenIds: random(4) === 0 ? [random(VOCAB)] : [],
       ignoreEos: random(5) === 0,

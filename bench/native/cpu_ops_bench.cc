@@ -1,0 +1,303 @@
+// Every op of the CPU backend at the sizes of a small model, beside what this machine can do at
+// most (read bandwidth, multiply-adds), measured in the same run.
+//   octavo_cpu_bench [--threads N] [--isa NAME] [--json FILE]
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "buffer.h"
+#include "cpu/cpu_backend.h"
+#include "cpu/kernels.h"
+
+namespace octavo {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct Row {
+  std::string name;
+  double value;
+  std::string unit;
+  double reference;  // what the machine does at most; 0 = none
+};
+
+// Seconds of one call: the best of several batches, after a warm-up. The best, because a shared
+// machine's noise only ever adds.
+double seconds_of(const std::function<void()>& fn) {
+  fn();
+  double best = 1e30;
+  int calls = 1;
+  const auto end = Clock::now() + std::chrono::milliseconds(600);
+  while (Clock::now() < end) {
+    const auto start = Clock::now();
+    for (int i = 0; i < calls; i++) fn();
+    const double took = std::chrono::duration<double>(Clock::now() - start).count();
+    best = std::min(best, took / calls);
+    if (took < 2e-3) calls *= 2;
+  }
+  return best;
+}
+
+class Bench {
+ public:
+  Bench(int threads, const char* isa)
+      : backend_(CpuBackend::create(threads, isa)), ops_(backend_->ops()) {}
+
+  void run() {
+    limits();
+    for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16, DType::kQ8_0}) {
+      const std::string type = dtype_name(dtype);
+      matmul("matmul 128x1536x576 " + type, dtype, 128, 1536, 576);
+      matmul("matmul 512x4096x4096 " + type, dtype, 512, 4096, 4096);
+    }
+    for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16, DType::kQ8_0}) {
+      matmul_stream(dtype, 1);
+      matmul_stream(dtype, 4);
+    }
+    attention("paged_attention decode 8k", 1, 8192, 1);
+    attention("paged_attention decode 16 x 1k", 16, 1024, 1);
+    attention("paged_attention prefill 1k", 1, 1024, 1024);
+    rope();
+    rows_ops();
+    copy_blocks();
+  }
+
+  void print() const {
+    std::printf("%-36s %10s %-8s %10s %6s\n", "op", "value", "unit", "machine", "ratio");
+    for (const Row& r : rows_) {
+      std::printf("%-36s %10.1f %-8s", r.name.c_str(), r.value, r.unit.c_str());
+      if (r.reference > 0) std::printf(" %10.1f %5.0f%%", r.reference, 100 * r.value / r.reference);
+      std::printf("\n");
+    }
+  }
+
+  void write_json(const char* path) const {
+    char date[32];
+    const std::time_t now = std::time(nullptr);
+    std::strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
+    std::ofstream out(path);
+    out << "{\"bench\": \"cpu_ops\", \"version\": 1, \"device\": \"" << device() << "\", \"date\": \""
+        << date << "\", \"rows\": [";
+    const char* comma = "\n";
+    for (const Row& r : rows_) {
+      out << comma << "  {\"name\": \"" << r.name << "\", \"value\": " << r.value
+          << ", \"unit\": \"" << r.unit << "\"";
+      if (r.reference > 0) {
+        out << ", \"reference\": " << r.reference << ", \"ratio\": " << r.value / r.reference;
+      }
+      out << "}";
+      comma = ",\n";
+    }
+    out << "\n]}\n";
+  }
+
+  std::string device() const {
+    std::string model = "unknown CPU", line;
+    std::ifstream info("/proc/cpuinfo");
+    while (std::getline(info, line)) {
+      if (line.rfind("model name", 0) == 0) {
+        model = line.substr(line.find(':') + 2);
+        break;
+      }
+    }
+    return model + ", " + ops_.isa + ", " + std::to_string(backend_->num_threads()) + " threads";
+  }
+
+ private:
+  Buffer buffer(int64_t bytes) { return Buffer(ops_, static_cast<size_t>(bytes), "the bench"); }
+  static float* f32(const Buffer& b) { return static_cast<float*>(b.data()); }
+  Buffer random(int64_t n) {
+    Buffer out = buffer(n * 4);
+    std::normal_distribution<float> normal;
+    std::generate(f32(out), f32(out) + n, [&] { return normal(engine_); });
+    return out;
+  }
+  // Bytes that are sound values in every stored type: small positive halves.
+  Buffer stored(int64_t bytes) {
+    Buffer out = buffer(bytes);
+    uint16_t* halves = static_cast<uint16_t*>(out.data());
+    std::fill(halves, halves + bytes / 2, uint16_t{0x2c31});
+    return out;
+  }
+  static Tensor tensor(const Buffer& data, int64_t rows, int64_t cols) {
+    return {data.data(), DType::kF32, rows, cols};
+  }
+
+  void limits() {
+    CpuContext& c = *static_cast<CpuContext*>(ops_.context);
+    const int threads = backend_->num_threads();
+    constexpr int64_t kRounds = 20000;
+    float sink = 0;
+    const double fma = seconds_of([&] {
+      c.pool.parallel_for(4 * threads, [&](int64_t, int worker) {
+        const float got = c.kernels->fma_probe(kRounds);
+        if (worker == 0) sink += got;
+      });
+    });
+    gflops_ = 4e-9 * threads * kRounds * 2 * 16 * kProbeChains / fma;
+    // As large as the weights that are streamed below, so that both meet the same caches.
+    const Buffer data = random(kStreamBytes / 4);
+    const int64_t piece = 64 << 10;
+    const double read = seconds_of([&] {
+      c.pool.parallel_for(kStreamBytes / 4 / piece, [&](int64_t item, int worker) {
+        const float got = c.kernels->read_probe(f32(data) + item * piece, piece);
+        if (worker == 0) sink += got;
+      });
+    });
+    gbytes_ = 1e-9 * kStreamBytes / read;
+    rows_.push_back({"machine: multiply-adds", gflops_, "GFLOP/s", 0});
+    rows_.push_back({"machine: read 64 MB", gbytes_, "GB/s", 0});
+    if (sink == 12345) std::printf("\n");
+  }
+
+  double matmul_seconds(DType dtype, int64_t m, int64_t n, int64_t k) {
+    const Buffer x = random(m * k), out = buffer(m * n * 4);
+    const Buffer weight = stored(n * row_bytes(dtype, k));
+    const MatmulPart part{tensor(out, m, n), {weight.data(), dtype, n, k}, nullptr};
+    return seconds_of([&] { ops_.matmul(ops_.context, tensor(x, m, k), &part, 1); });
+  }
+  void matmul(const std::string& name, DType dtype, int64_t m, int64_t n, int64_t k) {
+    const double seconds = matmul_seconds(dtype, m, n, k);
+    rows_.push_back({name, 2e-9 * m * n * k / seconds, "GFLOP/s", gflops_});
+  }
+  void matmul_stream(DType dtype, int64_t m) {
+    const int64_t k = 2048, n = kStreamBytes / row_bytes(dtype, k);
+    const double seconds = matmul_seconds(dtype, m, n, k);
+    const std::string name = "matmul M=" + std::to_string(m) + " 64 MB " + dtype_name(dtype);
+    rows_.push_back({name, 1e-9 * n * row_bytes(dtype, k) / seconds, "GB/s", gbytes_});
+  }
+
+  struct Cache {
+    Buffer pool;
+    std::vector<int32_t> tables, starts, contexts, positions;
+    std::vector<int64_t> slots;
+    PagedKV kv;
+    BatchView batch;
+  };
+  static constexpr int32_t kHead = 64, kKvHeads = 3, kHeads = 9, kBlock = 16;
+
+  Cache cache(int32_t seqs, int32_t context, int32_t query) {
+    Cache c;
+    const int64_t page = int64_t{kKvHeads} * kBlock * kHead, per_seq = (context + kBlock - 1) / kBlock;
+    c.pool = random((per_seq * seqs + 1) * 2 * page);
+    c.kv = {c.pool.data(), DType::kF32, kBlock, kKvHeads, kHead, 2 * page, page,
+            int64_t{kBlock} * kHead};
+    for (int32_t b = 1; b <= per_seq * seqs; b++) c.tables.push_back(b);
+    std::shuffle(c.tables.begin(), c.tables.end(), engine_);
+    c.starts.push_back(0);
+    for (int32_t s = 0; s < seqs; s++) {
+      c.contexts.push_back(context);
+      c.starts.push_back((s + 1) * query);
+      for (int32_t i = 0; i < query; i++) {
+        c.positions.push_back(context - query + i);
+        c.slots.push_back(slot_of(&c.tables[s * per_seq], c.positions.back(), kBlock));
+      }
+    }
+    c.batch = {seqs, seqs * query, c.starts.data(), c.contexts.data(), c.tables.data(), per_seq,
+               c.positions.data(), c.slots.data()};
+    return c;
+  }
+
+  void attention(const std::string& name, int32_t seqs, int32_t context, int32_t query) {
+    Cache c = cache(seqs, context, query);
+    const int64_t cols = kHeads * kHead, tokens = c.batch.num_tokens;
+    const Buffer q = random(tokens * cols), out = buffer(tokens * cols * 4);
+    const AttentionParams p{tensor(out, tokens, cols), tensor(q, tokens, cols), kHeads, 0.125f, 0};
+    const double seconds =
+        seconds_of([&] { ops_.paged_attention(ops_.context, p, c.kv, c.batch); });
+    if (query == 1) {
+      const double bytes = 2.0 * seqs * context * kKvHeads * kHead * 4;
+      rows_.push_back({name, 1e-9 * bytes / seconds, "GB/s", gbytes_});
+    } else {
+      const double flops = 4.0 * kHeads * kHead * seqs * query * (context - 0.5 * (query - 1));
+      rows_.push_back({name, 1e-9 * flops / seconds, "GFLOP/s", gflops_});
+    }
+  }
+
+  void rope() {
+    Cache c = cache(1, 512, 512);
+    const int64_t cols = kHeads * kHead, kv_cols = kKvHeads * kHead, n = 512;
+    const Buffer q = random(n * cols), k = random(n * kv_cols), v = random(n * kv_cols);
+    std::vector<float> inv_freq(kHead / 2, 0.5f);
+    const RopeCacheParams p{tensor(q, n, cols), tensor(k, n, kv_cols), tensor(v, n, kv_cols),
+                            inv_freq.data(), kHead, false, 1.0f};
+    const double seconds = seconds_of([&] { ops_.rope_and_cache(ops_.context, p, c.kv, c.batch); });
+    rate("rope_and_cache 512 tokens", 4.0 * n * (2 * cols + 5 * kv_cols), seconds);
+  }
+
+  // Bytes read and written; small enough for a cache, so the machine's figure is no bound.
+  void rate(const std::string& name, double bytes, double seconds) {
+    rows_.push_back({name, 1e-9 * bytes / seconds, "GB/s", 0});
+  }
+
+  void rows_ops() {
+    const int64_t n = 512, cols = 1536, all = n * cols;
+    const Buffer x = random(all), y = random(all), z = random(all), weight = random(cols);
+    std::vector<int32_t> ids;
+    for (int64_t i = 0; i < n; i++) ids.push_back(static_cast<int32_t>((i * 37) % n));
+    const Tensor tx = tensor(x, n, cols), ty = tensor(y, n, cols), tz = tensor(z, n, cols);
+    const Buffer table = stored(n * row_bytes(DType::kBF16, cols));
+    rate("embedding 512x1536 BF16", 6.0 * all, seconds_of([&] {
+           ops_.embedding(ops_.context, tx, {table.data(), DType::kBF16, n, cols}, ids.data());
+         }));
+    rate("rms_norm 512x1536 with add", 16.0 * all, seconds_of([&] {
+           ops_.rms_norm(ops_.context, tz, tx, ty, f32(weight), 1e-5f);
+           std::memset(y.data(), 0, 4);
+         }));
+    rate("silu_mul 512x1536", 12.0 * all, seconds_of([&] {
+           ops_.silu_mul(ops_.context, tz, tx, ty);
+         }));
+    std::memset(y.data(), 0, y.bytes());
+    rate("add 512x1536", 12.0 * all, seconds_of([&] { ops_.add(ops_.context, tx, ty); }));
+    rate("gather_rows 512x1536", 8.0 * all, seconds_of([&] {
+           ops_.gather_rows(ops_.context, tz, tx, ids.data());
+         }));
+  }
+
+  void copy_blocks() {
+    const int64_t block_bytes = 30 * 2 * kKvHeads * kBlock * kHead * 4, pairs = 8;
+    const Buffer pool = random(2 * pairs * block_bytes / 4);
+    std::vector<BlockCopy> copies;
+    for (int32_t i = 0; i < pairs; i++) copies.push_back({2 * i, 2 * i + 1});
+    const double seconds = seconds_of([&] {
+      ops_.copy_blocks(ops_.context, pool.data(), block_bytes, copies.data(), pairs);
+    });
+    rate("copy_blocks 8 x 720 KB", 2.0 * pairs * block_bytes, seconds);
+  }
+
+  static constexpr int64_t kStreamBytes = 64 << 20;
+  std::mt19937 engine_{1};
+  std::unique_ptr<CpuBackend> backend_;
+  const Ops& ops_;
+  double gflops_ = 0, gbytes_ = 0;
+  std::vector<Row> rows_;
+};
+
+}  // namespace
+}  // namespace octavo
+
+int main(int argc, char** argv) {
+  int threads = 0;
+  const char* isa = nullptr;
+  const char* json = nullptr;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string option = argv[i];
+    if (option == "--threads") threads = std::atoi(argv[i + 1]);
+    if (option == "--isa") isa = argv[i + 1];
+    if (option == "--json") json = argv[i + 1];
+  }
+  octavo::Bench bench(threads, isa);
+  bench.run();
+  std::printf("%s\n", bench.device().c_str());
+  bench.print();
+  if (json != nullptr) bench.write_json(json);
+  return 0;
+}

@@ -1,0 +1,97 @@
+/** Reading model files: whole small ones, and pieces of large ones, always within bounds. */
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
+import { type OctavoError, octavoError } from '../errors.js';
+
+/** Largest JSON file that is read whole, in bytes. */
+const MAX_JSON_BYTES = 256 * 2 ** 20;
+
+/** Makes (does not throw) the error of a damaged file; `field` names the place in it. */
+export function damaged(file: string, field: string, why: string): OctavoError {
+  return octavoError('ERR_MODEL_FORMAT', `${file}: ${field} ${why}`, { param: field });
+}
+
+/** Makes (does not throw) the error of something this version does not know. */
+export function unsupported(file: string, what: string): OctavoError {
+  return octavoError('ERR_MODEL_UNSUPPORTED', `${file}: ${what} is not supported by this version`);
+}
+
+/** The text of a file that must not be larger than 256 MiB. */
+export async function readText(path: string): Promise<string> {
+  try {
+    const { size } = await stat(path);
+    if (size > MAX_JSON_BYTES) throw damaged(path, 'the file', 'is larger than 256 MiB');
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ERR_MODEL_FORMAT') throw cause;
+    const missing = code === 'ENOENT';
+    throw octavoError(
+      missing ? 'ERR_MODEL_NOT_FOUND' : 'ERR_MODEL_FORMAT',
+      missing ? `${path} does not exist` : `${path} cannot be read: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+}
+
+/** A JSON file whose value is an object. */
+export async function readJsonObject(path: string): Promise<Record<string, unknown>> {
+  return parseObject(await readText(path), path);
+}
+
+export function parseObject(text: string, path: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw damaged(path, 'the JSON', `is damaged: ${(cause as Error).message}`);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw damaged(path, 'the JSON', 'must be an object');
+  }
+  return value as Record<string, unknown>;
+}
+
+/** A regular file, open for reading, with its size. */
+export interface OpenFile {
+  readonly handle: FileHandle;
+  readonly size: number;
+}
+
+/** Opens a file, hands it to `use`, closes it whatever happens. */
+export async function withFile<T>(path: string, use: (file: OpenFile) => Promise<T>): Promise<T> {
+  let handle: FileHandle;
+  try {
+    handle = await open(path, 'r');
+  } catch (cause) {
+    const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
+    throw octavoError(
+      missing ? 'ERR_MODEL_NOT_FOUND' : 'ERR_MODEL_FORMAT',
+      missing ? `${path} does not exist` : `${path} cannot be opened: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+  try {
+    const info = await handle.stat();
+    if (!info.isFile()) throw damaged(path, 'the path', 'is not a regular file');
+    return await use({ handle, size: info.size });
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Reads exactly `length` bytes at `offset`, which the caller has checked against the size. */
+export async function readExactly(
+  { handle }: OpenFile,
+  path: string,
+  offset: number,
+  length: number,
+): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafe(length);
+  let done = 0;
+  while (done < length) {
+    const { bytesRead } = await handle.read(buffer, done, length - done, offset + done);
+    if (bytesRead === 0) throw damaged(path, 'the file', 'ends too early');
+    done += bytesRead;
+  }
+  return buffer;
+}

@@ -1,0 +1,308 @@
+// One row of logits to one token, in O(V): no sort of the vocabulary. A row is worked on by one
+// thread with its own scratch, by code compiled for the baseline instruction set, so its bits
+// depend on nothing but the row and its parameters.
+#include "cpu/sample.h"
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+#include <cstring>
+
+#include "base/rng.h"
+#include "cpu/cpu_ops.h"
+
+namespace octavo {
+namespace {
+
+constexpr double kNegInf = -INFINITY;
+
+// e^x for x ≤ 0, relative error below 2e-7; 0 below −87. Plain arithmetic that compilers turn into
+// vector code. ln 2 in two parts (Cody and Waite), polynomial of degree 6 around 0.
+inline float exp_negative(float x) {
+  constexpr float kMagic = 12582912.0f;  // 1.5 · 2^23: adding it rounds to an integer
+  const float clipped = x < -87.0f ? -87.0f : x;
+  const float shifted = clipped * 1.44269504f + kMagic;
+  const float n = shifted - kMagic;
+  const float r = (clipped - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  int32_t bits;
+  std::memcpy(&bits, &shifted, 4);
+  const int32_t scale_bits = static_cast<int32_t>((static_cast<uint32_t>(bits) << 23) + 0x3f800000u);
+  float scale;
+  std::memcpy(&scale, &scale_bits, 4);
+  return x < -87.0f ? 0.0f : p * scale;
+}
+
+struct RawRow {
+  bool usable = false;  // finite somewhere, NaN and +inf nowhere
+  int32_t best = 0;     // the first largest
+  float max = 0;
+  double log_sum = 0;  // log Σ e^logit
+};
+
+// Eight sums side by side, in blocks short enough for float, blocks in double.
+double sum_exp(const float* x, int32_t n, float max) {
+  constexpr int32_t kBlock = 512;
+  double total = 0;
+  for (int32_t begin = 0; begin < n; begin += kBlock) {
+    const int32_t end = std::min(n, begin + kBlock);
+    float sums[8] = {};
+    int32_t i = begin;
+    for (; i + 8 <= end; i += 8) {
+      for (int lane = 0; lane < 8; ++lane) sums[lane] += exp_negative(x[i + lane] - max);
+    }
+    for (; i < end; ++i) sums[0] += exp_negative(x[i] - max);
+    for (float s : sums) total += s;
+  }
+  return total;
+}
+
+RawRow read_raw(const float* x, int32_t n) {
+  RawRow raw;
+  float max = -INFINITY;
+  bool bad = false;
+  for (int32_t i = 0; i < n; ++i) {
+    bad |= !(x[i] <= FLT_MAX);
+    max = x[i] > max ? x[i] : max;
+  }
+  if (bad || max == -INFINITY) return raw;
+  while (x[raw.best] != max) ++raw.best;
+  raw.usable = true;
+  raw.max = max;
+  raw.log_sum = static_cast<double>(max) + std::log(sum_exp(x, n, max));
+  return raw;
+}
+
+// What a thread needs for one row of `vocab` tokens.
+struct Workspace {
+  double* value;    // logits after lists and penalties
+  float* weight;    // unnormalised probability; 0 = cannot be drawn
+  double* select;   // for selections
+  int32_t* count;   // occurrences in the output; zero between rows
+  uint8_t* seen;    // in prompt or output; zero between rows
+  int32_t* order;   // for sorting
+
+  static size_t bytes(int64_t vocab) { return static_cast<size_t>(vocab) * 32 + 64; }
+  Workspace(void* data, int64_t v)
+      : value(static_cast<double*>(data)),
+        weight(reinterpret_cast<float*>(value + 2 * v)),
+        select(value + v),
+        count(reinterpret_cast<int32_t*>(weight + v)),
+        seen(reinterpret_cast<uint8_t*>(count + 2 * v)),
+        order(count + v) {}
+};
+
+bool has_penalties(const SampleRow& r) {
+  return r.repetition != 1 || r.frequency != 0 || r.presence != 0;
+}
+
+bool is_plain(const SampleRow& r) {
+  return r.num_allowed < 0 && r.num_banned == 0 && r.num_bias == 0 && !has_penalties(r);
+}
+
+void apply_penalties(const SampleRow& r, double* value, int32_t* count, uint8_t* seen) {
+  const auto each = [&](auto&& fn) {
+    for (int32_t i = 0; i < r.prompt_len; ++i) fn(r.prompt[i]);
+    for (int32_t i = 0; i < r.output_len; ++i) fn(r.output[i]);
+  };
+  each([&](int32_t id) { seen[id] = 0, count[id] = 0; });
+  for (int32_t i = 0; i < r.output_len; ++i) ++count[r.output[i]];
+  each([&](int32_t id) {
+    if (seen[id]) return;
+    seen[id] = 1;
+    double& x = value[id];
+    if (r.repetition != 1) x = x > 0 ? x / r.repetition : x * r.repetition;
+    if (count[id] > 0) x -= r.frequency * count[id] + r.presence;
+  });
+}
+
+// Lists, bias and penalties, in the order of ops.h.
+void adjust(const float* logits, int32_t vocab, const SampleRow& r, const Workspace& w) {
+  if (r.num_allowed >= 0) {
+    std::fill_n(w.value, vocab, kNegInf);
+    for (int32_t i = 0; i < r.num_allowed; ++i) w.value[r.allowed[i]] = logits[r.allowed[i]];
+  } else {
+    std::copy_n(logits, vocab, w.value);
+  }
+  for (int32_t i = 0; i < r.num_banned; ++i) w.value[r.banned[i]] = kNegInf;
+  for (int32_t i = 0; i < r.num_bias; ++i) w.value[r.bias_ids[i]] += r.bias[i];
+  if (has_penalties(r)) apply_penalties(r, w.value, w.count, w.seen);
+}
+
+// The k-th largest of values whose weight is not 0; −inf when there are fewer than k.
+double kth_largest(const Workspace& w, int32_t vocab, int32_t k) {
+  int32_t n = 0;
+  for (int32_t i = 0; i < vocab; ++i) {
+    if (w.weight[i] > 0) w.select[n++] = w.value[i];
+  }
+  if (n <= k) return kNegInf;
+  std::nth_element(w.select, w.select + (k - 1), w.select + n, std::greater<double>());
+  return w.select[k - 1];
+}
+
+// Keeps the smallest set, best first (ties: lower id), whose mass reaches top_p. Weights lie in
+// (0, 1]: buckets by exponent and four bits of mantissa find the border, only its own bucket is
+// sorted.
+void keep_top_p(const Workspace& w, int32_t vocab, double top_p) {
+  constexpr int kBuckets = 128 * 16;
+  double mass[kBuckets] = {};
+  double total = 0;
+  const auto bucket_of = [](float weight) {
+    uint32_t bits;
+    std::memcpy(&bits, &weight, 4);
+    return static_cast<int>(std::min<uint32_t>(bits >> 19, kBuckets - 1));
+  };
+  for (int32_t i = 0; i < vocab; ++i) {
+    mass[bucket_of(w.weight[i])] += w.weight[i];
+    total += w.weight[i];
+  }
+  const double wanted = top_p * total;
+  double before = 0;
+  int border = kBuckets - 1;
+  while (border > 0 && before + mass[border] < wanted) before += mass[border--];
+  int32_t n = 0;
+  for (int32_t i = 0; i < vocab; ++i) {
+    if (w.weight[i] == 0) continue;
+    const int bucket = bucket_of(w.weight[i]);
+    if (bucket == border) w.order[n++] = i;
+    if (bucket < border) w.weight[i] = 0;
+  }
+  std::sort(w.order, w.order + n, [&](int32_t a, int32_t b) {
+    return w.value[a] != w.value[b] ? w.value[a] > w.value[b] : a < b;
+  });
+  for (int32_t i = 0; i < n; ++i) {
+    const float weight = w.weight[w.order[i]];
+    if (before >= wanted && before > 0) w.weight[w.order[i]] = 0;
+    before += weight;
+  }
+}
+
+// Fills w.value and w.weight; false when there is nothing to draw from.
+bool weigh(const float* logits, int32_t vocab, const SampleRow& r, const Workspace& w) {
+  adjust(logits, vocab, r, w);
+  double max = kNegInf;
+  int32_t best = 0;
+  for (int32_t i = 0; i < vocab; ++i) {
+    if (w.value[i] > max) max = w.value[i], best = i;
+  }
+  if (!std::isfinite(max)) return false;
+  if (r.temperature == 0) {
+    std::fill_n(w.weight, vocab, 0.0f);
+    w.weight[best] = 1;
+    return true;
+  }
+  const double inverse = 1 / r.temperature;
+  for (int32_t i = 0; i < vocab; ++i) {
+    const double y = (w.value[i] - max) * inverse;
+    w.weight[i] = exp_negative(static_cast<float>(y < -1e30 ? -1e30 : y));
+  }
+  if (r.min_p > 0) {
+    // The best has weight 1, so this is the share of the best.
+    for (int32_t i = 0; i < vocab; ++i) {
+      if (w.weight[i] < r.min_p) w.weight[i] = 0;
+    }
+    w.weight[best] = 1;
+  }
+  if (r.top_k > 0 && r.top_k < vocab) {
+    const double edge = kth_largest(w, vocab, r.top_k);
+    for (int32_t i = 0; i < vocab; ++i) {
+      if (w.value[i] < edge) w.weight[i] = 0;
+    }
+  }
+  if (r.top_p < 1) keep_top_p(w, vocab, r.top_p);
+  return true;
+}
+
+int32_t draw(const Workspace& w, int32_t vocab, double u) {
+  double total = 0;
+  for (int32_t i = 0; i < vocab; ++i) total += w.weight[i];
+  const double wanted = u * total;
+  double sum = 0;
+  int32_t last = -1;
+  for (int32_t i = 0; i < vocab; ++i) {
+    if (w.weight[i] == 0) continue;
+    last = i;
+    sum += w.weight[i];
+    if (sum > wanted) return i;
+  }
+  return last;  // rounding: the sum stopped just short of u · total
+}
+
+int32_t choose(const float* logits, int32_t vocab, const RawRow& raw, const SampleRow& r,
+               const Workspace& w) {
+  if (r.temperature == 0 && is_plain(r)) return raw.best;
+  if (!weigh(logits, vocab, r, w)) return -1;
+  return draw(w, vocab, uniform(r.seed, r.position));
+}
+
+// The num_top best of the raw row, best first, ties lower id.
+void report_top(const float* logits, int32_t vocab, const RawRow& raw, const SampleRow& r,
+                int32_t* order) {
+  const auto better = [&](int32_t a, int32_t b) {
+    return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
+  };
+  const int32_t n = r.num_top;
+  int32_t kept = 0;  // order[0, kept) is a heap whose front is the worst
+  for (int32_t i = 0; i < vocab; ++i) {
+    if (kept < n) {
+      order[kept++] = i;
+      std::push_heap(order, order + kept, better);
+    } else if (better(i, order[0])) {
+      std::pop_heap(order, order + kept, better);
+      order[kept - 1] = i;
+      std::push_heap(order, order + kept, better);
+    }
+  }
+  std::sort_heap(order, order + kept, better);
+  for (int32_t i = 0; i < n; ++i) {
+    r.top_ids[i] = order[i];
+    r.top_logprobs[i] = logits[order[i]] - raw.log_sum;
+  }
+}
+
+void sample_row(const float* logits, int32_t vocab, const SampleRow& r, const Workspace& w) {
+  const RawRow raw = read_raw(logits, vocab);
+  *r.token = -1;
+  *r.logprob = NAN;
+  if (!raw.usable) return;
+  const int32_t token = r.target >= 0 ? r.target : choose(logits, vocab, raw, r, w);
+  if (token < 0) return;
+  *r.token = token;
+  *r.logprob = logits[token] - raw.log_sum;
+  if (r.num_top < 0) return;
+  int32_t larger = 0;
+  for (int32_t i = 0; i < vocab; ++i) larger += logits[i] > logits[token];
+  *r.rank = 1 + larger;
+  if (r.num_top > 0) report_top(logits, vocab, raw, r, w.order);
+}
+
+}  // namespace
+
+void cpu_sample(void* context, Tensor logits, const SampleRow* rows, int32_t num_rows) {
+  CpuContext& c = *static_cast<CpuContext*>(context);
+  const int32_t vocab = static_cast<int32_t>(logits.cols);
+  for (Scratch& scratch : c.worker_scratch) scratch.get(Workspace::bytes(vocab));
+  c.pool.parallel_for(num_rows, [&](int64_t i, int worker) {
+    const Workspace w(c.worker_scratch[worker].get(Workspace::bytes(vocab)), vocab);
+    sample_row(logits.f32() + rows[i].logits_row * logits.cols, vocab, rows[i], w);
+  });
+}
+
+void sample_distribution(const float* logits, int32_t vocab, const SampleRow& row,
+                         double* probabilities) {
+  Scratch scratch;
+  const Workspace w(scratch.get(Workspace::bytes(vocab)), vocab);
+  std::fill_n(probabilities, vocab, 0.0);
+  if (!read_raw(logits, vocab).usable || !weigh(logits, vocab, row, w)) return;
+  double total = 0;
+  for (int32_t i = 0; i < vocab; ++i) total += w.weight[i];
+  for (int32_t i = 0; i < vocab; ++i) probabilities[i] = w.weight[i] / total;
+}
+
+}  // namespace octavo

@@ -1,0 +1,13 @@
+// The sampler's inside, for its test: the distribution that a row is drawn from.
+#pragma once
+
+#include "ops.h"
+
+namespace octavo {
+
+// probabilities [vocab] of the draw that cpu_sample makes with these parameters, by the same code.
+// All zero where there is nothing to draw from.
+void sample_distribution(const float* logits, int32_t vocab, const SampleRow& row,
+                         double* probabilities);
+
+}  // namespace octavo

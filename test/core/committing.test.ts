@@ -1,0 +1,84 @@
+import { describe, expect, test } from 'vitest';
+import { Scheduler } from '../../lib/core/scheduler.js';
+import { advance, EOS, group, range, resultFor } from '../support/core.js';
+
+const make = () => new Scheduler({ numBlocks: 100, blockSize: 4, maxModelLen: 100, maxNumSeqs: 8 });
+
+describe('commit', () => {
+  test('asks the judge once for each token but an ending id, with its place in the result', () => {
+    const scheduler = make();
+    scheduler.add(group('a', [1, 2], { maxTokens: 2 }));
+    scheduler.add(group('b', [3, 4], { n: 2, maxTokens: 3 }));
+    const asked: string[] = [];
+    const judge = (s: { group: { id: string }; index: number; lastToken: number }, at: number) => {
+      asked.push(`${s.group.id}.${s.index}=${s.lastToken}@${at}`);
+      return null;
+    };
+    advance(scheduler, (s) => (s.group.id === 'b' && s.index === 0 ? EOS : 6), judge);
+    advance(scheduler, () => 7, judge);
+    expect(asked).toEqual(['a.0=6@0', 'b.1=6@2', 'a.0=7@0', 'b.1=7@1']);
+  });
+
+  test('returns the groups that ended, once, in order', () => {
+    const scheduler = make();
+    const groups = ['a', 'b', 'c'].map((id) => group(id, [1, 2], { n: 2, maxTokens: 1 }));
+    for (const each of groups) scheduler.add(each);
+    const step = scheduler.schedule()!;
+    expect(
+      scheduler.commit(
+        step,
+        resultFor(step, () => 5),
+        () => null,
+      ),
+    ).toEqual(groups);
+    expect(groups.every((each) => each.finished && each.state === 'finished')).toBe(true);
+    expect(scheduler.hasUnfinished).toBe(false);
+  });
+
+  test('publishes blocks when they are full and computed, generated ones too', () => {
+    const scheduler = make();
+    const { prefixes } = scheduler.pool;
+    scheduler.add(group('a', range(6), { maxTokens: 8 }));
+    const published = range(4).map(() => {
+      advance(scheduler);
+      return prefixes.numPublished;
+    });
+    // Tokens computed: 6, 7, 8, 9.
+    expect(published).toEqual([1, 1, 2, 2]);
+    scheduler.abort('a');
+    // The same text as a prompt finds the generated block as well.
+    const next = group('b', [...range(6), 5, 5, 5]);
+    scheduler.add(next);
+    advance(scheduler);
+    expect(next.numCachedTokens).toBe(8);
+  });
+
+  test('prompt logprobs of an aborted group are dropped, its neighbour’s stay in place', () => {
+    const scheduler = make();
+    const a = group('a', [1, 2, 3], { promptLogprobs: 1, logprobs: 2 });
+    const b = group('b', [4, 5], { promptLogprobs: 2 });
+    scheduler.add(a);
+    scheduler.add(b);
+    const step = scheduler.schedule()!;
+    scheduler.abort('a');
+    scheduler.commit(
+      step,
+      resultFor(step, () => 5),
+      () => null,
+    );
+    expect(a.promptLogprobs).toEqual([]);
+    // Two of a's sample, one each of a's two rows, then two of b's row.
+    expect([...b.promptLogprobs[0].topTokenIds]).toEqual([4, 5]);
+    expect(b.promptLogprobs[0]).toMatchObject({ tokenId: 5, logprob: -3, rank: 3 });
+  });
+
+  test('sums the logprobs of what was drawn, where they were asked for', () => {
+    const scheduler = make();
+    const a = group('a', [1], { logprobs: 0, maxTokens: 3 });
+    const b = group('b', [1], { maxTokens: 3 });
+    scheduler.add(a);
+    scheduler.add(b);
+    while (scheduler.hasUnfinished) advance(scheduler);
+    expect([a, b].map((g) => g.sequences[0].cumulativeLogprob)).toEqual([-3, 0]);
+  });
+});
