@@ -11,7 +11,7 @@
 import { assert } from '../errors.js';
 import type { BlockPool } from './block-pool.js';
 
-/** What a table needs to know of the sequence it belongs to; changed only by {@link BlockTables}. */
+/** What a table needs to know of its sequence; changed only by {@link BlockTables}. */
 export interface TableOwner {
   /** Row of the slab, −1 without one. */
   row: number;
@@ -69,7 +69,7 @@ export class BlockTables {
     return Array.from(this.slab.subarray(at, at + owner.numBlocks));
   }
 
-  /** Names blocks that already hold the sequence's first tokens (a prefix hit), one count more each. */
+  /** Names blocks that already hold the first tokens (a prefix hit), one count more each. */
   adopt(owner: TableOwner, blocks: readonly number[], from: number, count: number): void {
     for (let i = 0; i < count; i++) {
       this.pool.touch(blocks[from + i]);
@@ -78,7 +78,7 @@ export class BlockTables {
     this.#resize(owner, owner.numBlocks + count);
   }
 
-  /** Appends blocks until `numTokens` have slots. False (not enough free blocks) changes nothing. */
+  /** Appends blocks until `numTokens` have slots. False (too few are free) changes nothing. */
   grow(owner: TableOwner, numTokens: number): boolean {
     const missing = this.#blocksFor(numTokens) - owner.numBlocks;
     if (missing <= 0) return true;

@@ -94,7 +94,7 @@ function accept(
     return true;
   }
   sequence.append(token);
-  if (sequence.group.params.numLogprobs >= 0) sequence.cumulativeLogprob += logprobs[sample];
+  sequence.cumulativeLogprob += logprobs[sample];
   return judgeEnd(sequence, sample, judge);
 }
 

@@ -103,7 +103,10 @@ export class PrefixIndex {
     this.#rootsBySalt.delete(root.salt);
   }
 
-  /** A block (of several, the eldest) that holds `tokens[at … at + blockSize)` after the prefix `parent`, or −1. */
+  /**
+   * The block (of several, the eldest) that holds `tokens[at … at + blockSize)` after the prefix
+   * `parent`, or −1.
+   */
   find(parent: number, tokens: Int32Array, at: number): number {
     return this.#search(this.#hash(parent, tokens, at) & this.#mask, parent, tokens, at);
   }

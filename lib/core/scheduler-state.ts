@@ -106,7 +106,7 @@ export class SchedulerState {
     return true;
   }
 
-  /** Ends a group from outside. While a step runs, its blocks and rows stay fenced until unfence. */
+  /** Ends a group from outside. While a step runs, its blocks and rows stay fenced till then. */
   terminate(group: SequenceGroup, reason: FinishReason, stepRuns: boolean): void {
     if (group.state === 'waiting') this.waiting.splice(this.waiting.indexOf(group), 1);
     else this.leaveRunning(group);

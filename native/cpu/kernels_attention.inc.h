@@ -16,21 +16,47 @@ constexpr int32_t kGroupTokens = 16 * kScoreVecs;
 // Tokens whose values stay in L1 while all rows of a tile pass over them.
 constexpr int32_t kValueTokens = 64;
 
+OCTAVO_INLINE int32_t larger(int32_t a, int32_t b) { return a > b ? a : b; }
+OCTAVO_INLINE int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }
+
 OCTAVO_INLINE int64_t padded_head(int64_t head_size) { return (head_size + 15) & ~int64_t{15}; }
 
 static int64_t attention_scratch(int64_t head_size) {
   return padded_head(head_size) * (kGroupTokens + 1) + kMaxQueryRows * kChunkTokens;
 }
 
-// out[d · kGroupTokens + t] = rows[t][d] for the tokens of a group.
-static void transpose_group(const float* const* rows, int32_t head_size, float* out) {
+// The tokens of a group. Blocks lie anywhere, so the processor cannot foresee them by itself:
+// while one group is turned around, memory is asked for its values and for the next group's keys.
+struct Group {
+  const float* k[kGroupTokens];
+  const float* v[kGroupTokens];
+  const float* next_k[kGroupTokens];
+};
+
+// Tokens outside [first, last) read zeros.
+static void fill_group(const AttentionChunk& c, int32_t t, int32_t first, int32_t last,
+                       const float* zeros, Group& g) {
+  for (int32_t i = 0; i < kGroupTokens; i++, t++) {
+    const bool seen = t >= first && t < last, next = t + kGroupTokens < last;
+    g.k[i] = seen ? c.k_rows[t] : zeros;
+    g.v[i] = seen ? c.v_rows[t] : zeros;
+    g.next_k[i] = next ? c.k_rows[t + kGroupTokens] : zeros;
+  }
+}
+
+// out[d · kGroupTokens + t] = k of token t [d]
+static void transpose_group(const Group& g, int32_t head_size, float* out) {
   for (int32_t t = 0; t < kGroupTokens; t += 16) {
     int32_t d = 0;
     for (; d + 16 <= head_size; d += 16) {
-      transpose16(rows + t, d, out + d * kGroupTokens + t, kGroupTokens);
+      OCTAVO_UNROLL for (int i = 0; i < 16; i++) {
+        __builtin_prefetch(g.v[t + i] + d);
+        __builtin_prefetch(g.next_k[t + i] + d);
+      }
+      transpose16(g.k + t, d, out + d * kGroupTokens + t, kGroupTokens);
     }
     for (; d < head_size; d++) {
-      for (int32_t i = 0; i < 16; i++) out[d * kGroupTokens + t + i] = rows[t + i][d];
+      for (int32_t i = 0; i < 16; i++) out[d * kGroupTokens + t + i] = g.k[t + i][d];
     }
   }
 }
@@ -68,15 +94,13 @@ OCTAVO_INLINE void score_rows(int32_t rows, const AttentionChunk& c, int32_t row
   score_group<Rows>(c, row, turned, scores);
 }
 
-// Scores of all rows for tokens [first, last), in whole groups; a token outside reads zeros.
+// Scores of all rows for tokens [first, last), in whole groups.
 static void score_chunk(const AttentionChunk& c, int32_t first, int32_t last, float* turned,
                         const float* zeros, float* scores) {
   for (int32_t t = first - first % kGroupTokens; t < last; t += kGroupTokens) {
-    const float* rows[kGroupTokens];
-    for (int32_t i = 0; i < kGroupTokens; i++) {
-      rows[i] = t + i >= first && t + i < last ? c.k_rows[t + i] : zeros;
-    }
-    transpose_group(rows, c.head_size, turned);
+    Group group;
+    fill_group(c, t, first, last, zeros, group);
+    transpose_group(group, c.head_size, turned);
     for (int32_t r = 0; r < c.num_rows; r += kScoreRows) {
       const int32_t left = c.num_rows - r;
       score_rows(left < kScoreRows ? left : kScoreRows, c, r, turned,
@@ -133,9 +157,6 @@ OCTAVO_INLINE void add_values_rows(int32_t rows, const AttentionChunk& c, int32_
   for (; d + 16 <= c.head_size; d += 16) add_values<Rows, 1>(c, row, first, last, d, 0, p);
   if (d < c.head_size) add_values<Rows, 1>(c, row, first, last, d, c.head_size - d, p);
 }
-
-OCTAVO_INLINE int32_t larger(int32_t a, int32_t b) { return a > b ? a : b; }
-OCTAVO_INLINE int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }
 
 // Values of tokens [begin, end) for rows [row, row + n): together where all of them see, row by
 // row at the edges; for each row still in the order of tokens.

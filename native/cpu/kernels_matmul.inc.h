@@ -37,7 +37,8 @@ OCTAVO_INLINE void finish_tile(const Tile& t, const F32x16 (&acc)[Rows][Cols]) {
   }
 }
 
-template <class Widen, int Rows, int Cols>
+// Direct: over weights in stored form, each read once, from memory as a rule.
+template <class Widen, bool Direct, int Rows, int Cols>
 static void run_tile(const Tile& t) {
   F32x16 acc[Rows][Cols];
   OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
@@ -47,15 +48,27 @@ static void run_tile(const Tile& t) {
   }
   constexpr int kVecs = Widen::kVecs;
   const int64_t whole = t.depth & ~int64_t{16 * kVecs - 1};
-  OCTAVO_UNROLL_TWICE for (int64_t k = 0; k < whole; k += 16 * kVecs) {
+  constexpr bool kHeavy = Direct && kVecs > 1;
+  const auto step = [&](int64_t k) OCTAVO_INLINE_LAMBDA {
     F32x16 w[Cols][kVecs];
-    OCTAVO_UNROLL for (int c = 0; c < Cols; c++) Widen::load_step(t.w + c * t.w_stride, k, w[c]);
+    OCTAVO_UNROLL for (int c = 0; c < Cols; c++) {
+      const char* row = t.w + c * t.w_stride;
+      // The next weight rows. Blocks of 34 bytes keep the processor too busy to run ahead by
+      // itself; plain types leave it time to.
+      if (kHeavy) __builtin_prefetch(row + Cols * t.w_stride + Widen::offset(k));
+      Widen::load_step(row, k, w[c]);
+    }
     OCTAVO_UNROLL for (int v = 0; v < kVecs; v++) {
       OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
         const F32x16 x = load(t.x + r * t.x_stride + k + 16 * v);
         OCTAVO_UNROLL for (int c = 0; c < Cols; c++) acc[r][c] = fma(x, w[c][v], acc[r][c]);
       }
     }
+  };
+  if (kHeavy) {
+    for (int64_t k = 0; k < whole; k += 16 * kVecs) step(k);
+  } else {
+    OCTAVO_UNROLL_TWICE for (int64_t k = 0; k < whole; k += 16 * kVecs) step(k);
   }
   if (whole != t.depth) {
     const int64_t n = t.depth - whole;
@@ -72,18 +85,17 @@ static void run_tile(const Tile& t) {
   }
 }
 
-// Most rows of a tile over weights in stored form. Q8_0 takes several instructions to widen: from
-// three rows on it is better done once, into memory.
+// Most rows of a tile over weights in stored form; beyond, they are widened once, into memory.
 template <class Widen>
-constexpr int kMostRows = Widen::kVecs == 1 ? kTileRows : 2;
+constexpr int kMostRows = Widen::kVecs == 1 ? kTileRows : kQ8TileRows;
 
 // Picks the instance for `rows`.
-template <class Widen, int Cols, int Rows = kMostRows<Widen>>
+template <class Widen, bool Direct, int Cols, int Rows = kMostRows<Widen>>
 OCTAVO_INLINE void run_tile_rows(int64_t rows, const Tile& t) {
   if constexpr (Rows > 1) {
-    if (rows < Rows) return run_tile_rows<Widen, Cols, Rows - 1>(rows, t);
+    if (rows < Rows) return run_tile_rows<Widen, Direct, Cols, Rows - 1>(rows, t);
   }
-  run_tile<Widen, Rows, Cols>(t);
+  run_tile<Widen, Direct, Rows, Cols>(t);
 }
 
 // Few rows: one pass over the weights in their stored form, widened in registers.
@@ -101,16 +113,16 @@ static void matmul_direct(const MatmulPanel& p) {
   int64_t n = 0;
   if (p.num_rows == 1) {
     for (; n + kVectorCols <= p.num_cols; n += kVectorCols) {
-      run_tile<Widen, 1, kVectorCols>(t);
+      run_tile<Widen, true, 1, kVectorCols>(t);
       advance(kVectorCols);
     }
   }
   for (; n + kTileCols <= p.num_cols; n += kTileCols) {
-    run_tile_rows<Widen, kTileCols>(p.num_rows, t);
+    run_tile_rows<Widen, true, kTileCols>(p.num_rows, t);
     advance(kTileCols);
   }
   for (; n < p.num_cols; n++) {
-    run_tile_rows<Widen, 1>(p.num_rows, t);
+    run_tile_rows<Widen, true, 1>(p.num_rows, t);
     advance(1);
   }
 }
@@ -142,9 +154,9 @@ static void matmul_block(const MatmulPanel& p, const float* widened, int64_t str
       t.out = p.out + m * p.out_stride + n;
       if (partial != nullptr) t.partial = partial + (m * p.num_cols + n * rows) * 16;
       if (wide) {
-        run_tile_rows<WidenF32, kTileCols>(rows, t);
+        run_tile_rows<WidenF32, false, kTileCols>(rows, t);
       } else {
-        run_tile_rows<WidenF32, 1>(rows, t);
+        run_tile_rows<WidenF32, false, 1>(rows, t);
       }
       n += wide ? kTileCols : 1;
     }
@@ -169,9 +181,12 @@ static void matmul_blocked(const MatmulPanel& p) {
   }
 }
 
+static int32_t direct_rows(DType dtype) {
+  return dtype == DType::kQ8_0 ? kMostRows<WidenQ8> : kTileRows;
+}
+
 static void matmul(const MatmulPanel& p) {
-  const int64_t most = p.dtype == DType::kQ8_0 ? kMostRows<WidenQ8> : kTileRows;
-  if (p.num_rows > most) return matmul_blocked(p);
+  if (p.num_rows > direct_rows(p.dtype)) return matmul_blocked(p);
   switch (p.dtype) {
     case DType::kF32: return matmul_direct<WidenF32>(p);
     case DType::kF16: return matmul_direct<WidenF16>(p);

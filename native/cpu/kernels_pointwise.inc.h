@@ -12,11 +12,12 @@ namespace OCTAVO_ISA {
 template <F32x16 (*Load)(const void*), F32x16 (*LoadN)(const void*, int64_t), int Bytes>
 struct WidenPlain {
   static constexpr int kVecs = 1;
+  OCTAVO_INLINE int64_t offset(int64_t k) { return Bytes * k; }
   OCTAVO_INLINE void load_step(const char* row, int64_t k, F32x16* w) {
-    w[0] = Load(row + Bytes * k);
+    w[0] = Load(row + offset(k));
   }
   OCTAVO_INLINE F32x16 load_tail(const char* row, int64_t k, int64_t n) {
-    return LoadN(row + Bytes * k, n);
+    return LoadN(row + offset(k), n);
   }
 };
 using WidenF32 = WidenPlain<load_f32, load_f32_n, 4>;
@@ -26,8 +27,9 @@ using WidenBF16 = WidenPlain<load_bf16, load_bf16_n, 2>;
 // Blocks of a float16 scale and 32 signed bytes, one a step; a row is whole blocks: no tail.
 struct WidenQ8 {
   static constexpr int kVecs = 2;
+  OCTAVO_INLINE int64_t offset(int64_t k) { return (k >> 5) * 34; }
   OCTAVO_INLINE void load_step(const char* row, int64_t k, F32x16* w) {
-    const char* block = row + (k >> 5) * 34;
+    const char* block = row + offset(k);
     const F32x16 scale = splat_f16(block);
     w[0] = mul(scale, load_i8(block + 2));
     w[1] = mul(scale, load_i8(block + 18));

@@ -9,7 +9,8 @@
 namespace octavo {
 namespace {
 
-constexpr int64_t kRowBlock = 96;     // rows of x that stay in L2 while weights pass by
+constexpr int64_t kMaxRowBlock = 96;  // rows of x that stay in L2 while weights pass by:
+constexpr int64_t kRowBlockBytes = 1 << 20;  // not more than this
 constexpr int64_t kPanelCols = 8;    // weight rows widened at once
 constexpr int64_t kMinPanelCols = 8;
 constexpr int64_t kStreamBytes = 64 << 10;  // weights of one item when they are read once only
@@ -20,6 +21,7 @@ struct Grid {
   int64_t panel_cols;
   int64_t num_panels;  // of all parts together
   int64_t num_row_blocks;
+  bool direct;  // no part needs scratch
 };
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -39,13 +41,18 @@ Grid make_grid(const CpuContext& c, const Tensor& x, const MatmulPart* parts, in
     cols += parts[i].out.cols;
     bytes += parts[i].weight.bytes();
   }
-  Grid grid{x.rows, kPanelCols, 0, 1};
-  if (x.rows <= tile_rows) {  // one pass over the weights
+  Grid grid{x.rows, kPanelCols, 0, 1, true};
+  for (int32_t i = 0; i < num_parts; i++) {
+    grid.direct &= x.rows <= c.kernels->direct_rows(parts[i].weight.dtype);
+  }
+  if (grid.direct) {  // one pass over the weights
     const int64_t by_bytes = kStreamBytes * cols / std::max<int64_t>(bytes, 1);
     const int64_t panel = std::min(by_bytes, ceil_div(cols, wanted));
     grid.panel_cols = std::max(kMinPanelCols, round_up(panel, kMinPanelCols));
   } else {
-    grid.num_row_blocks = ceil_div(x.rows, kRowBlock);
+    const int64_t fit = kRowBlockBytes / (4 * x.cols);
+    const int64_t block = std::clamp(fit, 4 * tile_rows, kMaxRowBlock);
+    grid.num_row_blocks = ceil_div(x.rows, block);
     const int64_t items = grid.num_row_blocks * count_panels(parts, num_parts, kPanelCols);
     if (items < wanted) {
       grid.panel_cols = kMinPanelCols;
@@ -79,7 +86,7 @@ void cpu_matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_pa
   const Grid grid = make_grid(c, x, parts, num_parts);
   const size_t scratch = static_cast<size_t>(
       c.kernels->matmul_scratch(grid.row_block, grid.panel_cols, depth));
-  if (x.rows > 1) {  // from which row on a kernel needs scratch is its own affair
+  if (!grid.direct) {
     for (Scratch& s : c.worker_scratch) s.get_array<float>(scratch);
   }
   const int64_t work = x.rows * depth * grid.num_panels * grid.panel_cols;

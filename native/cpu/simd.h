@@ -13,6 +13,7 @@
 
 #define OCTAVO_INLINE static inline __attribute__((always_inline))
 // Loops over registers: an array of vectors lives in registers only if they are unrolled whole.
+#define OCTAVO_INLINE_LAMBDA __attribute__((always_inline))
 #if defined(__clang__)
 #define OCTAVO_UNROLL _Pragma("unroll")
 #define OCTAVO_UNROLL_TWICE _Pragma("unroll 2")

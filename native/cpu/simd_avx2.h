@@ -12,6 +12,7 @@ struct F32x16 {
 
 constexpr int kTileRows = 3;  // 3 × 2 vectors of two registers: 12 accumulators of 16
 constexpr int kTileCols = 2;
+constexpr int kQ8TileRows = 2;  // of a tile that widens Q8_0 itself
 constexpr int kScoreRows = 4;
 constexpr int kScoreVecs = 1;
 

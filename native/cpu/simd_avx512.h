@@ -12,6 +12,7 @@ struct F32x16 {
 
 constexpr int kTileRows = 6;   // rows × weight rows of a matmul tile: 24 accumulators of 32
 constexpr int kTileCols = 4;
+constexpr int kQ8TileRows = 5;  // of a tile that widens Q8_0 itself
 constexpr int kScoreRows = 8;  // query rows × vectors of 16 tokens of a score tile
 constexpr int kScoreVecs = 2;
 

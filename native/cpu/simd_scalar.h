@@ -10,6 +10,7 @@ struct F32x16 {
 
 constexpr int kTileRows = 2;
 constexpr int kTileCols = 2;
+constexpr int kQ8TileRows = 2;  // of a tile that widens Q8_0 itself
 constexpr int kScoreRows = 2;
 constexpr int kScoreVecs = 1;
 

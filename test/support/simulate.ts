@@ -15,7 +15,7 @@ import {
 } from '../../lib/core/sampling-params.js';
 import { Scheduler } from '../../lib/core/scheduler.js';
 import type { SchedulerOptions } from '../../lib/core/scheduler-config.js';
-import { type Sequence, SequenceGroup } from '../../lib/core/sequence.js';
+import { SequenceGroup } from '../../lib/core/sequence.js';
 import { StepEncoder } from '../../lib/core/step-encoder.js';
 import type { Step } from '../../lib/core/step-record.js';
 import type { Judge } from '../../lib/core/stop.js';

@@ -1,0 +1,223 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { EngineOptions, RequestOutput, SamplingParamsInput } from '../../lib/index.js';
+import { LLM } from '../../lib/index.js';
+import { native } from '../../lib/native.js';
+import { ROOT } from '../support/addon.js';
+import { random } from '../support/random.js';
+
+/**
+ * The promise of the house: the same request gives the same tokens and the same logprobs, bit for
+ * bit, whatever runs beside it and however it is computed. Nothing here compares with a tolerance.
+ */
+
+const seed = Number(process.env.OCTAVO_SEED ?? Math.floor(Math.random() * 2 ** 31));
+console.log(`equalities: OCTAVO_SEED=${seed}`);
+const rng = random(seed);
+const text = readFileSync(join(ROOT, 'models', 'octavo-demo', 'README.md'), 'utf8');
+
+interface Ask {
+  readonly ids: number[];
+  readonly params: SamplingParamsInput;
+}
+
+/** What must be equal: tokens, their logprobs and the best beside them, prompt logprobs, text. */
+function essence(output: RequestOutput) {
+  return {
+    prompt: output.promptLogprobs,
+    outputs: output.outputs.map((o) => ({
+      text: o.text,
+      tokenIds: o.tokenIds,
+      logprobs: o.logprobs,
+      cumulative: o.cumulativeLogprob,
+      finish: o.finishReason,
+    })),
+  };
+}
+
+let source: number[];
+let asks: Ask[];
+let alone: ReturnType<typeof essence>[];
+
+function ask(length: number, i: number): Ask {
+  const start = rng.integer(source.length - length);
+  return {
+    ids: [0, ...source.slice(start, start + length - 1)],
+    params: {
+      maxTokens: 1 + rng.integer(24),
+      temperature: i % 3 === 0 ? 0 : 0.5 + rng.uniform(),
+      topP: i % 4 === 1 ? 0.9 : 1,
+      topK: i % 5 === 2 ? 20 : 0,
+      minP: i % 7 === 3 ? 0.05 : 0,
+      repetitionPenalty: i % 6 === 4 ? 1.2 : 1,
+      presencePenalty: i % 8 === 5 ? 0.5 : 0,
+      seed: rng.integer(2 ** 31),
+      ignoreEos: true,
+      logprobs: 3,
+    },
+  };
+}
+
+async function run(options: EngineOptions, list: readonly Ask[] = asks) {
+  const llm = await LLM.load(options);
+  try {
+    const outputs = await llm.generate(
+      list.map((a) => ({ promptTokenIds: a.ids })),
+      list.map((a) => a.params),
+    );
+    return { outputs, essences: outputs.map(essence), stats: llm.stats() };
+  } finally {
+    await llm.close();
+  }
+}
+
+beforeAll(async () => {
+  const llm = await LLM.load({ enablePrefixCaching: false });
+  const once = await llm.tokenizer.encode(text, { addSpecialTokens: false });
+  source = [...once, ...once, ...once];
+  const lengths = Array.from({ length: 64 }, () => 1 + rng.integer(rng.integer(4) === 0 ? 600 : 80));
+  asks = lengths.map(ask);
+  alone = [];
+  for (const { ids, params } of asks) {
+    alone.push(essence(await llm.generate({ promptTokenIds: ids }, params)));
+  }
+  await llm.close();
+});
+
+afterAll(() => console.log(`equalities: done, OCTAVO_SEED=${seed}`));
+
+describe('alone equals', () => {
+  it('in a batch of 64 mixed lengths', async () => {
+    const { essences } = await run({});
+    expect(essences).toEqual(alone);
+  });
+
+  it.each([1, 7, 16])('chunked at %i tokens', async (longPrefillTokenThreshold) => {
+    const { essences, stats } = await run({ longPrefillTokenThreshold, enablePrefixCaching: false });
+    const longest = Math.max(...asks.map((a) => a.ids.length));
+    expect(stats.numSteps).toBeGreaterThanOrEqual(longest / longPrefillTokenThreshold);
+    expect(essences).toEqual(alone);
+  });
+
+  it.each([1, 7, 16])('with a budget of %i tokens a step', async (maxNumBatchedTokens) => {
+    const few = asks.slice(0, 12);
+    const { essences } = await run({ maxNumBatchedTokens, enablePrefixCaching: false }, few);
+    expect(essences).toEqual(alone.slice(0, 12));
+  });
+
+  it.each([8, 16, 32] as const)('in blocks of %i tokens', async (blockSize) => {
+    const { essences } = await run({ blockSize });
+    expect(essences).toEqual(alone);
+  });
+
+  it.each([1, 2, 3])('with %i threads', async (numThreads) => {
+    const { essences } = await run({ numThreads });
+    expect(essences).toEqual(alone);
+  });
+
+  it.each(native().isas.map((isa) => [isa]))('on %s', async (isa) => {
+    const few = asks.slice(0, isa === 'scalar' ? 6 : 64);
+    const { essences } = await run({ isa: isa as EngineOptions['isa'] }, few);
+    expect(essences).toEqual(alone.slice(0, few.length));
+  });
+
+  it.each([false, true])('after forced preemption (prefix cache %s)', async (enablePrefixCaching) => {
+    // Long answers in a pool that holds the longest request and little more: admitted together,
+    // they outgrow it and throw each other out.
+    const long = Array.from({ length: 24 }, (_, i) => {
+      const { ids, params } = ask(20 + rng.integer(50), i);
+      return { ids, params: { ...params, maxTokens: 80 + rng.integer(60) } };
+    });
+    const roomy = await run({ enablePrefixCaching }, long);
+    expect(roomy.stats.numPreemptions).toBe(0);
+    const pool = { numGpuBlocksOverride: 17, maxModelLen: 256 };
+    const { essences, stats } = await run({ ...pool, enablePrefixCaching }, long);
+    expect(stats.numPreemptions).toBeGreaterThan(10);
+    expect(essences).toEqual(roomy.essences);
+  });
+
+  it('from a prefix hit', async () => {
+    const llm = await LLM.load();
+    try {
+      for (const pass of [0, 1]) {
+        let hits = 0;
+        for (const [i, { ids, params }] of asks.entries()) {
+          const output = await llm.generate({ promptTokenIds: ids }, params);
+          hits += output.numCachedTokens;
+          expect(essence(output)).toEqual(alone[i]);
+        }
+        if (pass === 1) expect(hits).toBeGreaterThan(0);
+      }
+    } finally {
+      await llm.close();
+    }
+  });
+
+  it('with prompt logprobs, whatever the chunks', async () => {
+    const few = asks.slice(0, 8).map((a) => ({ ...a, params: { ...a.params, promptLogprobs: 2 } }));
+    const whole = await run({}, few);
+    const chunked = await run({ longPrefillTokenThreshold: 5 }, few);
+    expect(chunked.essences).toEqual(whole.essences);
+    whole.essences.forEach(({ outputs }, i) => expect(outputs).toEqual(alone[i].outputs));
+  });
+});
+
+describe('n samples', () => {
+  const params: SamplingParamsInput = { seed: 4711, temperature: 1.1, maxTokens: 20, logprobs: 2 };
+
+  async function separately(llm: LLM, ids: number[], n: number) {
+    const outputs = [];
+    for (let i = 0; i < n; i++) {
+      const own = { ...params, seed: params.seed! + i };
+      outputs.push(essence(await llm.generate({ promptTokenIds: ids }, own)).outputs[0]);
+    }
+    return outputs;
+  }
+
+  it.each([5, 16, 33, 200])('equal n requests with seeds s, s + 1 … (prompt %i)', async (length) => {
+    const ids = ask(length, 0).ids;
+    const llm = await LLM.load();
+    try {
+      const forked = await llm.generate({ promptTokenIds: ids }, { ...params, n: 5 });
+      expect(essence(forked).outputs).toEqual(await separately(llm, ids, 5));
+      if (length % 16 !== 0) expect(forked.numBlockCopies).toBe(4);
+      if (length >= 16) expect(forked.numSharedBlocks).toBeGreaterThanOrEqual(Math.floor(length / 16));
+    } finally {
+      await llm.close();
+    }
+  });
+
+  it('equal them after preemption too', async () => {
+    const prompts = [40, 61, 77, 90].map((length) => ask(length, 0).ids);
+    // Room for the largest group and not for two.
+    const small = await LLM.load({ numGpuBlocksOverride: 22, maxModelLen: 128 });
+    const large = await LLM.load();
+    try {
+      const forked = await small.generate(
+        prompts.map((promptTokenIds) => ({ promptTokenIds })),
+        { ...params, n: 4, maxTokens: 30, ignoreEos: true },
+      );
+      const apart = await large.generate(
+        prompts.flatMap((promptTokenIds) => Array(4).fill({ promptTokenIds })),
+        prompts.flatMap(() =>
+          [0, 1, 2, 3].map((i) => ({
+            ...params,
+            seed: params.seed! + i,
+            maxTokens: 30,
+            ignoreEos: true,
+          })),
+        ),
+      );
+      expect(small.stats().numPreemptions).toBeGreaterThan(0);
+      forked.forEach((output, g) => {
+        const own = apart.slice(4 * g, 4 * g + 4).map((o) => essence(o).outputs[0]);
+        expect(essence(output).outputs.map((o) => o.tokenIds)).toEqual(own.map((o) => o.tokenIds));
+        expect(essence(output).outputs.map((o) => o.logprobs)).toEqual(own.map((o) => o.logprobs));
+      });
+    } finally {
+      await small.close();
+      await large.close();
+    }
+  });
+});

@@ -1,0 +1,144 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { LLM } from '../../lib/index.js';
+import { ROOT } from '../support/addon.js';
+import { type GoldenPrompt, RawModel, readF32Tensors, rowError } from '../support/goldens.js';
+
+// Logits: |ours − reference| ≤ 1e-4 · max|row|, the bound of the reference's README for F32
+// arithmetic whatever the weights are stored in.
+const TOLERANCE = 1e-4;
+const FIXTURES = join(ROOT, 'test', 'fixtures');
+
+interface Case {
+  readonly name: string;
+  readonly model: string;
+  readonly prompts: GoldenPrompt[];
+  readonly logits: string;
+}
+
+function readCases(): Case[] {
+  const cases: Case[] = [];
+  const read = (path: string) => JSON.parse(readFileSync(path, 'utf8')) as { prompts: GoldenPrompt[] };
+  const models = join(FIXTURES, 'models');
+  for (const name of readdirSync(models)) {
+    const folder = join(models, name);
+    if (!existsSync(join(folder, 'golden.json'))) continue;
+    const { prompts } = read(join(folder, 'golden.json'));
+    cases.push({ name, model: folder, prompts, logits: join(folder, 'logits.safetensors') });
+  }
+  const ggufs = join(FIXTURES, 'gguf');
+  for (const file of readdirSync(ggufs).filter((f) => f.endsWith('.gguf'))) {
+    const base = join(ggufs, file.slice(0, -5));
+    const { prompts } = read(`${base}.golden.json`);
+    cases.push({ name: `gguf ${file}`, model: join(ggufs, file), prompts, logits: `${base}.logits.safetensors` });
+  }
+  const demo = join(FIXTURES, 'octavo-demo');
+  cases.push({
+    name: 'octavo-demo',
+    model: join(ROOT, 'models', 'octavo-demo'),
+    prompts: read(join(demo, 'golden.json')).prompts,
+    logits: join(demo, 'logits.safetensors'),
+  });
+  return cases;
+}
+
+const cases = readCases();
+
+it('there are as many cases as the reference has', () => {
+  expect(cases.length).toBe(16 + 7 + 1);
+});
+
+describe.each(cases)('$name', ({ model, prompts, logits }) => {
+  it('gives the reference logits, in one go and in odd chunks', async () => {
+    const expected = readF32Tensors(logits);
+    const raw = await RawModel.open(model);
+    try {
+      let worst = 0;
+      for (const [i, golden] of prompts.entries()) {
+        const { data } = expected.get(`logits.${i}`)!;
+        const ids = [...golden.prompt_token_ids, ...golden.greedy_token_ids];
+        const rows = await raw.logits(ids, golden.logits_positions, i % 2 === 0 ? 512 : 7);
+        rows.forEach((row, j) => {
+          const theirs = data.subarray(j * raw.vocabSize, (j + 1) * raw.vocabSize);
+          worst = Math.max(worst, rowError(row, theirs));
+        });
+      }
+      expect(worst).toBeLessThanOrEqual(TOLERANCE);
+    } finally {
+      await raw.close();
+    }
+  });
+
+  it('gives the reference tokens and logprobs, all prompts at once', async () => {
+    const llm = await LLM.load({ model });
+    try {
+      const outputs = await llm.generate(
+        prompts.map((p) => ({ promptTokenIds: p.prompt_token_ids })),
+        prompts.map((p) => ({
+          temperature: 0,
+          maxTokens: p.greedy_token_ids.length,
+          ignoreEos: true,
+          logprobs: 1,
+        })),
+      );
+      outputs.forEach(({ outputs: [output] }, i) => {
+        expect(output.tokenIds).toEqual(prompts[i].greedy_token_ids);
+        output.logprobs!.forEach(({ logprob }, j) => {
+          expect(Math.abs(logprob - prompts[i].greedy_logprobs[j])).toBeLessThan(1e-3);
+        });
+      });
+    } finally {
+      await llm.close();
+    }
+  });
+});
+
+describe('octavo-demo text', () => {
+  const golden = JSON.parse(readFileSync(join(FIXTURES, 'octavo-demo', 'golden.json'), 'utf8')) as {
+    prompts: { text: string; greedy_text: string; prompt_token_ids: number[] }[];
+    validation: { tokens: number; mean_nll: number; first_window_nll: number[] };
+  };
+
+  it('continues texts as the reference does', async () => {
+    const llm = await LLM.load();
+    try {
+      const outputs = await llm.generate(
+        golden.prompts.map((p) => p.text),
+        { temperature: 0, maxTokens: 48, ignoreEos: true, skipSpecialTokens: false },
+      );
+      outputs.forEach((output, i) => {
+        expect(output.promptTokenIds).toEqual(golden.prompts[i].prompt_token_ids);
+        expect(output.outputs[0].text).toBe(golden.prompts[i].greedy_text);
+      });
+    } finally {
+      await llm.close();
+    }
+  });
+
+  it('has the reference loss on held-out text', async () => {
+    const llm = await LLM.load();
+    try {
+      const text = readFileSync(join(FIXTURES, 'octavo-demo', 'validation.txt'), 'utf8');
+      const ids = await llm.tokenizer.encode(text, { addSpecialTokens: false });
+      const windows: number[][] = [];
+      for (let at = 0; at < Math.min(ids.length, 4096); at += 511) {
+        windows.push([0, ...ids.slice(at, Math.min(at + 511, 4096))]);
+      }
+      const outputs = await llm.generate(
+        windows.map((promptTokenIds) => ({ promptTokenIds })),
+        { maxTokens: 1, promptLogprobs: 0 },
+      );
+      const losses = outputs.map((o) => o.promptLogprobs!.slice(1).map((p) => -p!.logprob));
+      const all = losses.flat();
+      expect(all.length).toBe(golden.validation.tokens);
+      const mean = all.reduce((sum, x) => sum + x, 0) / all.length;
+      expect(Math.abs(mean - golden.validation.mean_nll)).toBeLessThan(1e-4);
+      losses[0].forEach((loss, i) => {
+        expect(Math.abs(loss - golden.validation.first_window_nll[i])).toBeLessThan(2e-3);
+      });
+    } finally {
+      await llm.close();
+    }
+  });
+});

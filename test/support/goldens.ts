@@ -1,0 +1,142 @@
+/** Reference outputs: reading them, and running the same tokens through the native side. */
+import { readFileSync } from 'node:fs';
+import { engineConfig, engineSizes } from '../../lib/config.js';
+import { STEP_LAYOUT as L } from '../../lib/core/step.js';
+import { kvBytesPerToken, openCheckpoint } from '../../lib/model/checkpoint.js';
+import { DTYPES, type NativeExecutor } from '../../lib/native.js';
+import { testAddon } from './addon.js';
+
+export interface GoldenPrompt {
+  readonly prompt_token_ids: number[];
+  readonly greedy_token_ids: number[];
+  readonly greedy_logprobs: number[];
+  readonly logits_positions: number[];
+}
+
+/** F32 tensors of a small safetensors file by name. */
+export function readF32Tensors(path: string): Map<string, { shape: number[]; data: Float32Array }> {
+  const file = readFileSync(path);
+  const length = Number(file.readBigUInt64LE(0));
+  const header = JSON.parse(file.toString('utf8', 8, 8 + length)) as Record<
+    string,
+    { dtype: string; shape: number[]; data_offsets: [number, number] }
+  >;
+  const tensors = new Map();
+  for (const [name, { dtype, shape, data_offsets: at }] of Object.entries(header)) {
+    if (name === '__metadata__') continue;
+    if (dtype !== 'F32') throw new Error(`${name} is ${dtype}`);
+    const bytes = file.subarray(8 + length + at[0], 8 + length + at[1]);
+    tensors.set(name, { shape, data: new Float32Array(new Uint8Array(bytes).buffer) });
+  }
+  return tensors;
+}
+
+/** A model behind the bare native interface, for one sequence. */
+export class RawModel {
+  private constructor(
+    readonly executor: NativeExecutor,
+    readonly vocabSize: number,
+    readonly blockSize: number,
+    readonly tables: Int32Array,
+    readonly samplers: Float64Array,
+    readonly maxTokens: number,
+  ) {}
+
+  static async open(
+    path: string,
+    { blockSize = 16 as 8 | 16 | 32, isa = '', numThreads = 2 } = {},
+  ): Promise<RawModel> {
+    const checkpoint = await openCheckpoint(path);
+    const config = engineConfig({
+      model: path,
+      blockSize,
+      maxNumSeqs: 1,
+      maxNumBatchedTokens: 512,
+      kvCacheMemoryBytes: 2 ** 30,
+    });
+    const { config: model } = checkpoint;
+    const sizes = engineSizes(config, kvBytesPerToken(model), model.maxPositionEmbeddings);
+    const executor = new (testAddon().Executor)();
+    await executor.load({
+      config: model,
+      limits: { ...sizes, numBlocks: sizes.blocksPerRow + 1, blockSize },
+      files: checkpoint.files,
+      tensors: checkpoint.tensors.map((t) => ({ ...t, dtype: DTYPES[t.dtype] })),
+      numThreads,
+      isa,
+    });
+    // Blocks in descending order: nothing may rely on neighbours.
+    const tables = Int32Array.from({ length: sizes.blocksPerRow }, (_, i) => sizes.blocksPerRow - i);
+    const samplers = new Float64Array(L.samplerDoubles);
+    samplers[L.samplerTopP] = 1;
+    samplers[L.samplerRepetition] = 1;
+    samplers[L.samplerNumLogprobs] = -1;
+    return new RawModel(executor, model.vocabSize, blockSize, tables, samplers, 512);
+  }
+
+  /**
+   * Logits at `positions` of a sequence of ids, computed in chunks of at most `chunk` tokens.
+   * @returns [positions][vocab]
+   */
+  async logits(ids: readonly number[], positions: readonly number[], chunk = 512) {
+    const wanted = new Set(positions);
+    const rows = new Map<number, Float32Array>();
+    for (let begin = 0; begin < ids.length; begin += chunk) {
+      const end = Math.min(ids.length, begin + chunk);
+      const here = [];
+      for (let p = begin; p < end; p++) if (wanted.has(p)) here.push(p);
+      const words = this.#encode(ids, begin, end, here);
+      const result = await this.executor.step(words, this.tables, this.samplers, true);
+      here.forEach((p, i) => {
+        rows.set(p, result.logits!.slice(i * this.vocabSize, (i + 1) * this.vocabSize));
+      });
+    }
+    return positions.map((p) => rows.get(p)!);
+  }
+
+  close(): Promise<void> {
+    return this.executor.close();
+  }
+
+  /** A step of one sequence with a prompt row at each of `rows`. */
+  #encode(ids: readonly number[], begin: number, end: number, rows: readonly number[]): Int32Array {
+    const tokens = ids.slice(begin, end);
+    const seqsAt = L.headerWords;
+    const tokensAt = seqsAt + L.seqWords;
+    const rowsAt = tokensAt + tokens.length;
+    const total = rowsAt + rows.length * L.promptRowWords;
+    const words = new Int32Array(total);
+    words[L.headerVersion] = L.version;
+    words[L.headerTotalWords] = total;
+    words[L.headerNumSeqs] = 1;
+    words[L.headerNumTokens] = tokens.length;
+    words[L.headerNumPromptRows] = rows.length;
+    words[L.headerSeqsAt] = seqsAt;
+    words[L.headerTokensAt] = tokensAt;
+    for (const at of [L.headerCopiesAt, L.headerSamplesAt, L.headerPromptRowsAt]) words[at] = rowsAt;
+    words[L.headerExtrasAt] = total;
+    words[seqsAt + L.seqQueryLen] = tokens.length;
+    words[seqsAt + L.seqContextLen] = end;
+    words[seqsAt + L.seqNumBlocks] = Math.ceil(end / this.blockSize);
+    words.set(tokens, tokensAt);
+    rows.forEach((p, i) => {
+      const at = rowsAt + i * L.promptRowWords;
+      words[at + L.promptRowTokenRow] = p - begin;
+      words[at + L.promptRowTarget] = 0;
+      words[at + L.promptRowNumTop] = -1;
+    });
+    return words;
+  }
+}
+
+/** max |ours − theirs| / max |theirs|, over a row. */
+export function rowError(ours: Float32Array, theirs: Float32Array): number {
+  let error = 0;
+  let scale = 0;
+  for (let i = 0; i < theirs.length; i++) {
+    const difference = Math.abs(ours[i] - theirs[i]);
+    if (!(difference <= error)) error = difference; // NaN too
+    scale = Math.max(scale, Math.abs(theirs[i]));
+  }
+  return error / scale;
+}
