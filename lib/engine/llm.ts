@@ -168,10 +168,13 @@ export class LLM {
   ): Promise<RequestOutput | RequestOutput[]> {
     if (Array.isArray(prompt)) return this.#batch(prompt, params, options);
     const request = await this.#request(prompt as Prompt, params as SamplingParamsInput, options);
-    return this.#follow(request, options.signal, () => {
+    const stop = this.#listen([request], options.signal);
+    try {
       this.#engine.submit(request);
-      return request.result();
-    });
+      return await request.result();
+    } finally {
+      stop();
+    }
   }
 
   /** `generate({messages}, …)`: the conversation goes through the model's chat template. */
@@ -196,7 +199,7 @@ export class LLM {
     options: RequestOptions = {},
   ): AsyncGenerator<RequestOutput, void, void> {
     const request = await this.#request(prompt, params, options);
-    const stop = this.#listen(request, options.signal);
+    const stop = this.#listen([request], options.signal);
     try {
       this.#engine.submit(request);
       yield* request.states();
@@ -262,20 +265,25 @@ export class LLM {
         throw ofPrompt(error, i);
       }
     }
+    const { signal } = options;
+    const stop = this.#listen(requests, signal);
     try {
       return await Promise.all(
-        requests.map((request, i) =>
-          this.#follow(request, options.signal, async () => {
-            await this.#submitPatiently(request);
-            const output = await request.result();
-            options.onOutput?.(output, i);
-            return output;
-          }),
-        ),
+        requests.map(async (request, i) => {
+          await this.#submitPatiently(request);
+          const output = await request.result();
+          options.onOutput?.(output, i);
+          return output;
+        }),
       );
     } catch (error) {
-      for (const request of requests) this.#engine.abort(request, error as Error);
+      for (const request of requests) {
+        this.#engine.abort(request, error as Error);
+        request.fail(error as Error);
+      }
       throw error;
+    } finally {
+      stop();
     }
   }
 
@@ -345,30 +353,19 @@ export class LLM {
     return this.#template;
   }
 
-  /** Aborts the request when the signal says so. Returns what takes the listener off again. */
-  #listen(request: Request, signal: AbortSignal | undefined): () => void {
+  /** Aborts requests when the signal says so. Returns what takes the listener off again. */
+  #listen(requests: readonly Request[], signal: AbortSignal | undefined): () => void {
     if (!signal) return () => {};
     if (signal.aborted) throw abortedError(signal);
     const abort = () => {
       const error = abortedError(signal);
-      this.#engine.abort(request, error);
-      request.fail(error); // also if it never got into the queue
+      for (const request of requests) {
+        this.#engine.abort(request, error);
+        request.fail(error); // also if it has not got into the queue
+      }
     };
     signal.addEventListener('abort', abort, { once: true });
     return () => signal.removeEventListener('abort', abort);
-  }
-
-  async #follow<T>(
-    request: Request,
-    signal: AbortSignal | undefined,
-    run: () => Promise<T>,
-  ): Promise<T> {
-    const stop = this.#listen(request, signal);
-    try {
-      return await run();
-    } finally {
-      stop();
-    }
   }
 }
 

@@ -25,38 +25,15 @@ static int64_t attention_scratch(int64_t head_size) {
   return padded_head(head_size) * (kGroupTokens + 1) + kMaxQueryRows * kChunkTokens;
 }
 
-// The tokens of a group. Blocks lie anywhere, so the processor cannot foresee them by itself:
-// while one group is turned around, memory is asked for its values and for the next group's keys.
-struct Group {
-  const float* k[kGroupTokens];
-  const float* v[kGroupTokens];
-  const float* next_k[kGroupTokens];
-};
-
-// Tokens outside [first, last) read zeros.
-static void fill_group(const AttentionChunk& c, int32_t t, int32_t first, int32_t last,
-                       const float* zeros, Group& g) {
-  for (int32_t i = 0; i < kGroupTokens; i++, t++) {
-    const bool seen = t >= first && t < last, next = t + kGroupTokens < last;
-    g.k[i] = seen ? c.k_rows[t] : zeros;
-    g.v[i] = seen ? c.v_rows[t] : zeros;
-    g.next_k[i] = next ? c.k_rows[t + kGroupTokens] : zeros;
-  }
-}
-
-// out[d · kGroupTokens + t] = k of token t [d]
-static void transpose_group(const Group& g, int32_t head_size, float* out) {
+// out[d · kGroupTokens + t] = rows[t][d] for the tokens of a group.
+static void transpose_group(const float* const* rows, int32_t head_size, float* out) {
   for (int32_t t = 0; t < kGroupTokens; t += 16) {
     int32_t d = 0;
     for (; d + 16 <= head_size; d += 16) {
-      OCTAVO_UNROLL for (int i = 0; i < 16; i++) {
-        __builtin_prefetch(g.v[t + i] + d);
-        __builtin_prefetch(g.next_k[t + i] + d);
-      }
-      transpose16(g.k + t, d, out + d * kGroupTokens + t, kGroupTokens);
+      transpose16(rows + t, d, out + d * kGroupTokens + t, kGroupTokens);
     }
     for (; d < head_size; d++) {
-      for (int32_t i = 0; i < 16; i++) out[d * kGroupTokens + t + i] = g.k[t + i][d];
+      for (int32_t i = 0; i < 16; i++) out[d * kGroupTokens + t + i] = rows[t + i][d];
     }
   }
 }
@@ -94,13 +71,15 @@ OCTAVO_INLINE void score_rows(int32_t rows, const AttentionChunk& c, int32_t row
   score_group<Rows>(c, row, turned, scores);
 }
 
-// Scores of all rows for tokens [first, last), in whole groups.
+// Scores of all rows for tokens [first, last), in whole groups; a token outside reads zeros.
 static void score_chunk(const AttentionChunk& c, int32_t first, int32_t last, float* turned,
                         const float* zeros, float* scores) {
   for (int32_t t = first - first % kGroupTokens; t < last; t += kGroupTokens) {
-    Group group;
-    fill_group(c, t, first, last, zeros, group);
-    transpose_group(group, c.head_size, turned);
+    const float* rows[kGroupTokens];
+    for (int32_t i = 0; i < kGroupTokens; i++) {
+      rows[i] = t + i >= first && t + i < last ? c.k_rows[t + i] : zeros;
+    }
+    transpose_group(rows, c.head_size, turned);
     for (int32_t r = 0; r < c.num_rows; r += kScoreRows) {
       const int32_t left = c.num_rows - r;
       score_rows(left < kScoreRows ? left : kScoreRows, c, r, turned,

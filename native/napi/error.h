@@ -25,6 +25,8 @@ Failure guarded(Fn&& fn) {
     return {e.code(), e.what()};
   } catch (const std::bad_alloc&) {
     return {kErrOutOfMemory, "memory ran out in the native engine; lower the engine's sizes"};
+  } catch (const Napi::Error&) {
+    throw;  // JS's own; it can only come from a call made on the JS thread
   } catch (const std::exception& e) {
     return {kErrInternal, std::string("native: ") + e.what()};
   }

@@ -111,16 +111,25 @@ Napi::Value ExecutorWrap::launch(Napi::Env env, std::function<void()> work,
 void ExecutorWrap::settle(Napi::Env env, Napi::Function, ExecutorWrap* self, Job* job) {
   std::unique_ptr<Job> owned(job);
   if (env == nullptr) return;
+  // A worker that is being terminated may run no JS any more: then every call throws, and nobody
+  // is left to be told.
+  try {
+    self->settle_in(env, job);
+  } catch (const Napi::Error&) {
+  }
+}
+
+void ExecutorWrap::settle_in(Napi::Env env, Job* job) {
   Napi::HandleScope scope(env);
   Napi::Value value = env.Undefined();
-  if (!job->failure.failed()) {
-    job->failure = guarded([&] { value = job->done(env); });
-  } else {
+  if (job->failure.failed()) {
     guarded([&] { job->done(nullptr); });
+  } else {
+    job->failure = guarded([&] { value = job->done(env); });
   }
-  if (--self->pending_ == 0) {
-    self->settler_.Unref(env);
-    self->Unref();
+  if (--pending_ == 0) {
+    settler_.Unref(env);
+    Unref();
   }
   if (job->failure.failed()) {
     job->deferred.Reject(to_js(env, job->failure).Value());

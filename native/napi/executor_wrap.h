@@ -30,6 +30,7 @@ class ExecutorWrap : public Napi::ObjectWrap<ExecutorWrap> {
                      std::function<Napi::Value(Napi::Env)> done);
   static Napi::Value rejected(Napi::Env env, const Failure& failure);
   static void settle(Napi::Env env, Napi::Function, ExecutorWrap* self, Job* job);
+  void settle_in(Napi::Env env, Job* job);
   void shut_down();  // joins; from close(), the finalizer or the environment's end
 
   using Settler =

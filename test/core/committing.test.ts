@@ -72,13 +72,13 @@ describe('commit', () => {
     expect(b.promptLogprobs[0]).toMatchObject({ tokenId: 5, logprob: -3, rank: 3 });
   });
 
-  test('sums the logprobs of what was drawn, where they were asked for', () => {
+  test('sums the logprobs of what was drawn, asked for or not', () => {
     const scheduler = make();
     const a = group('a', [1], { logprobs: 0, maxTokens: 3 });
     const b = group('b', [1], { maxTokens: 3 });
     scheduler.add(a);
     scheduler.add(b);
     while (scheduler.hasUnfinished) advance(scheduler);
-    expect([a, b].map((g) => g.sequences[0].cumulativeLogprob)).toEqual([-3, 0]);
+    expect([a, b].map((g) => g.sequences[0].cumulativeLogprob)).toEqual([-3, -3]);
   });
 });
