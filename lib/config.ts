@@ -194,7 +194,9 @@ export function engineSizes(
   if (holds < 1 || (config.maxModelLen !== undefined && holds < wantedLen)) {
     throw octavoError(
       'ERR_INVALID_OPTION',
-      `the KV pool of ${Math.max(0, numBlocks)} blocks holds ${Math.max(0, holds)} tokens, less than one sequence of ${wantedLen}; lower maxModelLen to at most ${Math.max(0, holds)} or raise ${config.numGpuBlocksOverride ? 'numGpuBlocksOverride' : 'kvCacheMemoryBytes'}`,
+      `the KV pool of ${numBlocks} blocks holds ${Math.max(0, holds)} tokens, less than one ` +
+        `sequence of ${wantedLen}; lower maxModelLen to at most ${Math.max(0, holds)} or raise ` +
+        (config.numGpuBlocksOverride ? 'numGpuBlocksOverride' : 'kvCacheMemoryBytes'),
       { param: 'maxModelLen' },
     );
   }

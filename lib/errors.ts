@@ -127,7 +127,7 @@ export function isOctavoError(error: unknown): error is OctavoError {
   return error instanceof Error && 'code' in error && String(error.code) in ERRORS;
 }
 
-/** For mistakes of ours, never of the user: throws ERR_INTERNAL when the condition does not hold. */
+/** For mistakes of ours, never of the user: throws ERR_INTERNAL unless the condition holds. */
 export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw octavoError('ERR_INTERNAL', `internal error: ${message}`);
 }

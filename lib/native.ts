@@ -14,8 +14,8 @@ export type DTypeName = keyof typeof DTYPES;
 
 /** One tensor of a checkpoint, by the canonical name that native/model/weights.h binds. */
 export interface NativeTensor {
-  /** `embed`, `head`, `final_norm`, `layers.<i>.<attn_norm|q|k|v|o|q_norm|k_norm|mlp_norm|gate|up|down>`,
-   * and `<name>.bias` for a bias. */
+  /** `embed`, `head`, `final_norm`, `layers.<i>.` and attn_norm, q, k, v, o, q_norm, k_norm,
+   * mlp_norm, gate, up or down; `<name>.bias` for a bias. */
   readonly name: string;
   readonly dtype: DTypeName;
   /** Rows of the matrix (output features); 1 for a vector. */
@@ -133,7 +133,8 @@ export function native(): NativeAddon {
   } catch (cause) {
     throw octavoError(
       'ERR_NATIVE_MISSING',
-      `the native addon does not load; run "npm rebuild octavo" (Linux x64 or arm64 with glibc, cmake and g++ are needed): ${(cause as Error).message.split('\n')[0]}`,
+      'the native addon does not load; run "npm rebuild octavo" (it needs Linux x64 or arm64 ' +
+        `with glibc, cmake and g++): ${(cause as Error).message.split('\n')[0]}`,
       { cause },
     );
   }

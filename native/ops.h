@@ -50,8 +50,8 @@ struct AttentionParams {
   Tensor out;  // [num_tokens, num_heads · head_size] F32
   Tensor q;    // [num_tokens, num_heads · head_size] F32
   int32_t num_heads = 0;
-  float scale = 0.0f;   // 1/√head_size as a rule
-  int32_t window = 0;   // a query sees itself and the window − 1 tokens before it; 0 = all
+  float scale = 0.0f;  // 1/√head_size as a rule
+  int32_t window = 0;  // a query sees itself and the window − 1 tokens before it; 0 = all
 };
 
 struct BlockCopy {
@@ -67,7 +67,7 @@ struct SampleRow {
   int64_t logits_row = 0;  // row of the logits tensor
   double temperature = 1, top_p = 1, min_p = 0;
   double repetition = 1, frequency = 0, presence = 0;
-  int32_t top_k = 0;  // 0 = all
+  int32_t top_k = 0;                // 0 = all
   uint64_t seed = 0, position = 0;  // key and counter of the generator
   int32_t num_allowed = -1;         // −1 = every token is allowed
   int32_t num_banned = 0, num_bias = 0, prompt_len = 0, output_len = 0;
@@ -83,10 +83,10 @@ struct SampleRow {
   int32_t num_top = -1;
   // Out. token −1 = no finite logit; then nothing else is written but logprob = NaN.
   int32_t* token = nullptr;
-  double* logprob = nullptr;  // raw log-softmax of the token
-  int32_t* rank = nullptr;    // 1 + number of tokens with a larger logit
-  int32_t* top_ids = nullptr;        // [num_top]
-  double* top_logprobs = nullptr;    // [num_top]
+  double* logprob = nullptr;       // raw log-softmax of the token
+  int32_t* rank = nullptr;         // 1 + number of tokens with a larger logit
+  int32_t* top_ids = nullptr;      // [num_top]
+  double* top_logprobs = nullptr;  // [num_top]
 };
 
 struct Ops {

@@ -1,7 +1,7 @@
 // npm's install script: makes sure that a native addon for this machine is there. A shipped
 // prebuild that loads is enough; else it is compiled with cmake-js. A no-op when current.
 //   --force    build even if current      --testing   also the test addon and C++ test programs
-//   OCTAVO_CUDA = all | native | off       default: native where nvcc and an NVIDIA driver are found
+//   OCTAVO_CUDA = all | native | off     default: native where nvcc and an NVIDIA driver are found
 import { execFileSync, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -24,7 +24,7 @@ function checkPlatform() {
     fail(`runs on Linux x64 and arm64 with glibc; this is ${process.platform} ${process.arch}`);
   }
   if (!process.report.getReport().header.glibcVersionRuntime) {
-    fail('needs glibc; this Node.js is built for another C library (musl). Use a Debian-based image');
+    fail('needs glibc; this Node.js is built for another C library (musl); use a Debian image');
   }
 }
 
@@ -49,7 +49,7 @@ function chooseCuda() {
   const nvcc = findProgram('nvcc', '/usr/local/cuda/bin');
   const driver = existsSync('/proc/driver/nvidia/version') || existsSync('/dev/nvidiactl');
   if (!nvcc) {
-    if (wish) fail(`OCTAVO_CUDA=${wish} needs nvcc, which is not in PATH; install the CUDA toolkit`);
+    if (wish) fail(`OCTAVO_CUDA=${wish} needs nvcc in PATH; install the CUDA toolkit`);
     return { archs: '', why: 'CPU only (no nvcc found)' };
   }
   if (wish === 'all') return { archs: ALL_ARCHS, nvcc, why: 'CPU and CUDA (all targets)' };
@@ -66,7 +66,14 @@ function nativeArch() {
   const text = execFileSync(smi, ['--query-gpu=compute_cap', '--format=csv,noheader'], {
     encoding: 'utf8',
   });
-  const sms = [...new Set(text.trim().split('\n').map((s) => s.trim().replace('.', '')))];
+  const sms = [
+    ...new Set(
+      text
+        .trim()
+        .split('\n')
+        .map((s) => s.trim().replace('.', '')),
+    ),
+  ];
   const archs = sms.map((sm) => (sm === '90' ? '90a-real' : `${sm}-real`)).join(';');
   return { archs, why: `CPU and CUDA (sm ${sms.join(', ')})` };
 }

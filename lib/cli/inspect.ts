@@ -61,12 +61,15 @@ async function inspect(path: string | undefined, values: Record<string, unknown>
       ['vocabulary', count(model.vocabSize)],
       [
         'context',
-        `${count(model.maxPositionEmbeddings)} tokens${windows.length ? `, sliding window ${windows.join(', ')}` : ''}`,
+        `${count(model.maxPositionEmbeddings)} tokens` +
+          (windows.length ? `, sliding window ${windows.join(', ')}` : ''),
       ],
       ['KV per token', bytes(perToken)],
       [
         'KV pool here',
-        `${count(sizes.numBlocks)} blocks of ${config.blockSize} tokens, ${bytes(sizes.numBlocks * config.blockSize * perToken)}: ${count((sizes.numBlocks - 1) * config.blockSize)} tokens`,
+        `${count(sizes.numBlocks)} blocks of ${config.blockSize} tokens, ` +
+          `${bytes(sizes.numBlocks * config.blockSize * perToken)}: ` +
+          `${count((sizes.numBlocks - 1) * config.blockSize)} tokens`,
       ],
     ],
     process.stdout,

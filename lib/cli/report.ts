@@ -23,7 +23,8 @@ export function bytes(n: number): string {
     n /= 1024;
     unit++;
   }
-  return `${n < 10 && unit > 0 ? n.toFixed(2) : n < 100 && unit > 0 ? n.toFixed(1) : n.toFixed(0)} ${UNITS[unit]}`;
+  const digits = unit === 0 || n >= 100 ? 0 : n >= 10 ? 1 : 2;
+  return `${n.toFixed(digits)} ${UNITS[unit]}`;
 }
 
 export const count = (n: number) => n.toLocaleString('en-US');

@@ -29,7 +29,8 @@ export function printStats(llm: LLM, outputs: readonly RequestOutput[], wallMs: 
       ],
       [
         'generated',
-        `${count(stats.generationTokens)} tokens, ${((1000 * stats.generationTokens) / wallMs).toFixed(1)} tokens/s`,
+        `${count(stats.generationTokens)} tokens, ` +
+          `${((1000 * stats.generationTokens) / wallMs).toFixed(1)} tokens/s`,
       ],
       ['prompts', `${count(stats.promptTokens)} tokens`],
       ['KV peak', `${(100 * stats.peakKvCacheUsage).toFixed(1)} % of ${bytes(pool)}`],

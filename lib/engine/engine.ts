@@ -184,7 +184,8 @@ export class Engine {
       request.fail(
         octavoError(
           'ERR_NON_FINITE',
-          'the model gave no finite logit to draw from; the weights are damaged, or bias and allowed tokens left nothing',
+          'the model gave no finite logit to draw from; the weights are damaged, or bad words, ' +
+            'stop ids and allowed tokens left nothing',
         ),
       );
     } else {

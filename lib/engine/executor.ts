@@ -65,7 +65,7 @@ export function chooseDevice(wish: string, addon: NativeAddon = native()): 'cpu'
   const why = device
     ? `${device.name} is there, but this version has no CUDA backend yet`
     : probe.devices.length > 0
-      ? `there ${probe.devices.length === 1 ? 'is 1 device' : `are ${probe.devices.length} devices`}`
+      ? `the number of devices here is ${probe.devices.length}`
       : probe.reason;
   throw octavoError('ERR_DEVICE_NOT_FOUND', `device ${wish}: ${why}; use "auto" or "cpu"`, {
     param: 'device',

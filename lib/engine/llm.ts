@@ -188,8 +188,8 @@ export class LLM {
   }
 
   /**
-   * Outputs as they come, the last with `finished: true`; `outputs[i].delta` is what is new. Leaving
-   * the loop early aborts the request and frees its KV. Nothing starts before the first `next()`. A
+   * Outputs as they come, the last with `finished: true`; `outputs[i].delta` is what is new.
+   * Leaving the loop early aborts the request and frees its KV. Nothing starts before the first `next()`. A
    * slow reader gets fewer, larger deltas; nothing is lost.
    * @throws what `generate()` throws
    */
@@ -246,7 +246,8 @@ export class LLM {
     if (Array.isArray(params) && params.length !== prompts.length) {
       throw octavoError(
         'ERR_INVALID_PARAM',
-        `there are ${prompts.length} prompts but ${params.length} sets of params; give one for all or one for each`,
+        `there are ${prompts.length} prompts but ${params.length} sets of params; ` +
+          'give one for all or one for each',
         { param: 'params' },
       );
     }

@@ -57,7 +57,8 @@ function read(
   const parsed = objects.safeParse(prompt);
   if (!parsed.success) {
     throw invalid(
-      'a prompt must be a string, {prompt: string}, {promptTokenIds: number[]} or {messages: [{role, content}]}',
+      'a prompt must be a string, {prompt: string}, {promptTokenIds: number[]} ' +
+        'or {messages: [{role, content}]}',
     );
   }
   const value = parsed.data;
@@ -74,7 +75,8 @@ function checkIds(ids: ArrayLike<number>, vocabSize: number): number[] {
     const id = list[i];
     if (Number.isInteger(id) && id >= 0 && id < vocabSize) continue;
     throw invalid(
-      `prompt token ${i} is ${String(id)}, which is not an id of this model (0 to ${vocabSize - 1})`,
+      `prompt token ${i} is ${String(id)}, which is not an id of this model ` +
+        `(0 to ${vocabSize - 1})`,
     );
   }
   return list;

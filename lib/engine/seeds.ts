@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto';
 
 const RANGE = 2 ** 47; // randomInt's largest range is below 2^48
 
-/** A function that draws a seed in [0, 2^47): at random, or as a sequence that `seed` determines. */
+/** A function that draws seeds in [0, 2^47): at random, or a sequence that `seed` determines. */
 export function seedSource(seed: number | undefined): () => number {
   if (seed === undefined) return () => randomInt(RANGE);
   let state = BigInt(seed);

@@ -245,7 +245,8 @@ export class Tokenizer {
     if (known && (id < this.vocabSize || this.idToToken(id) !== null)) return;
     throw octavoError(
       'ERR_INVALID_PARAM',
-      `Token id ${id} at position ${position} is not one of the ${this.vocabSize} of the vocabulary.`,
+      `Token id ${id} at position ${position} is not one of the ${this.vocabSize} ids of the ` +
+        'vocabulary.',
       { param: 'tokenIds' },
     );
   }

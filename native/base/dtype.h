@@ -13,10 +13,13 @@ constexpr int kNumDTypes = 4;
 constexpr int64_t block_values(DType t) { return t == DType::kQ8_0 ? 32 : 1; }
 constexpr int64_t block_bytes(DType t) {
   switch (t) {
-    case DType::kF32: return 4;
+    case DType::kF32:
+      return 4;
     case DType::kF16:
-    case DType::kBF16: return 2;
-    case DType::kQ8_0: return 34;  // float16 scale, 32 signed bytes
+    case DType::kBF16:
+      return 2;
+    case DType::kQ8_0:
+      return 34;  // float16 scale, 32 signed bytes
   }
   return 0;
 }
@@ -28,10 +31,14 @@ constexpr int64_t row_bytes(DType t, int64_t cols) {
 
 constexpr const char* dtype_name(DType t) {
   switch (t) {
-    case DType::kF32: return "F32";
-    case DType::kF16: return "F16";
-    case DType::kBF16: return "BF16";
-    case DType::kQ8_0: return "Q8_0";
+    case DType::kF32:
+      return "F32";
+    case DType::kF16:
+      return "F16";
+    case DType::kBF16:
+      return "BF16";
+    case DType::kQ8_0:
+      return "Q8_0";
   }
   return "?";
 }

@@ -27,7 +27,7 @@ inline constexpr const char* kErrBusy = "ERR_BUSY";
 inline constexpr const char* kErrClosed = "ERR_CLOSED";
 inline constexpr const char* kErrInternal = "ERR_INTERNAL";
 inline constexpr const char* kErrorCodes[] = {
-    kErrInvalidOption, kErrInvalidStep,    kErrModelFormat, kErrModelNotFound, kErrOutOfMemory,
-    kErrDeviceNotFound, kErrDeviceLost, kErrBusy,        kErrClosed,        kErrInternal};
+    kErrInvalidOption,  kErrInvalidStep, kErrModelFormat, kErrModelNotFound, kErrOutOfMemory,
+    kErrDeviceNotFound, kErrDeviceLost,  kErrBusy,        kErrClosed,        kErrInternal};
 
 }  // namespace octavo

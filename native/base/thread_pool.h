@@ -29,7 +29,9 @@ class ThreadPool {
   template <class Fn>
   void parallel_for(int64_t num_items, Fn&& fn) {
     using Plain = std::remove_reference_t<Fn>;
-    run(num_items, [](void* f, int64_t item, int worker) { (*static_cast<Plain*>(f))(item, worker); },
+    run(
+        num_items,
+        [](void* f, int64_t item, int worker) { (*static_cast<Plain*>(f))(item, worker); },
         const_cast<void*>(static_cast<const void*>(&fn)));
   }
 

@@ -14,8 +14,8 @@ struct DeviceInfo {
 };
 
 struct DeviceProbe {
-  bool built = false;   // was this addon built with CUDA?
-  std::string reason;   // why `devices` is empty
+  bool built = false;  // was this addon built with CUDA?
+  std::string reason;  // why `devices` is empty
   std::vector<DeviceInfo> devices;
 };
 

@@ -110,8 +110,13 @@ void Forward::layer(int32_t index, const BatchView& batch) {
     ops_.rms_norm(ctx, q_heads, q_heads, Tensor{}, w.q_norm.data(), c.norm_eps);
     ops_.rms_norm(ctx, k_heads, k_heads, Tensor{}, w.k_norm.data(), c.norm_eps);
   }
-  const RopeCacheParams rope{q, k, v, c.inverse_frequencies.data(), c.rotary_size,
-                             c.rope_interleaved, c.rope_attention_factor};
+  const RopeCacheParams rope{q,
+                             k,
+                             v,
+                             c.inverse_frequencies.data(),
+                             c.rotary_size,
+                             c.rope_interleaved,
+                             c.rope_attention_factor};
   ops_.rope_and_cache(ctx, rope, kv, batch);
   const AttentionParams attention{attended, q, c.num_heads, c.attention_scale,
                                   c.windows[static_cast<size_t>(index)]};

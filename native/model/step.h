@@ -24,10 +24,10 @@ struct StepInput {
 };
 
 struct StepOutput {
-  std::vector<int32_t> tokens;         // [rows]
-  std::vector<double> logprobs;        // [rows]
-  std::vector<int32_t> ranks;          // [rows]
-  std::vector<int32_t> top_ids;        // lists one after the other
+  std::vector<int32_t> tokens;   // [rows]
+  std::vector<double> logprobs;  // [rows]
+  std::vector<int32_t> ranks;    // [rows]
+  std::vector<int32_t> top_ids;  // lists one after the other
   std::vector<double> top_logprobs;
   std::vector<float> logits;  // [rows][vocab] when captured
 };

@@ -64,10 +64,17 @@ class Binder {
     Vector out(static_cast<size_t>(length));
     for (int64_t i = 0; i < length; ++i) {
       switch (t.dtype) {
-        case DType::kF32: std::memcpy(&out[i], data + 4 * i, 4); break;
-        case DType::kF16: out[i] = half_to_float(load_u16(data + 2 * i)); break;
-        case DType::kBF16: out[i] = bf16_to_float(load_u16(data + 2 * i)); break;
-        case DType::kQ8_0: fail(t, "is a vector and cannot be quantised");
+        case DType::kF32:
+          std::memcpy(&out[i], data + 4 * i, 4);
+          break;
+        case DType::kF16:
+          out[i] = half_to_float(load_u16(data + 2 * i));
+          break;
+        case DType::kBF16:
+          out[i] = bf16_to_float(load_u16(data + 2 * i));
+          break;
+        case DType::kQ8_0:
+          fail(t, "is a vector and cannot be quantised");
       }
     }
     return out;

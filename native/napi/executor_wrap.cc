@@ -36,8 +36,7 @@ Napi::Object result_to_js(Napi::Env env, const StepInput& in, const StepOutput& 
   r.Set("tokenIds", typed<Napi::Int32Array>(env, out.tokens.data(), draws));
   r.Set("logprobs", typed<Napi::Float64Array>(env, out.logprobs.data(), draws));
   r.Set("ranks", typed<Napi::Int32Array>(env, out.ranks.data(), draws));
-  r.Set("promptLogprobs",
-        typed<Napi::Float64Array>(env, out.logprobs.data() + draws, prompts));
+  r.Set("promptLogprobs", typed<Napi::Float64Array>(env, out.logprobs.data() + draws, prompts));
   r.Set("promptRanks", typed<Napi::Int32Array>(env, out.ranks.data() + draws, prompts));
   r.Set("topTokenIds", typed<Napi::Int32Array>(env, out.top_ids.data(), out.top_ids.size()));
   r.Set("topLogprobs",
@@ -61,10 +60,10 @@ const T* typed_data(const Napi::Value& v, napi_typedarray_type type, int64_t* le
 }  // namespace
 
 Napi::Function ExecutorWrap::define(Napi::Env env) {
-  return DefineClass(env, "Executor",
-                     {InstanceMethod("load", &ExecutorWrap::load),
-                      InstanceMethod("step", &ExecutorWrap::step),
-                      InstanceMethod("close", &ExecutorWrap::close)});
+  return DefineClass(
+      env, "Executor",
+      {InstanceMethod("load", &ExecutorWrap::load), InstanceMethod("step", &ExecutorWrap::step),
+       InstanceMethod("close", &ExecutorWrap::close)});
 }
 
 ExecutorWrap::ExecutorWrap(const Napi::CallbackInfo& info)
@@ -103,7 +102,8 @@ Napi::Value ExecutorWrap::launch(Napi::Env env, std::function<void()> work,
   executor_->submit([this, job] {
     job->failure = guarded(job->work);
     // Fails only while the environment is being torn down; then nobody waits for the promise.
-    if (settler_.BlockingCall(job) != napi_ok) {}
+    if (settler_.BlockingCall(job) != napi_ok) {
+    }
   });
   return promise;
 }

@@ -21,8 +21,8 @@ class ExecutorWrap : public Napi::ObjectWrap<ExecutorWrap> {
   enum class State { kEmpty, kLoading, kReady, kClosing, kClosed };
   struct Job;
 
-  Napi::Value load(const Napi::CallbackInfo& info);   // (request) → Promise<info>
-  Napi::Value step(const Napi::CallbackInfo& info);   // (words, tables, samplers) → Promise<result>
+  Napi::Value load(const Napi::CallbackInfo& info);  // (request) → Promise<info>
+  Napi::Value step(const Napi::CallbackInfo& info);  // (words, tables, samplers) → Promise<result>
   Napi::Value close(const Napi::CallbackInfo& info);  // () → Promise<void>, idempotent
 
   // Runs work on the executor's thread, then done on the JS thread, which settles the promise.
@@ -33,8 +33,7 @@ class ExecutorWrap : public Napi::ObjectWrap<ExecutorWrap> {
   void settle_in(Napi::Env env, Job* job);
   void shut_down();  // joins; from close(), the finalizer or the environment's end
 
-  using Settler =
-      Napi::TypedThreadSafeFunction<ExecutorWrap, Job, &ExecutorWrap::settle>;
+  using Settler = Napi::TypedThreadSafeFunction<ExecutorWrap, Job, &ExecutorWrap::settle>;
   std::unique_ptr<Executor> executor_;
   Settler settler_;
   Napi::Reference<Napi::Value> closing_;  // the promise of a close() under way

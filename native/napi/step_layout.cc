@@ -213,8 +213,8 @@ class Parser {
   }
 
   void prompt_rows() {
-    const int64_t n = count(layout::headerNumPromptRows, limits_.max_num_batched_tokens,
-                            "too many prompt rows");
+    const int64_t n =
+        count(layout::headerNumPromptRows, limits_.max_num_batched_tokens, "too many prompt rows");
     const int32_t* r = section(layout::headerPromptRowsAt, n, layout::promptRowWords);
     for (int64_t i = 0; i < n; ++i, r += layout::promptRowWords) {
       SampleRow row;

@@ -76,7 +76,10 @@ beforeAll(async () => {
   const llm = await LLM.load({ enablePrefixCaching: false });
   const once = await llm.tokenizer.encode(text, { addSpecialTokens: false });
   source = [...once, ...once, ...once];
-  const lengths = Array.from({ length: 64 }, () => 1 + rng.integer(rng.integer(4) === 0 ? 600 : 80));
+  const lengths = Array.from(
+    { length: 64 },
+    () => 1 + rng.integer(rng.integer(4) === 0 ? 600 : 80),
+  );
   asks = lengths.map(ask);
   alone = [];
   for (const { ids, params } of asks) {
@@ -94,7 +97,10 @@ describe('alone equals', () => {
   });
 
   it.each([1, 7, 16])('chunked at %i tokens', async (longPrefillTokenThreshold) => {
-    const { essences, stats } = await run({ longPrefillTokenThreshold, enablePrefixCaching: false });
+    const { essences, stats } = await run({
+      longPrefillTokenThreshold,
+      enablePrefixCaching: false,
+    });
     const longest = Math.max(...asks.map((a) => a.ids.length));
     expect(stats.numSteps).toBeGreaterThanOrEqual(longest / longPrefillTokenThreshold);
     expect(essences).toEqual(alone);
@@ -122,20 +128,23 @@ describe('alone equals', () => {
     expect(essences).toEqual(alone.slice(0, few.length));
   });
 
-  it.each([false, true])('after forced preemption (prefix cache %s)', async (enablePrefixCaching) => {
-    // Long answers in a pool that holds the longest request and little more: admitted together,
-    // they outgrow it and throw each other out.
-    const long = Array.from({ length: 24 }, (_, i) => {
-      const { ids, params } = ask(20 + rng.integer(50), i);
-      return { ids, params: { ...params, maxTokens: 80 + rng.integer(60) } };
-    });
-    const roomy = await run({ enablePrefixCaching }, long);
-    expect(roomy.stats.numPreemptions).toBe(0);
-    const pool = { numGpuBlocksOverride: 17, maxModelLen: 256 };
-    const { essences, stats } = await run({ ...pool, enablePrefixCaching }, long);
-    expect(stats.numPreemptions).toBeGreaterThan(10);
-    expect(essences).toEqual(roomy.essences);
-  });
+  it.each([false, true])(
+    'after forced preemption (prefix cache %s)',
+    async (enablePrefixCaching) => {
+      // Long answers in a pool that holds the longest request and little more: admitted together,
+      // they outgrow it and throw each other out.
+      const long = Array.from({ length: 24 }, (_, i) => {
+        const { ids, params } = ask(20 + rng.integer(50), i);
+        return { ids, params: { ...params, maxTokens: 80 + rng.integer(60) } };
+      });
+      const roomy = await run({ enablePrefixCaching }, long);
+      expect(roomy.stats.numPreemptions).toBe(0);
+      const pool = { numGpuBlocksOverride: 17, maxModelLen: 256 };
+      const { essences, stats } = await run({ ...pool, enablePrefixCaching }, long);
+      expect(stats.numPreemptions).toBeGreaterThan(10);
+      expect(essences).toEqual(roomy.essences);
+    },
+  );
 
   it('from a prefix hit', async () => {
     const llm = await LLM.load();
@@ -159,7 +168,7 @@ describe('alone equals', () => {
     const whole = await run({}, few);
     const chunked = await run({ longPrefillTokenThreshold: 5 }, few);
     expect(chunked.essences).toEqual(whole.essences);
-    whole.essences.forEach(({ outputs }, i) => expect(outputs).toEqual(alone[i].outputs));
+    expect(whole.essences.map((e) => e.outputs)).toEqual(alone.slice(0, 8).map((e) => e.outputs));
   });
 });
 
@@ -175,18 +184,22 @@ describe('n samples', () => {
     return outputs;
   }
 
-  it.each([5, 16, 33, 200])('equal n requests with seeds s, s + 1 … (prompt %i)', async (length) => {
-    const ids = ask(length, 0).ids;
-    const llm = await LLM.load();
-    try {
-      const forked = await llm.generate({ promptTokenIds: ids }, { ...params, n: 5 });
-      expect(essence(forked).outputs).toEqual(await separately(llm, ids, 5));
-      if (length % 16 !== 0) expect(forked.numBlockCopies).toBe(4);
-      if (length >= 16) expect(forked.numSharedBlocks).toBeGreaterThanOrEqual(Math.floor(length / 16));
-    } finally {
-      await llm.close();
-    }
-  });
+  it.each([5, 16, 33, 200])(
+    'equal n requests with seeds s, s + 1 … (prompt %i)',
+    async (length) => {
+      const ids = ask(length, 0).ids;
+      const llm = await LLM.load();
+      try {
+        const forked = await llm.generate({ promptTokenIds: ids }, { ...params, n: 5 });
+        expect(essence(forked).outputs).toEqual(await separately(llm, ids, 5));
+        if (length % 16 !== 0) expect(forked.numBlockCopies).toBe(4);
+        if (length >= 16)
+          expect(forked.numSharedBlocks).toBeGreaterThanOrEqual(Math.floor(length / 16));
+      } finally {
+        await llm.close();
+      }
+    },
+  );
 
   it('equal them after preemption too', async () => {
     const prompts = [40, 61, 77, 90].map((length) => ask(length, 0).ids);

@@ -19,7 +19,8 @@ interface Case {
 
 function readCases(): Case[] {
   const cases: Case[] = [];
-  const read = (path: string) => JSON.parse(readFileSync(path, 'utf8')) as { prompts: GoldenPrompt[] };
+  const read = (path: string) =>
+    JSON.parse(readFileSync(path, 'utf8')) as { prompts: GoldenPrompt[] };
   const models = join(FIXTURES, 'models');
   for (const name of readdirSync(models)) {
     const folder = join(models, name);
@@ -31,7 +32,12 @@ function readCases(): Case[] {
   for (const file of readdirSync(ggufs).filter((f) => f.endsWith('.gguf'))) {
     const base = join(ggufs, file.slice(0, -5));
     const { prompts } = read(`${base}.golden.json`);
-    cases.push({ name: `gguf ${file}`, model: join(ggufs, file), prompts, logits: `${base}.logits.safetensors` });
+    cases.push({
+      name: `gguf ${file}`,
+      model: join(ggufs, file),
+      prompts,
+      logits: `${base}.logits.safetensors`,
+    });
   }
   const demo = join(FIXTURES, 'octavo-demo');
   cases.push({

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { isOctavoError, LLM } from '../../lib/index.js';
+import { isOctavoError, LLM, type RequestOutput } from '../../lib/index.js';
 import { ROOT } from '../support/addon.js';
 
 let llm: LLM;
@@ -73,7 +73,8 @@ describe('generate', () => {
     const whole = (await llm.generate('Call me Ishmael.', { ...GREEDY, maxTokens: 40 })).outputs[0];
     const at = 11;
     const stop = whole.text.slice(at, at + 7);
-    const cut = (await llm.generate('Call me Ishmael.', { ...GREEDY, maxTokens: 40, stop })).outputs[0];
+    const cut = (await llm.generate('Call me Ishmael.', { ...GREEDY, maxTokens: 40, stop }))
+      .outputs[0];
     expect(cut).toMatchObject({ finishReason: 'stop', stopReason: stop });
     expect(cut.text).toBe(whole.text.slice(0, whole.text.indexOf(stop)));
     const kept = await llm.generate('Call me Ishmael.', {
@@ -123,7 +124,7 @@ describe('generate', () => {
 describe('stream', () => {
   it('gives deltas that add up, the last one finished', async () => {
     let text = '';
-    let last;
+    let last: RequestOutput | undefined;
     for await (const output of llm.stream('The sea', { maxTokens: 40, seed: 3, n: 1 })) {
       text += output.outputs[0].delta;
       last = output;
@@ -205,15 +206,35 @@ describe('bad input', () => {
     ['a foreign bias', 'ERR_INVALID_PARAM', () => llm.generate(P, { logitBias: { 9999: 1 } })],
     ['params not matching', 'ERR_INVALID_PARAM', () => llm.generate([P, P], [{}])],
     ['a batch with one bad', 'ERR_INVALID_PROMPT', () => llm.generate([P, 3 as never])],
-    ['every token banned', 'ERR_NON_FINITE', () => llm.generate(P, { allowedTokenIds: [9], badWords: ['&'] , maxTokens: 1, logitBias: {}, stopTokenIds: [9], minTokens: 1 })],
+    [
+      'every token banned',
+      'ERR_NON_FINITE',
+      () =>
+        llm.generate(P, {
+          allowedTokenIds: [9],
+          badWords: ['&'],
+          maxTokens: 1,
+          logitBias: {},
+          stopTokenIds: [9],
+          minTokens: 1,
+        }),
+    ],
     ['an unknown option', 'ERR_INVALID_OPTION', () => LLM.load({ modell: 'x' } as never)],
     ['block size 12', 'ERR_INVALID_OPTION', () => LLM.load({ blockSize: 12 as never })],
     ['no model there', 'ERR_MODEL_NOT_FOUND', () => LLM.load({ model: '/nowhere/at/all' })],
     ['a folder that is none', 'ERR_MODEL_NOT_FOUND', () => LLM.load({ model: join(ROOT, 'lib') })],
-    ['a file that is none', 'ERR_MODEL_FORMAT', () => LLM.load({ model: join(ROOT, 'package.json') })],
+    [
+      'a file that is none',
+      'ERR_MODEL_FORMAT',
+      () => LLM.load({ model: join(ROOT, 'package.json') }),
+    ],
     ['a GPU', 'ERR_DEVICE_NOT_FOUND', () => LLM.load({ device: 'cuda:7' })],
     ['context beyond the model', 'ERR_INVALID_OPTION', () => LLM.load({ maxModelLen: 4096 })],
-    ['a pool too small', 'ERR_INVALID_OPTION', () => LLM.load({ numGpuBlocksOverride: 2, maxModelLen: 64 })],
+    [
+      'a pool too small',
+      'ERR_INVALID_OPTION',
+      () => LLM.load({ numGpuBlocksOverride: 2, maxModelLen: 64 }),
+    ],
   ])('%s', async (_, code, call) => {
     expect(await codeOf(call)).toBe(code);
     await idle();
@@ -291,10 +312,14 @@ describe('close', () => {
 describe('other ways to live and die', () => {
   const url = JSON.stringify(join(ROOT, 'dist', 'index.js'));
   const script = (body: string) =>
-    spawnSync(process.execPath, ['--input-type=module', '-e', `import { LLM } from ${url};\n${body}`], {
-      encoding: 'utf8',
-      timeout: 30_000,
-    });
+    spawnSync(
+      process.execPath,
+      ['--input-type=module', '-e', `import { LLM } from ${url};\n${body}`],
+      {
+        encoding: 'utf8',
+        timeout: 30_000,
+      },
+    );
 
   it('a process that forgets close() ends by itself', () => {
     const { status, stdout } = script(

@@ -9,6 +9,7 @@ export const ROOT = join(import.meta.dirname, '..', '..');
 /** OCTAVO_TEST_ADDON names another build, e.g. one with sanitizers. */
 export function testAddon(): NativeAddon {
   const path = process.env.OCTAVO_TEST_ADDON ?? join(ROOT, 'build', 'testing', 'octavo.node');
-  if (!existsSync(path)) throw new Error(`${path} is not built; run node scripts/install.mjs --testing`);
+  if (!existsSync(path))
+    throw new Error(`${path} is not built; run node scripts/install.mjs --testing`);
   return verified(createRequire(import.meta.url)(path) as NativeAddon);
 }

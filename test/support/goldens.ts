@@ -66,7 +66,10 @@ export class RawModel {
       isa,
     });
     // Blocks in descending order: nothing may rely on neighbours.
-    const tables = Int32Array.from({ length: sizes.blocksPerRow }, (_, i) => sizes.blocksPerRow - i);
+    const tables = Int32Array.from(
+      { length: sizes.blocksPerRow },
+      (_, i) => sizes.blocksPerRow - i,
+    );
     const samplers = new Float64Array(L.samplerDoubles);
     samplers[L.samplerTopP] = 1;
     samplers[L.samplerRepetition] = 1;
@@ -113,7 +116,8 @@ export class RawModel {
     words[L.headerNumPromptRows] = rows.length;
     words[L.headerSeqsAt] = seqsAt;
     words[L.headerTokensAt] = tokensAt;
-    for (const at of [L.headerCopiesAt, L.headerSamplesAt, L.headerPromptRowsAt]) words[at] = rowsAt;
+    for (const at of [L.headerCopiesAt, L.headerSamplesAt, L.headerPromptRowsAt])
+      words[at] = rowsAt;
     words[L.headerExtrasAt] = total;
     words[seqsAt + L.seqQueryLen] = tokens.length;
     words[seqsAt + L.seqContextLen] = end;

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Builds the addon with all CUDA targets beside the usual build, and loads it without a driver.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PATH="$PATH:/usr/local/cuda/bin"
+archs="80-real;86-real;89-real;90a-real;90-virtual"
+node node_modules/cmake-js/bin/cmake-js compile -O build-cuda -T octavo --log-level error \
+  "--CDOCTAVO_CUDA_ARCHS=$archs"
+addon="$PWD/build-cuda/Release/octavo.node"
+node -e "
+  const probe = require('$addon').cudaProbe();
+  if (!probe.built) throw new Error('built without CUDA');
+  console.log('CUDA addon loads:', JSON.stringify(probe));"
+size=$(stat -c %s "$addon")
+echo "addon with CUDA: $size bytes"
+[ "$size" -le $((60 * 1024 * 1024)) ]

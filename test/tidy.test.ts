@@ -1,0 +1,204 @@
+/** The manners of the house that a machine can check. */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, dirname, join, relative } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { ERRORS } from '../lib/errors.js';
+import { native } from '../lib/native.js';
+import { ROOT } from './support/addon.js';
+
+function* walk(folder: string): Generator<string> {
+  for (const name of readdirSync(join(ROOT, folder)).sort()) {
+    const path = join(folder, name);
+    if (path.includes('fixtures')) continue;
+    if (statSync(join(ROOT, path)).isDirectory()) yield* walk(path);
+    else if (/\.(ts|mjs|cjs|js|cc|cu|cuh|h)$/.test(name)) yield path;
+  }
+}
+
+const files = ['lib', 'native', 'test', 'bench', 'scripts', 'bin'].flatMap((f) => [...walk(f)]);
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
+const sources = new Map(files.map((path) => [path, read(path).split('\n')]));
+
+describe('size', () => {
+  const widest = (path: string) => (path.startsWith('test/') ? 120 : 100);
+
+  it('lines have at most 100 columns, 120 in tests', () => {
+    const long = [...sources].flatMap(([path, lines]) =>
+      lines.flatMap((line, i) => ([...line].length > widest(path) ? [`${path}:${i + 1}`] : [])),
+    );
+    expect(long).toEqual([]);
+  });
+
+  it('files have about 400 lines', () => {
+    const large = [...sources].filter(([, lines]) => lines.length > 440);
+    expect(large.map(([path, lines]) => `${path}: ${lines.length}`)).toEqual([]);
+  });
+
+  it('functions have about 70 lines', () => {
+    const long: string[] = [];
+    for (const [path, lines] of sources) {
+      if (path.startsWith('test/')) continue;
+      lines.forEach((line, i) => {
+        const [, indent, rest] = /^( *)(\S.*[({].*\{)$/.exec(line) ?? [];
+        if (rest === undefined || !rest.includes('(')) return;
+        if (/^(if|for|while|switch|namespace|struct|class|else|export class)\b|^[:}]/.test(rest)) {
+          return;
+        }
+        const end = lines.findIndex((l, j) => j > i && l.startsWith(`${indent}}`));
+        if (end - i > 75) long.push(`${path}:${i + 1} (${end - i} lines)`);
+      });
+    }
+    expect(long).toEqual([]);
+  });
+});
+
+describe('import arrows', () => {
+  // Room → rooms it may import, itself aside.
+  const TS: Record<string, string[]> = {
+    core: ['errors'],
+    text: ['errors'],
+    model: ['errors', 'native'],
+    engine: ['errors', 'config', 'native', 'core', 'text', 'model'],
+    cli: ['errors', 'config', 'core', 'engine', 'model', 'text'],
+    errors: [],
+    config: ['errors'],
+    native: ['errors', 'core'],
+    index: ['errors', 'config', 'core', 'engine', 'text'],
+  };
+  // native.ts is for two places only; types may be named anywhere that knows it.
+  const NATIVE_USERS = ['lib/engine/', 'lib/model/'];
+
+  const roomOf = (path: string) => relative('lib', path).replace(/\.ts$/, '').split('/')[0];
+
+  it('of lib/', () => {
+    const wrong: string[] = [];
+    for (const [path, lines] of sources) {
+      if (!path.startsWith('lib/')) continue;
+      const room = roomOf(path);
+      for (const [, from] of lines.join('\n').matchAll(/from '(\.[^']+)'/g)) {
+        const target = join(dirname(path), from).replace(/\.js$/, '.ts');
+        const to = roomOf(target);
+        if (to !== room && !TS[room]?.includes(to)) wrong.push(`${path} → ${target}`);
+        if (to === 'native' && !NATIVE_USERS.some((user) => path.startsWith(user))) {
+          wrong.push(`${path} → native`);
+        }
+      }
+      if (room !== 'config' && lines.some((line) => line.includes('process.env'))) {
+        wrong.push(`${path} reads process.env`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it('core is pure: no node module, clock, or promise', () => {
+    const wrong = [...sources].filter(
+      ([path, lines]) =>
+        path.startsWith('lib/core/') &&
+        lines.some((line) => /from 'node:|\bDate\.|performance\.|\basync\b|setTimeout/.test(line)),
+    );
+    expect(wrong.map(([path]) => path)).toEqual([]);
+  });
+
+  const CC: Record<string, string[]> = {
+    base: [],
+    cpu: ['base', 'ops.h'],
+    kernels: ['base', 'ops.h'],
+    // The executor is the one place that chooses a backend.
+    model: ['base', 'ops.h', 'buffer.h', 'cpu/cpu_backend.h'],
+    napi: ['base', 'model', 'cpu/cpu_backend.h', 'kernels/device.h', 'ops.h'],
+    'ops.h': ['base'],
+    'buffer.h': ['base', 'ops.h'],
+  };
+
+  it('of native/', () => {
+    const wrong: string[] = [];
+    for (const [path, lines] of sources) {
+      if (!path.startsWith('native/') || path.endsWith('.cjs')) continue;
+      const room = relative('native', path).split('/')[0];
+      for (const line of lines) {
+        const [, ours] = /^#include "([^"]+)"/.exec(line) ?? [];
+        if (ours !== undefined) {
+          const to = ours.split('/')[0];
+          const allowed = to === room || CC[room]?.includes(to) || CC[room]?.includes(ours);
+          if (!allowed) wrong.push(`${path} → ${ours}`);
+        }
+        if (/#include <napi/.test(line) && room !== 'napi') wrong.push(`${path}: napi`);
+        if (/#include <(immintrin|arm_neon)/.test(line) && !/cpu\/simd/.test(path)) {
+          wrong.push(`${path}: intrinsics`);
+        }
+        if (/#include <cuda/.test(line) && room !== 'kernels') wrong.push(`${path}: CUDA`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe('one to one', () => {
+  it('a test for each file of core, text and model', () => {
+    const tests = new Set(files.filter((f) => f.startsWith('test/')));
+    const missing = files.filter((path) => {
+      const [, room] = path.split('/');
+      if (!path.startsWith('lib/') || !['core', 'text', 'model'].includes(room)) return false;
+      return !tests.has(path.replace('lib/', 'test/').replace(/\.ts$/, '.test.ts'));
+    });
+    expect(missing).toEqual([]);
+  });
+
+  it('an op has a test and a bench row', () => {
+    const ops = [...read('native/ops.h').matchAll(/^ {2}void \(\*(\w+)\)/gm)]
+      .map(([, name]) => name)
+      .filter((name) => name !== 'release');
+    expect(ops.length).toBeGreaterThanOrEqual(10);
+    const tests = files
+      .filter((f) => /^test\/native\/.*\.cc$/.test(f))
+      .map(read)
+      .join();
+    const benches = files
+      .filter((f) => /^bench\/native\/.*\.cc$/.test(f))
+      .map(read)
+      .join();
+    const without = (text: string) => ops.filter((op) => !text.includes(op));
+    expect({ tests: without(tests), benches: without(benches) }).toEqual({
+      tests: [],
+      benches: [],
+    });
+  });
+
+  it('an error code has its row in the README, and native raises only known ones', () => {
+    const readme = read('README.md');
+    const rows = [...readme.matchAll(/^\| `(ERR_\w+)` \| (\d+) \| (.+?) \|$/gm)];
+    const table = Object.entries(ERRORS).map(([code, { status, means }]) => [
+      code,
+      String(status),
+      means,
+    ]);
+    expect(rows.map(([, code, status, means]) => [code, status, means])).toEqual(table);
+    expect(native().errorCodes.filter((code) => !(code in ERRORS))).toEqual([]);
+  });
+
+  it('an engine option and a sampling parameter stand in the README', () => {
+    const readme = read('README.md');
+    const names = (path: string, pattern: RegExp) =>
+      [...read(path).matchAll(pattern)].map(([, name]) => name);
+    const options = names('lib/config.ts', /^ {2}(\w+)\?: /gm);
+    const params = names('lib/core/sampling-params.ts', /^ {2}readonly (\w+)\??: .*;$/gm);
+    const missing = [...options, ...params].filter((name) => !readme.includes(`\`${name}\``));
+    const inner = ['vocabSize', 'eosTokenIds', 'badWordIds', 'endTokenIds', 'numLogprobs'];
+    inner.push(
+      'numPromptLogprobs',
+      'allowedIds',
+      'biasIds',
+      'biasValues',
+      'needsOutput',
+      'needsPrompt',
+    );
+    expect(missing.filter((name) => !inner.includes(name))).toEqual([]);
+  });
+});
+
+it('every test file is found by its suffix', () => {
+  const strays = files.filter(
+    (f) => /^test\/(?!support|reference)/.test(f) && f.endsWith('.ts') && !/\.test\.ts$/.test(f),
+  );
+  expect(strays.map((f) => basename(f)).filter((name) => name !== 'support.ts')).toEqual([]);
+});
