@@ -49,7 +49,8 @@ static void score_group(const AttentionChunk& c, int32_t row, const float* turne
   OCTAVO_UNROLL for (int r = 0; r < Rows; r++) q[r] = c.q[row + r];
   for (int32_t d = 0; d < c.head_size; d++) {
     F32x16 k[kScoreVecs];
-    OCTAVO_UNROLL for (int v = 0; v < kScoreVecs; v++) k[v] = load(turned + d * kGroupTokens + 16 * v);
+    const float* column = turned + d * kGroupTokens;
+    OCTAVO_UNROLL for (int v = 0; v < kScoreVecs; v++) k[v] = load(column + 16 * v);
     OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
       const F32x16 x = splat(q[r][d]);
       OCTAVO_UNROLL for (int v = 0; v < kScoreVecs; v++) acc[r][v] = fma(x, k[v], acc[r][v]);
@@ -104,7 +105,9 @@ static void add_values(const AttentionChunk& c, int32_t row, int32_t first, int3
   for (int32_t t = first; t < last; t++) {
     const float* value = c.v_rows[t] + d;
     F32x16 x[Vecs];
-    OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) x[v] = tail != 0 ? load_n(value, tail) : load(value + 16 * v);
+    OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) {
+      x[v] = tail != 0 ? load_n(value, tail) : load(value + 16 * v);
+    }
     OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
       const F32x16 weight = splat(p[r * kChunkTokens + t]);
       OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) acc[r][v] = fma(weight, x[v], acc[r][v]);

@@ -73,7 +73,9 @@ static void run_tile(const Tile& t) {
   if (whole != t.depth) {
     const int64_t n = t.depth - whole;
     F32x16 w[Cols];
-    OCTAVO_UNROLL for (int c = 0; c < Cols; c++) w[c] = Widen::load_tail(t.w + c * t.w_stride, whole, n);
+    OCTAVO_UNROLL for (int c = 0; c < Cols; c++) {
+      w[c] = Widen::load_tail(t.w + c * t.w_stride, whole, n);
+    }
     OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
       const F32x16 x = load_n(t.x + r * t.x_stride + whole, n);
       OCTAVO_UNROLL for (int c = 0; c < Cols; c++) acc[r][c] = fma(x, w[c], acc[r][c]);

@@ -142,7 +142,9 @@ OCTAVO_INLINE void transpose8(const float* const* rows, int64_t first, float* ou
 OCTAVO_INLINE void transpose16(const float* const* rows, int64_t first, float* out,
                                int64_t stride) {
   OCTAVO_UNROLL for (int t = 0; t < 16; t += 8) {
-    OCTAVO_UNROLL for (int d = 0; d < 16; d += 8) transpose8(rows + t, first + d, out + d * stride + t, stride);
+    OCTAVO_UNROLL for (int d = 0; d < 16; d += 8) {
+      transpose8(rows + t, first + d, out + d * stride + t, stride);
+    }
   }
 }
 

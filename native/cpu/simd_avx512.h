@@ -107,7 +107,8 @@ OCTAVO_INLINE void transpose16(const float* const* rows, int64_t first, float* o
                                int64_t stride) {
   __m512 r[16], t[16];
   OCTAVO_UNROLL for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_ps(rows[i] + first);
-  OCTAVO_UNROLL for (int i = 0; i < 16; i += 2) {  // pairs of rows, then fours, each inside 128-bit lanes
+  // Pairs of rows, then fours, each inside lanes of 128 bits.
+  OCTAVO_UNROLL for (int i = 0; i < 16; i += 2) {
     t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
     t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
   }
@@ -118,7 +119,8 @@ OCTAVO_INLINE void transpose16(const float* const* rows, int64_t first, float* o
     r[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(pd(t[i + 1]), pd(t[i + 3])));
     r[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(pd(t[i + 1]), pd(t[i + 3])));
   }
-  OCTAVO_UNROLL for (int i = 0; i < 4; i++) {  // r[4j+i] holds columns i, i+4, i+8, i+12 of rows 4j..4j+3
+  // r[4j+i] now holds columns i, i+4, i+8, i+12 of rows 4j..4j+3.
+  OCTAVO_UNROLL for (int i = 0; i < 4; i++) {
     const __m512 a = _mm512_shuffle_f32x4(r[i], r[4 + i], 0x88);
     const __m512 b = _mm512_shuffle_f32x4(r[8 + i], r[12 + i], 0x88);
     const __m512 c = _mm512_shuffle_f32x4(r[i], r[4 + i], 0xdd);

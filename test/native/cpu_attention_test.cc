@@ -41,7 +41,8 @@ Case random_case(Random& random, const Shape& shape) {
     const int32_t query = static_cast<int32_t>(
         random.chance(40) ? 1 : random.between(1, std::min(context, shape.max_query)));
     Sequence s{context, query, 0, random_f32(random, query * c.q_cols(), 2),
-               random_f32(random, context * c.kv_cols()), random_f32(random, context * c.kv_cols())};
+               random_f32(random, context * c.kv_cols()),
+               random_f32(random, context * c.kv_cols())};
     if (!c.seqs.empty() && random.chance(50)) {
       const Sequence& parent = c.seqs[0];
       s.shared = std::min(parent.context, context - 1);

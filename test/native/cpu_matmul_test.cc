@@ -130,7 +130,9 @@ void test_thread_pool(Random& random) {
         hits[item].fetch_add(1, std::memory_order_relaxed);
         if (worker < 0 || worker >= threads) strangers++;
       });
-      for (const auto& hit : hits) expect(hit.load() == 1, "thread pool: an item ran %d times", +hit);
+      for (const auto& hit : hits) {
+        expect(hit.load() == 1, "thread pool: an item ran %d times", hit.load());
+      }
       expect(strangers == 0, "thread pool: worker index out of range");
       // Now and then let the workers fall asleep, or meet them falling asleep.
       if (round % 20 == 0) {
