@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 // prebuildify wants a node-gyp: this stands in for it, ignores its arguments and lets the install
 // script build with cmake-js.
 const { spawnSync } = require('node:child_process');

@@ -84,8 +84,8 @@ class Bench {
     const std::time_t now = std::time(nullptr);
     std::strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
     std::ofstream out(path);
-    out << "{\"bench\": \"cpu_ops\", \"version\": 1, \"device\": \"" << device() << "\", \"date\": \""
-        << date << "\", \"rows\": [";
+    out << "{\"bench\": \"cpu_ops\", \"version\": 1, \"device\": \"" << device()
+        << "\", \"date\": \"" << date << "\", \"rows\": [";
     const char* comma = "\n";
     for (const Row& r : rows_) {
       out << comma << "  {\"name\": \"" << r.name << "\", \"value\": " << r.value
@@ -186,7 +186,8 @@ class Bench {
 
   Cache cache(int32_t seqs, int32_t context, int32_t query) {
     Cache c;
-    const int64_t page = int64_t{kKvHeads} * kBlock * kHead, per_seq = (context + kBlock - 1) / kBlock;
+    const int64_t page = int64_t{kKvHeads} * kBlock * kHead;
+    const int64_t per_seq = (context + kBlock - 1) / kBlock;
     c.pool = random((per_seq * seqs + 1) * 2 * page);
     c.kv = {c.pool.data(), DType::kF32, kBlock, kKvHeads, kHead, 2 * page, page,
             int64_t{kBlock} * kHead};

@@ -11,8 +11,7 @@ namespace {
 // Long enough to bridge the gap between two ops of a forward pass, short enough that an idle pool
 // costs nothing worth measuring.
 constexpr auto kSpinTime = std::chrono::microseconds(40);
-// Loops longer than the low half of a ticket run in several batches.
-constexpr int64_t kMaxBatch = INT32_MAX;
+constexpr int64_t kMaxItems = INT32_MAX;  // the low half of a ticket counts them
 
 inline void pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -64,16 +63,12 @@ void ThreadPool::run(int64_t num_items, Call call, void* fn) {
     for (int64_t item = 0; item < num_items; item++) call(fn, item, 0);
     return;
   }
-  OCTAVO_CHECK(num_items <= kMaxBatch);
-  run_batch({call, fn, num_items});
-}
-
-void ThreadPool::run_batch(const Job& job) {
-  job_ = job;
-  pending_.store(job.num_items, std::memory_order_relaxed);
+  OCTAVO_CHECK(num_items <= kMaxItems);
+  job_ = {call, fn, num_items};
+  pending_.store(num_items, std::memory_order_relaxed);
   const uint64_t loop = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
   // seq_cst, as is the sleeper's side: either it sees the new ticket or we see it sleeping.
-  ticket_.store(loop << 32 | static_cast<uint64_t>(job.num_items));
+  ticket_.store(loop << 32 | static_cast<uint64_t>(num_items));
   if (num_sleeping_.load() > 0) wake_workers();
   work(0);
   wait_until_done();

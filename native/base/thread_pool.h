@@ -45,7 +45,6 @@ class ThreadPool {
   };
 
   void run(int64_t num_items, Call call, void* fn);
-  void run_batch(const Job& job);
   void work(int worker);
   void worker_main(int worker);
   bool wait_for_work();

@@ -60,6 +60,7 @@ void write_slot(const PagedKV& kv, int64_t slot, const float* k, const float* v)
 
 }  // namespace
 
+// Padding tokens (slot −1) are left as they are.
 // q [num_tokens, num_heads · head_size], k, v [num_tokens, num_kv_heads · head_size]
 void cpu_rope_and_cache(void* context, const RopeCacheParams& p, const PagedKV& kv,
                         const BatchView& batch) {

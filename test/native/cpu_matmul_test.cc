@@ -32,7 +32,7 @@ std::vector<Part> random_parts(Random& random, int64_t depth, bool small) {
 }
 
 // Lanes add depth/16 terms each, a tree and a bias follow; every rounding is at most half an ulp
-// of Σ|x·w|, and Q8_0 rounds the weight itself once.
+// of Σ|x·w|. (A Q8_0 weight is exact: 11 bits of scale times 8 fit a float.)
 double tolerance(int64_t depth, double magnitude) {
   return (static_cast<double>(depth) / 16 + 8) * 0x1p-24 * magnitude + 1e-37;
 }

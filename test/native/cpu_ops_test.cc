@@ -20,7 +20,9 @@ void test_embedding(const Backends& backends, Random& random) {
     const int64_t vocab = random.between(1, 50), n = random.between(1, 90);
     const Bytes table = random_stored(random, dtype, vocab, cols);
     std::vector<int32_t> ids;
-    for (int64_t t = 0; t < n; t++) ids.push_back(static_cast<int32_t>(random.between(0, vocab - 1)));
+    for (int64_t t = 0; t < n; t++) {
+      ids.push_back(static_cast<int32_t>(random.between(0, vocab - 1)));
+    }
     Output out(n, cols);
     const auto got = run_everywhere(backends, out, "embedding", [&](const Ops& ops) {
       ops.embedding(ops.context, out.tensor(), input(table, dtype, vocab, cols), ids.data());
