@@ -189,8 +189,8 @@ class Bench {
     const int64_t page = int64_t{kKvHeads} * kBlock * kHead;
     const int64_t per_seq = (context + kBlock - 1) / kBlock;
     c.pool = random((per_seq * seqs + 1) * 2 * page);
-    c.kv = {c.pool.data(), DType::kF32, kBlock, kKvHeads, kHead, 2 * page, page,
-            int64_t{kBlock} * kHead};
+    c.kv = {c.pool.data(), DType::kF32, kBlock, kKvHeads,
+            kHead,         2 * page,    page,   int64_t{kBlock} * kHead};
     for (int32_t b = 1; b <= per_seq * seqs; b++) c.tables.push_back(b);
     std::shuffle(c.tables.begin(), c.tables.end(), engine_);
     c.starts.push_back(0);
@@ -202,8 +202,8 @@ class Bench {
         c.slots.push_back(slot_of(&c.tables[s * per_seq], c.positions.back(), kBlock));
       }
     }
-    c.batch = {seqs, seqs * query, c.starts.data(), c.contexts.data(), c.tables.data(), per_seq,
-               c.positions.data(), c.slots.data()};
+    c.batch = {seqs,    seqs * query,       c.starts.data(), c.contexts.data(), c.tables.data(),
+               per_seq, c.positions.data(), c.slots.data()};
     return c;
   }
 
@@ -228,8 +228,13 @@ class Bench {
     const int64_t cols = kHeads * kHead, kv_cols = kKvHeads * kHead, n = 512;
     const Buffer q = random(n * cols), k = random(n * kv_cols), v = random(n * kv_cols);
     std::vector<float> inv_freq(kHead / 2, 0.5f);
-    const RopeCacheParams p{tensor(q, n, cols), tensor(k, n, kv_cols), tensor(v, n, kv_cols),
-                            inv_freq.data(), kHead, false, 1.0f};
+    const RopeCacheParams p{tensor(q, n, cols),
+                            tensor(k, n, kv_cols),
+                            tensor(v, n, kv_cols),
+                            inv_freq.data(),
+                            kHead,
+                            false,
+                            1.0f};
     const double seconds = seconds_of([&] { ops_.rope_and_cache(ops_.context, p, c.kv, c.batch); });
     rate("rope_and_cache 512 tokens", 4.0 * n * (2 * cols + 5 * kv_cols), seconds);
   }
@@ -253,14 +258,12 @@ class Bench {
            ops_.rms_norm(ops_.context, tz, tx, ty, f32(weight), 1e-5f);
            std::memset(y.data(), 0, 4);
          }));
-    rate("silu_mul 512x1536", 12.0 * all, seconds_of([&] {
-           ops_.silu_mul(ops_.context, tz, tx, ty);
-         }));
+    rate("silu_mul 512x1536", 12.0 * all,
+         seconds_of([&] { ops_.silu_mul(ops_.context, tz, tx, ty); }));
     std::memset(y.data(), 0, y.bytes());
     rate("add 512x1536", 12.0 * all, seconds_of([&] { ops_.add(ops_.context, tx, ty); }));
-    rate("gather_rows 512x1536", 8.0 * all, seconds_of([&] {
-           ops_.gather_rows(ops_.context, tz, tx, ids.data());
-         }));
+    rate("gather_rows 512x1536", 8.0 * all,
+         seconds_of([&] { ops_.gather_rows(ops_.context, tz, tx, ids.data()); }));
   }
 
   void copy_blocks() {
@@ -268,9 +271,8 @@ class Bench {
     const Buffer pool = random(2 * pairs * block_bytes / 4);
     std::vector<BlockCopy> copies;
     for (int32_t i = 0; i < pairs; i++) copies.push_back({2 * i, 2 * i + 1});
-    const double seconds = seconds_of([&] {
-      ops_.copy_blocks(ops_.context, pool.data(), block_bytes, copies.data(), pairs);
-    });
+    const double seconds = seconds_of(
+        [&] { ops_.copy_blocks(ops_.context, pool.data(), block_bytes, copies.data(), pairs); });
     rate("copy_blocks 8 x 720 KB", 2.0 * pairs * block_bytes, seconds);
   }
 

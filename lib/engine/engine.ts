@@ -20,7 +20,8 @@ export class Engine {
   readonly #scheduler: Scheduler;
   readonly #encoder: StepEncoder;
   readonly #executor: Executor;
-  readonly #requests = new Map<SequenceGroup, Request>();
+  /** Accepted and not ended. A group's attachment is its request. */
+  readonly #requests = new Set<Request>();
   #loop: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
   #fatal: Error | null = null;
@@ -48,7 +49,8 @@ export class Engine {
     if (this.#closing) throw closedError();
     if (this.#fatal) throw this.#fatal;
     this.#scheduler.add(request.group);
-    this.#requests.set(request.group, request);
+    request.group.attachment = request;
+    this.#requests.add(request);
     this.#loop ??= this.#run();
   }
 
@@ -63,13 +65,13 @@ export class Engine {
    * @param error what its caller gets; without one it gets its output so far, finishReason abort
    */
   abort(request: Request, error?: Error): void {
-    if (request.settled || !this.#requests.has(request.group)) return;
+    if (request.settled || !this.#requests.has(request)) return;
     for (const sequence of request.group.sequences) {
       if (sequence.finishReason === null) finishText(sequence);
     }
     this.#scheduler.abort(request.group.id);
     this.#counts.numRequestsAborted++;
-    this.#forget(request.group);
+    this.#requests.delete(request);
     if (error) request.fail(error);
     else request.announce();
   }
@@ -100,7 +102,7 @@ export class Engine {
   }
 
   async #close(): Promise<void> {
-    for (const request of [...this.#requests.values()]) this.abort(request, closedError());
+    for (const request of [...this.#requests]) this.abort(request, closedError());
     await this.#loop;
     await this.#executor.close();
   }
@@ -127,7 +129,7 @@ export class Engine {
   async #step(step: Step): Promise<void> {
     const { tableSlab, samplerSlab, pool } = this.#scheduler;
     for (let i = 0; i < step.numSeqs; i++) {
-      this.#requests.get(step.seqs[i].group)?.noteStarted();
+      requestOf(step.seqs[i].group).noteStarted();
     }
     const words = this.#encoder.encode(step);
     const usage = pool.usage;
@@ -153,8 +155,8 @@ export class Engine {
       const sequence = step.sampleSeqs[i];
       const { group } = sequence;
       const top = tops.read(Math.max(0, group.params.numLogprobs));
-      const request = this.#requests.get(group);
-      if (request === undefined || result.tokenIds[i] < 0) continue;
+      const request = requestOf(group);
+      if (request.settled || result.tokenIds[i] < 0) continue;
       const record = sequence.attachment as SequenceRecord;
       if (record.wantsLogprobs) {
         record.logprobs.push({
@@ -175,9 +177,8 @@ export class Engine {
   }
 
   #finish(group: SequenceGroup): void {
-    const request = this.#requests.get(group);
-    if (request === undefined) return;
-    this.#forget(group);
+    const request = requestOf(group);
+    this.#requests.delete(request);
     this.#counts.numRequestsFinished++;
     this.#counts.promptTokens += group.numPromptTokens;
     if (group.sequences.some((sequence) => sequence.finishReason === 'error')) {
@@ -196,21 +197,21 @@ export class Engine {
   /** What a failed step wrote is unknown: its requests end with the error, the others go on. */
   #failStep(step: Step, error: Error & { code?: string }): void {
     for (const group of this.#scheduler.discard(step)) {
-      const request = this.#requests.get(group);
-      this.#forget(group);
-      request?.fail(error);
+      const request = requestOf(group);
+      this.#requests.delete(request);
+      request.fail(error);
     }
     if (FATAL.has(error.code ?? '')) throw error;
   }
 
   #die(error: Error): void {
     this.#fatal = error;
-    for (const request of [...this.#requests.values()]) this.abort(request, error);
+    for (const request of [...this.#requests]) this.abort(request, error);
   }
+}
 
-  #forget(group: SequenceGroup): void {
-    this.#requests.delete(group);
-  }
+function requestOf(group: SequenceGroup): Request {
+  return group.attachment as Request;
 }
 
 /** Core asks for each token that joins a text: does it now hold a stop string? */

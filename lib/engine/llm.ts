@@ -8,6 +8,7 @@ import {
   type SamplingParamsInput,
   validateSamplingParams,
 } from '../core/sampling-params.js';
+import { schedulerConfig } from '../core/scheduler-config.js';
 import { SequenceGroup } from '../core/sequence.js';
 import { isOctavoError, octavoError } from '../errors.js';
 import { type Checkpoint, kvBytesPerToken, openCheckpoint } from '../model/checkpoint.js';
@@ -106,6 +107,15 @@ export class LLM {
     const checkpoint = await openCheckpoint(config.model);
     const model = checkpoint.config;
     const sizes = engineSizes(config, kvBytesPerToken(model), model.maxPositionEmbeddings);
+    const scheduling = schedulerConfig({
+      ...sizes,
+      blockSize: config.blockSize,
+      maxNumWaiting: config.maxNumWaiting,
+      longPrefillThreshold: config.longPrefillTokenThreshold,
+      enableChunkedPrefill: config.enableChunkedPrefill,
+      enablePrefixCaching: config.enablePrefixCaching,
+      hashSeed: randomInt(2 ** 31),
+    });
     const tokenizer = await loadTokenizer(checkpoint);
     const executor = await createNativeExecutor(
       {
@@ -118,15 +128,7 @@ export class LLM {
       },
       addon,
     );
-    const engine = new Engine(executor, {
-      ...sizes,
-      blockSize: config.blockSize,
-      maxNumWaiting: config.maxNumWaiting,
-      longPrefillThreshold: config.longPrefillTokenThreshold,
-      enableChunkedPrefill: config.enableChunkedPrefill,
-      enablePrefixCaching: config.enablePrefixCaching,
-      hashSeed: randomInt(2 ** 31),
-    });
+    const engine = new Engine(executor, scheduling);
     const info = Object.freeze({
       path: config.model,
       architecture: model.architecture,

@@ -28,8 +28,8 @@ struct Plan {
   const AttentionParams* p;
   const PagedKV* kv;
   const BatchView* batch;
-  int32_t group;          // query heads of a KV head
-  Tile* tiles;            // [num_tiles]
+  int32_t group;  // query heads of a KV head
+  Tile* tiles;    // [num_tiles]
   int64_t num_tiles = 0;
   int64_t num_units = 0;  // chunks of all tiles
   int64_t work = 0;
@@ -38,8 +38,8 @@ struct Plan {
 
 // What one row of a tile may see, and where its query and output lie.
 struct Row {
-  int64_t offset;         // in q and out
-  int32_t begin, end;     // positions; empty if begin ≥ end
+  int64_t offset;      // in q and out
+  int32_t begin, end;  // positions; empty if begin ≥ end
 };
 
 Row row_of(const Plan& plan, const Tile& tile, int32_t r) {
@@ -167,8 +167,8 @@ void run_tile(const CpuContext& c, const Plan& plan, const Tile& tile, Workspace
   for (int32_t chunk = tile.chunk_begin; chunk < tile.chunk_end; chunk++) {
     attend(c, plan, tile, chunk, w, w.chunk_state, chunk_acc);
     for (int32_t r = 0; r < tile.num_rows; r++) {
-      c.kernels->merge_softmax(&w.state[r], acc + r * head, &w.chunk_state[r],
-                               chunk_acc + r * head, head);
+      c.kernels->merge_softmax(&w.state[r], acc + r * head, &w.chunk_state[r], chunk_acc + r * head,
+                               head);
     }
   }
   for (int32_t r = 0; r < tile.num_rows; r++) {
@@ -193,8 +193,8 @@ void join_tile(const CpuContext& c, const Plan& plan, const Tile& tile, float* p
     SoftmaxState state{0, 0};
     for (int32_t i = 0; i < num_chunks; i++) {
       float* partial = partial_of(plan, partials, tile.first_unit + i);
-      c.kernels->merge_softmax(&state, w.acc(), states_of(plan, partial) + r,
-                               partial + r * head, head);
+      c.kernels->merge_softmax(&state, w.acc(), states_of(plan, partial) + r, partial + r * head,
+                               head);
     }
     c.kernels->finish_softmax(&state, w.acc(), plan.p->out.f32() + row_of(plan, tile, r).offset,
                               head);

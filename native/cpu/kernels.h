@@ -11,7 +11,7 @@ namespace octavo {
 
 // A rectangle of a matmul: rows [0, num_rows) of x by weight rows [0, num_cols).
 struct MatmulPanel {
-  const float* x;         // [num_rows, depth]
+  const float* x;  // [num_rows, depth]
   int64_t num_rows;
   int64_t depth;          // K
   const char* weight;     // [num_cols, depth] stored form, any alignment
@@ -51,7 +51,7 @@ struct AttentionChunk {
 
 struct CpuKernels {
   const char* isa;
-  int32_t tile_rows;  // rows of x that one register tile covers
+  int32_t tile_rows;                    // rows of x that one register tile covers
   int32_t (*direct_rows)(DType dtype);  // up to so many rows need no scratch: weights just stream
 
   // out[n] = row[n] as F32.

@@ -92,8 +92,8 @@ static void score_chunk(const AttentionChunk& c, int32_t first, int32_t last, fl
 // acc [Rows][head] += p [Rows][kChunkTokens] · v, tokens [first, last) in order, Vecs vectors of
 // columns from d. `tail` columns (< 16) instead of whole vectors, if not 0.
 template <int Rows, int Vecs>
-static void add_values(const AttentionChunk& c, int32_t row, int32_t first, int32_t last,
-                       int32_t d, int32_t tail, const float* p) {
+static void add_values(const AttentionChunk& c, int32_t row, int32_t first, int32_t last, int32_t d,
+                       int32_t tail, const float* p) {
   float* out = c.acc + static_cast<int64_t>(row) * c.head_size + d;
   F32x16 acc[Rows][Vecs];
   OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {

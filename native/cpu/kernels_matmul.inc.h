@@ -105,8 +105,8 @@ constexpr int kVectorCols = 2 * kTileCols;  // a single row leaves registers for
 
 template <class Widen>
 static void matmul_direct(const MatmulPanel& p) {
-  Tile t = {p.x, p.depth, p.weight, p.weight_stride, p.depth, nullptr, false, false,
-            p.bias, p.out, p.out_stride};
+  Tile t = {p.x,   p.depth, p.weight, p.weight_stride, p.depth,     nullptr,
+            false, false,   p.bias,   p.out,           p.out_stride};
   const auto advance = [&](int64_t cols) {
     t.w += cols * p.weight_stride;
     t.out += cols;
@@ -190,10 +190,14 @@ static int32_t direct_rows(DType dtype) {
 static void matmul(const MatmulPanel& p) {
   if (p.num_rows > direct_rows(p.dtype)) return matmul_blocked(p);
   switch (p.dtype) {
-    case DType::kF32: return matmul_direct<WidenF32>(p);
-    case DType::kF16: return matmul_direct<WidenF16>(p);
-    case DType::kBF16: return matmul_direct<WidenBF16>(p);
-    case DType::kQ8_0: return matmul_direct<WidenQ8>(p);
+    case DType::kF32:
+      return matmul_direct<WidenF32>(p);
+    case DType::kF16:
+      return matmul_direct<WidenF16>(p);
+    case DType::kBF16:
+      return matmul_direct<WidenBF16>(p);
+    case DType::kQ8_0:
+      return matmul_direct<WidenQ8>(p);
   }
 }
 

@@ -59,10 +59,14 @@ static void widen(const char* row, int64_t first, int64_t n, bool pad, float* ou
 static void widen_dtype(DType dtype, const char* row, int64_t first, int64_t n, bool pad,
                         float* out) {
   switch (dtype) {
-    case DType::kF32: return widen<WidenF32>(row, first, n, pad, out);
-    case DType::kF16: return widen<WidenF16>(row, first, n, pad, out);
-    case DType::kBF16: return widen<WidenBF16>(row, first, n, pad, out);
-    case DType::kQ8_0: return widen<WidenQ8>(row, first, n, pad, out);
+    case DType::kF32:
+      return widen<WidenF32>(row, first, n, pad, out);
+    case DType::kF16:
+      return widen<WidenF16>(row, first, n, pad, out);
+    case DType::kBF16:
+      return widen<WidenBF16>(row, first, n, pad, out);
+    case DType::kQ8_0:
+      return widen<WidenQ8>(row, first, n, pad, out);
   }
 }
 

@@ -9,11 +9,10 @@
 namespace octavo {
 namespace {
 
-constexpr int64_t kMaxRowBlock = 96;  // rows of x that stay in L2 while weights pass by:
-constexpr int64_t kRowBlockBytes = 1 << 20;  // not more than this
-constexpr int64_t kPanelCols = 8;    // weight rows widened at once
-constexpr int64_t kMinPanelCols = 8;
-constexpr int64_t kStreamBytes = 64 << 10;  // weights of one item when they are read once only
+constexpr int64_t kMaxRowBlock = 96;         // rows of x that stay in L2 while weights pass by,
+constexpr int64_t kRowBlockBytes = 1 << 20;  // and how large they may be
+constexpr int64_t kPanelCols = 8;            // weight rows widened at once; a multiple of any tile
+constexpr int64_t kStreamBytes = 64 << 10;   // weights of one item when they are read once only
 constexpr int64_t kItemsPerThread = 4;
 
 struct Grid {
@@ -48,14 +47,13 @@ Grid make_grid(const CpuContext& c, const Tensor& x, const MatmulPart* parts, in
   if (grid.direct) {  // one pass over the weights
     const int64_t by_bytes = kStreamBytes * cols / std::max<int64_t>(bytes, 1);
     const int64_t panel = std::min(by_bytes, ceil_div(cols, wanted));
-    grid.panel_cols = std::max(kMinPanelCols, round_up(panel, kMinPanelCols));
+    grid.panel_cols = std::max(kPanelCols, round_up(panel, kPanelCols));
   } else {
     const int64_t fit = kRowBlockBytes / (4 * x.cols);
     const int64_t block = std::clamp(fit, 4 * tile_rows, kMaxRowBlock);
     grid.num_row_blocks = ceil_div(x.rows, block);
     const int64_t items = grid.num_row_blocks * count_panels(parts, num_parts, kPanelCols);
     if (items < wanted) {
-      grid.panel_cols = kMinPanelCols;
       const int64_t most = ceil_div(x.rows, 2 * tile_rows);
       grid.num_row_blocks = std::min(most, grid.num_row_blocks * ceil_div(wanted, items));
     }
@@ -84,8 +82,8 @@ void cpu_matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_pa
   CpuContext& c = cpu_context(context);
   const int64_t depth = x.cols;
   const Grid grid = make_grid(c, x, parts, num_parts);
-  const size_t scratch = static_cast<size_t>(
-      c.kernels->matmul_scratch(grid.row_block, grid.panel_cols, depth));
+  const size_t scratch =
+      static_cast<size_t>(c.kernels->matmul_scratch(grid.row_block, grid.panel_cols, depth));
   if (!grid.direct) {
     for (Scratch& s : c.worker_scratch) s.get_array<float>(scratch);
   }

@@ -51,8 +51,7 @@ void cpu_embedding(void* context, Tensor out, Tensor table, const int32_t* ids) 
 }
 
 // out, x, add [n, cols], weight [cols]; out may be x
-void cpu_rms_norm(void* context, Tensor out, Tensor x, Tensor add, const float* weight,
-                  float eps) {
+void cpu_rms_norm(void* context, Tensor out, Tensor x, Tensor add, const float* weight, float eps) {
   OCTAVO_CHECK(is_f32(out) && is_f32(x) && same_shape(out, x));
   OCTAVO_CHECK(add.empty() || (is_f32(add) && same_shape(add, x)));
   CpuContext& c = cpu_context(context);

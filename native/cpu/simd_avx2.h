@@ -120,8 +120,7 @@ OCTAVO_INLINE void hsum_each(const F32x16* x, float* out) {
   OCTAVO_UNROLL for (int i = 0; i < N; i++) out[i] = hsum(x[i]);
 }
 
-OCTAVO_INLINE void transpose8(const float* const* rows, int64_t first, float* out,
-                              int64_t stride) {
+OCTAVO_INLINE void transpose8(const float* const* rows, int64_t first, float* out, int64_t stride) {
   __m256 r[8], t[8];
   OCTAVO_UNROLL for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(rows[i] + first);
   OCTAVO_UNROLL for (int i = 0; i < 8; i += 2) {

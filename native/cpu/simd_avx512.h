@@ -10,10 +10,10 @@ struct F32x16 {
   __m512 v;
 };
 
-constexpr int kTileRows = 6;   // rows × weight rows of a matmul tile: 24 accumulators of 32
+constexpr int kTileRows = 6;  // rows × weight rows of a matmul tile: 24 accumulators of 32
 constexpr int kTileCols = 4;
 constexpr int kQ8TileRows = 5;  // of a tile that widens Q8_0 itself
-constexpr int kScoreRows = 8;  // query rows × vectors of 16 tokens of a score tile
+constexpr int kScoreRows = 8;   // query rows × vectors of 16 tokens of a score tile
 constexpr int kScoreVecs = 2;
 
 OCTAVO_INLINE F32x16 zero() { return {_mm512_setzero_ps()}; }
@@ -57,9 +57,7 @@ OCTAVO_INLINE F32x16 add(F32x16 a, F32x16 b) { return {_mm512_add_ps(a.v, b.v)};
 OCTAVO_INLINE F32x16 sub(F32x16 a, F32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
 OCTAVO_INLINE F32x16 mul(F32x16 a, F32x16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
 OCTAVO_INLINE F32x16 div(F32x16 a, F32x16 b) { return {_mm512_div_ps(a.v, b.v)}; }
-OCTAVO_INLINE F32x16 fma(F32x16 a, F32x16 b, F32x16 c) {
-  return {_mm512_fmadd_ps(a.v, b.v, c.v)};
-}
+OCTAVO_INLINE F32x16 fma(F32x16 a, F32x16 b, F32x16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 // a > b ? a : b, and a < b ? a : b: the second operand when one is NaN.
 OCTAVO_INLINE F32x16 max(F32x16 a, F32x16 b) { return {_mm512_max_ps(a.v, b.v)}; }
 OCTAVO_INLINE F32x16 min(F32x16 a, F32x16 b) { return {_mm512_min_ps(a.v, b.v)}; }

@@ -100,9 +100,8 @@ OCTAVO_INLINE F32x16 min(F32x16 x, F32x16 y) {
   return each([&](int i) { return vbslq_f32(vcltq_f32(x.r[i], y.r[i]), x.r[i], y.r[i]); });
 }
 OCTAVO_INLINE F32x16 zero_if_less(F32x16 v, F32x16 x, F32x16 limit) {
-  return each([&](int i) {
-    return vbslq_f32(vcltq_f32(x.r[i], limit.r[i]), vdupq_n_f32(0.0f), v.r[i]);
-  });
+  return each(
+      [&](int i) { return vbslq_f32(vcltq_f32(x.r[i], limit.r[i]), vdupq_n_f32(0.0f), v.r[i]); });
 }
 OCTAVO_INLINE F32x16 pow2_of_shifted(F32x16 x) {
   return each([&](int i) {
@@ -130,8 +129,7 @@ OCTAVO_INLINE void hsum_each(const F32x16* x, float* out) {
   OCTAVO_UNROLL for (int i = 0; i < N; i++) out[i] = hsum(x[i]);
 }
 
-OCTAVO_INLINE void transpose4(const float* const* rows, int64_t first, float* out,
-                              int64_t stride) {
+OCTAVO_INLINE void transpose4(const float* const* rows, int64_t first, float* out, int64_t stride) {
   const float32x4_t a = vld1q_f32(rows[0] + first), b = vld1q_f32(rows[1] + first);
   const float32x4_t c = vld1q_f32(rows[2] + first), d = vld1q_f32(rows[3] + first);
   const float32x4_t ab0 = vtrn1q_f32(a, b), ab1 = vtrn2q_f32(a, b);

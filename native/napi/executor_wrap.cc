@@ -136,6 +136,7 @@ void ExecutorWrap::settle_in(Napi::Env env, Job* job) {
   } else {
     job->deferred.Resolve(value);
   }
+  if (state_ == State::kClosed && pending_ == 0) shut_down();  // the thread is idle: joined at once
 }
 
 Napi::Value ExecutorWrap::load(const Napi::CallbackInfo& info) {
@@ -199,7 +200,7 @@ Napi::Value ExecutorWrap::step(const Napi::CallbackInfo& info) {
 
 Napi::Value ExecutorWrap::close(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (state_ == State::kClosing) return closing_.Value();
+  if (state_ == State::kClosing && !closing_.IsEmpty()) return closing_.Value();
   if (state_ == State::kClosed) {
     auto deferred = Napi::Promise::Deferred::New(env);
     deferred.Resolve(env.Undefined());

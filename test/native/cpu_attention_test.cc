@@ -40,7 +40,10 @@ Case random_case(Random& random, const Shape& shape) {
     const int32_t context = static_cast<int32_t>(random.between(1, shape.max_context));
     const int32_t query = static_cast<int32_t>(
         random.chance(40) ? 1 : random.between(1, std::min(context, shape.max_query)));
-    Sequence s{context, query, 0, random_f32(random, query * c.q_cols(), 2),
+    Sequence s{context,
+               query,
+               0,
+               random_f32(random, query * c.q_cols(), 2),
                random_f32(random, context * c.kv_cols()),
                random_f32(random, context * c.kv_cols())};
     if (!c.seqs.empty() && random.chance(50)) {
@@ -66,8 +69,8 @@ struct Layout {
       blocks += c.seqs[s].context / block + 1;
     }
     pool.assign(static_cast<size_t>(blocks * 2 * page), kNaN);  // this layer is the second of two
-    kv = {pool.data() + page, DType::kF32, block, c.num_kv_heads, c.head_size,
-          2 * page, page / 2, int64_t{block} * c.head_size};
+    kv = {pool.data() + page, DType::kF32, block,    c.num_kv_heads,
+          c.head_size,        2 * page,    page / 2, int64_t{block} * c.head_size};
     std::vector<int32_t> ids;
     for (int32_t b = 1; b < blocks; b++) ids.push_back(b);
     std::shuffle(ids.begin(), ids.end(), random.engine());
@@ -93,14 +96,13 @@ struct Layout {
   // block; full blocks of a shared prefix are sequence 0's own.
   void place(const Case& c, int s, int32_t query, std::vector<int32_t>& free_ids) {
     const Sequence& seq = c.seqs[s];
-    const int32_t seen =
-        c.window > 0 ? std::max(0, seq.context - query + 1 - c.window) : 0;
+    const int32_t seen = c.window > 0 ? std::max(0, seq.context - query + 1 - c.window) : 0;
     const size_t row = tables.size();
     tables.resize(row + static_cast<size_t>(stride), -1);  // beyond the context: never read
     for (int32_t b = 0; b * block_size < seq.context; b++) {
       int32_t& id = tables[row + b];
-      const bool shared = s != seqs[0] && seqs[0] == 0 && (b + 1) * block_size <= seq.shared &&
-                          tables[b] > 0;
+      const bool shared =
+          s != seqs[0] && seqs[0] == 0 && (b + 1) * block_size <= seq.shared && tables[b] > 0;
       if ((b + 1) * block_size <= seen) {
         id = 0;
         continue;
@@ -150,9 +152,9 @@ void judge(const Case& c, const std::vector<float>& got) {
       const int32_t first = c.window > 0 ? std::max(0, last - c.window) : 0;
       for (int32_t h = 0; h < c.num_heads(); h++) {
         const int64_t kv_at = int64_t{h / c.group} * c.head_size;
-        const auto want = reference::attention(
-            f32(s.q) + i * c.q_cols() + int64_t{h} * c.head_size, f32(s.k) + kv_at,
-            f32(s.v) + kv_at, c.kv_cols(), first, last, c.head_size, c.scale);
+        const auto want = reference::attention(f32(s.q) + i * c.q_cols() + int64_t{h} * c.head_size,
+                                               f32(s.k) + kv_at, f32(s.v) + kv_at, c.kv_cols(),
+                                               first, last, c.head_size, c.scale);
         for (int32_t d = 0; d < c.head_size; d++) {
           expect_near("paged_attention", got[row * c.q_cols() + h * c.head_size + d], want[d],
                       5e-6);

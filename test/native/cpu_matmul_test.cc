@@ -43,10 +43,9 @@ void judge(const Part& part, const Bytes& x, int64_t rows, int64_t depth,
     for (int64_t n = 0; n < part.cols; n++) {
       if (rows * part.cols > 5000 && !random.chance(30)) continue;
       double magnitude;
-      const double want =
-          reference::dot(f32(x) + m * depth, part.dtype,
-                         part.weight.data() + n * row_bytes(part.dtype, depth), depth,
-                         part.has_bias ? f32(part.bias)[n] : 0.0, &magnitude);
+      const double want = reference::dot(
+          f32(x) + m * depth, part.dtype, part.weight.data() + n * row_bytes(part.dtype, depth),
+          depth, part.has_bias ? f32(part.bias)[n] : 0.0, &magnitude);
       expect_near(dtype_name(part.dtype), got[m * part.cols + n], want,
                   tolerance(depth, magnitude));
     }

@@ -136,8 +136,8 @@ void test_copy_blocks(const Backends& backends, Random& random) {
     const int64_t num_copies = random.between(1, blocks - 1);
     std::vector<BlockCopy> copies;
     for (int64_t c = 0; c < num_copies; c++) {
-      copies.push_back({order[random.between(0, blocks - num_copies - 1)],
-                        order[blocks - num_copies + c]});
+      copies.push_back(
+          {order[random.between(0, blocks - num_copies - 1)], order[blocks - num_copies + c]});
     }
     const Bytes before = random_f32(random, blocks * floats);
     Output pool(blocks, floats);
@@ -234,8 +234,8 @@ void test_rope_and_cache(const Backends& backends, Random& random) {
     // Layer 1 of 3, so that strides and offsets are not the trivial ones.
     const int64_t layer = 2 * kv_cols * c.block_size;
     Output q(tokens, q_cols), k(tokens, kv_cols), pool(c.num_blocks, 3 * layer);
-    PagedKV kv{pool.data() + layer, DType::kF32, c.block_size, c.num_kv_heads, c.head_size,
-               3 * layer, layer / 2, int64_t{c.block_size} * c.head_size};
+    PagedKV kv{pool.data() + layer, DType::kF32, c.block_size, c.num_kv_heads,
+               c.head_size,         3 * layer,   layer / 2,    int64_t{c.block_size} * c.head_size};
     BatchView batch;
     batch.num_tokens = static_cast<int32_t>(tokens);
     batch.positions = c.positions.data();
@@ -250,9 +250,10 @@ void test_rope_and_cache(const Backends& backends, Random& random) {
           pool.poison();
         },
         [&](const Ops& ops) {
-          const RopeCacheParams p{q.tensor(), k.tensor(),
-                                  input(v0, DType::kF32, tokens, kv_cols), inv_freq.data(),
-                                  c.rotary, c.interleaved, c.factor};
+          const RopeCacheParams p{
+              q.tensor(),      k.tensor(), input(v0, DType::kF32, tokens, kv_cols),
+              inv_freq.data(), c.rotary,   c.interleaved,
+              c.factor};
           ops.rope_and_cache(ops.context, p, kv, batch);
           if (k_first.empty()) k_first = k.values();
           expect(k.same_bits(k_first) && k.guards_hold(), "rope_and_cache: k differs");

@@ -90,9 +90,15 @@ inline Bytes random_stored(Random& random, DType dtype, int64_t rows, int64_t co
     const uint16_t f16 = static_cast<uint16_t>(random.between(0, 1) << 15 | exponent << 10 |
                                                random.between(0, 1023));
     switch (dtype) {
-      case DType::kF32: std::memcpy(at, &value, 4); break;
-      case DType::kBF16: std::memcpy(at, &bf16, 2); break;
-      case DType::kF16: std::memcpy(at, &f16, 2); break;
+      case DType::kF32:
+        std::memcpy(at, &value, 4);
+        break;
+      case DType::kBF16:
+        std::memcpy(at, &bf16, 2);
+        break;
+      case DType::kF16:
+        std::memcpy(at, &f16, 2);
+        break;
       case DType::kQ8_0:
         std::memcpy(at, &f16, 2);
         for (int b = 0; b < 32; b++) at[2 + b] = static_cast<char>(random.between(-128, 127));
@@ -173,7 +179,8 @@ std::vector<float> run_everywhere(const Backends& backends, Output& out, const c
 }
 template <class Fn>
 std::vector<float> run_everywhere(const Backends& backends, Output& out, const char* what, Fn fn) {
-  return run_everywhere(backends, out, what, [] {}, fn);
+  return run_everywhere(
+      backends, out, what, [] {}, fn);
 }
 
 inline void expect_near(const char* what, double got, double want, double tolerance) {

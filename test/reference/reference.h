@@ -19,9 +19,15 @@ inline double stored_value(DType dtype, const void* row, int64_t k) {
   uint16_t half;
   float single;
   switch (dtype) {
-    case DType::kF32: std::memcpy(&single, bytes + 4 * k, 4); return single;
-    case DType::kF16: std::memcpy(&half, bytes + 2 * k, 2); return half_to_float(half);
-    case DType::kBF16: std::memcpy(&half, bytes + 2 * k, 2); return bf16_to_float(half);
+    case DType::kF32:
+      std::memcpy(&single, bytes + 4 * k, 4);
+      return single;
+    case DType::kF16:
+      std::memcpy(&half, bytes + 2 * k, 2);
+      return half_to_float(half);
+    case DType::kBF16:
+      std::memcpy(&half, bytes + 2 * k, 2);
+      return bf16_to_float(half);
     case DType::kQ8_0: {
       const char* block = bytes + k / 32 * 34;
       std::memcpy(&half, block, 2);
@@ -74,9 +80,8 @@ inline std::vector<double> rope(const float* head, int64_t head_size, int32_t po
 }
 
 // softmax(scale · q·k) · v over tokens [first, last); k and v are rows `stride` floats apart.
-inline std::vector<double> attention(const float* q, const float* k, const float* v,
-                                     int64_t stride, int64_t first, int64_t last,
-                                     int64_t head_size, double scale) {
+inline std::vector<double> attention(const float* q, const float* k, const float* v, int64_t stride,
+                                     int64_t first, int64_t last, int64_t head_size, double scale) {
   std::vector<double> scores, out(static_cast<size_t>(head_size), 0.0);
   double largest = -std::numeric_limits<double>::infinity(), sum = 0;
   for (int64_t t = first; t < last; t++) {
