@@ -55,11 +55,11 @@ const HARMLESS = new Set(
   _name_or_path _attn_implementation _attn_implementation_autoset auto_map torchscript
   gradient_checkpointing output_attentions output_hidden_states return_dict use_return_dict
   pruned_heads is_decoder is_encoder_decoder id2label label2id problem_type task_specific_params
-  tokenizer_class prefix chunk_size_feed_forward max_window_layers rope_theta head_dim num_labels
+  tokenizer_class prefix chunk_size_feed_forward max_window_layers num_labels
   max_length min_length do_sample temperature top_k top_p repetition_penalty length_penalty
   unsloth_version unsloth_fixed model_max_length finetuning_task keys_to_ignore_at_inference
-  transformers.js_config cross_attention_hidden_size add_cross_attention quantization
-  bad_words_ids num_beams num_return_sequences use_mrope language_model`.split(/\s+/),
+  transformers.js_config cross_attention_hidden_size add_cross_attention
+  bad_words_ids num_beams num_return_sequences is_llama_config`.split(/\s+/),
 );
 
 const MAX_DIM = 2 ** 24;
@@ -116,6 +116,7 @@ export function hfConfig(json: Record<string, unknown>, file: string): ModelConf
   if (activation !== 'silu' && activation !== 'swish') {
     throw unsupported(file, `hidden_act "${activation}"`);
   }
+  if (f.boolean('rope_interleaved', false)) throw unsupported(file, 'rope_interleaved');
   if (f.number('pretraining_tp', 0, 1e6, 1) > 1) throw unsupported(file, 'pretraining_tp above 1');
   const numHeads = f.integer('num_attention_heads', 1, 4096);
   const hiddenSize = f.integer('hidden_size', 1, MAX_DIM);

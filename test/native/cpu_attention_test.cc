@@ -156,8 +156,8 @@ void judge(const Case& c, const std::vector<float>& got) {
                                                f32(s.k) + kv_at, f32(s.v) + kv_at, c.kv_cols(),
                                                first, last, c.head_size, c.scale);
         for (int32_t d = 0; d < c.head_size; d++) {
-          expect_near("paged_attention", got[row * c.q_cols() + h * c.head_size + d], want[d],
-                      5e-6);
+          expect_near("paged_attention", got[row * c.q_cols() + h * c.head_size + d], want.out[d],
+                      want.tolerance[d]);
         }
       }
     }

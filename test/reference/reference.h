@@ -79,26 +79,47 @@ inline std::vector<double> rope(const float* head, int64_t head_size, int32_t po
   return out;
 }
 
+struct Attended {
+  std::vector<double> out;        // [head_size]
+  std::vector<double> tolerance;  // what float32 arithmetic may be off by
+};
+
 // softmax(scale · q·k) · v over tokens [first, last); k and v are rows `stride` floats apart.
-inline std::vector<double> attention(const float* q, const float* k, const float* v, int64_t stride,
-                                     int64_t first, int64_t last, int64_t head_size, double scale) {
-  std::vector<double> scores, out(static_cast<size_t>(head_size), 0.0);
+//
+// A float32 score is off by half an ulp of every partial sum on its way, weights by as much and a
+// few ulps of exp and of the sums (u = 2⁻²⁴ each); a weight that is off by δ moves the output by
+// δ · weight · (v − out).
+inline Attended attention(const float* q, const float* k, const float* v, int64_t stride,
+                          int64_t first, int64_t last, int64_t head_size, double scale) {
+  constexpr double u = 0x1p-24, kFewUlps = 32 * u;
+  std::vector<double> scores, errors;
   double largest = -std::numeric_limits<double>::infinity(), sum = 0;
   for (int64_t t = first; t < last; t++) {
-    double score = 0;
+    double score = 0, partial_sums = 0;
     for (int64_t d = 0; d < head_size; d++) {
       score += static_cast<double>(q[d]) * k[t * stride + d];
+      partial_sums += std::fabs(score);
     }
     scores.push_back(score * scale);
+    errors.push_back(u * scale * partial_sums);
     largest = std::max(largest, scores.back());
   }
+  const auto weight = [&](int64_t t) { return std::exp(scores[t - first] - largest); };
+  const size_t size = static_cast<size_t>(head_size);
+  Attended result{std::vector<double>(size, 0.0), std::vector<double>(size, 1e-30)};
   for (int64_t t = first; t < last; t++) {
-    const double weight = std::exp(scores[static_cast<size_t>(t - first)] - largest);
-    sum += weight;
-    for (int64_t d = 0; d < head_size; d++) out[d] += weight * v[t * stride + d];
+    sum += weight(t);
+    for (int64_t d = 0; d < head_size; d++) result.out[d] += weight(t) * v[t * stride + d];
   }
-  for (double& x : out) x = sum > 0 ? x / sum : 0;
-  return out;
+  for (double& x : result.out) x = sum > 0 ? x / sum : 0;
+  for (int64_t t = first; t < last; t++) {
+    const double error = errors[t - first] + u * (largest - scores[t - first]) + kFewUlps;
+    for (int64_t d = 0; d < head_size; d++) {
+      const double reach = std::fabs(v[t * stride + d]) + std::fabs(result.out[d]);
+      result.tolerance[d] += weight(t) / sum * error * reach;
+    }
+  }
+  return result;
 }
 
 }  // namespace octavo::reference

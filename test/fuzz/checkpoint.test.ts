@@ -1,0 +1,46 @@
+import { statSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { ERRORS } from '../../lib/errors.js';
+import { type Checkpoint, openCheckpoint } from '../../lib/model/checkpoint.js';
+import { FUZZ_SEED, mutants } from '../support/mutants.js';
+
+const RUNS = Number(process.env.FUZZ_RUNS ?? 3000);
+
+function check({ files, tensors, config }: Checkpoint): void {
+  const names = new Set<string>();
+  for (const t of tensors) {
+    expect(t.offset + t.bytes).toBeLessThanOrEqual(statSync(files[t.file]).size);
+    const [values, bytes] = { F32: [1, 4], F16: [1, 2], BF16: [1, 2], Q8_0: [32, 34] }[t.dtype];
+    expect(t.bytes).toBe(((t.rows * t.cols) / values) * bytes);
+    names.add(t.name);
+  }
+  expect(names.size).toBe(tensors.length);
+  expect(config.inverseFrequencies.every((f) => f >= 0 && f < 1e9)).toBe(true);
+}
+
+it(`${RUNS} damaged models open whole, or are refused with a code and a name`, async () => {
+  console.log(`fuzz: FUZZ_SEED=${FUZZ_SEED}`);
+  const counts: Record<string, number> = {};
+  let slowest = 0;
+  const before = process.memoryUsage.rss();
+  for (const { path, what, run } of mutants(RUNS)) {
+    const started = performance.now();
+    let outcome = 'opened';
+    try {
+      check(await openCheckpoint(path));
+    } catch (error) {
+      const { code, message } = error as Error & { code: string };
+      if (!(code in ERRORS)) throw new Error(`run ${run} (${what})`, { cause: error });
+      expect(code, message).toMatch(/^ERR_MODEL_/);
+      expect(message).toContain(path.endsWith('.gguf') ? path : '/folder-');
+      outcome = code;
+    }
+    counts[outcome] = (counts[outcome] ?? 0) + 1;
+    slowest = Math.max(slowest, performance.now() - started);
+  }
+  const grown = (process.memoryUsage.rss() - before) >> 20;
+  console.log(`fuzz: ${JSON.stringify(counts)}, slowest ${slowest.toFixed(0)} ms, +${grown} MiB`);
+  expect(Object.keys(counts).length).toBeGreaterThanOrEqual(3);
+  expect(slowest).toBeLessThan(2000);
+  expect(grown).toBeLessThan(600);
+}, 600_000);

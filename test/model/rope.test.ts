@@ -1,0 +1,74 @@
+import { describe, expect, it } from 'vitest';
+import { attentionFactor, inverseFrequencies, type Rope, yarnMscale } from '../../lib/model/rope.js';
+
+const at = (i: number, size: number, theta: number) => 1 / theta ** ((2 * i) / size);
+const close = (ours: Float32Array, theirs: number[]) => {
+  expect(ours).toHaveLength(theirs.length);
+  theirs.forEach((x, i) => {
+    expect(Math.abs(ours[i] - x) / x).toBeLessThan(1e-6);
+  });
+};
+const dims = (size: number) => Array.from({ length: size / 2 }, (_, i) => i);
+
+describe('inverse frequencies', () => {
+  it('are powers of theta', () => {
+    const rope: Rope = { size: 64, theta: 10_000, scaling: { type: 'default' } };
+    close(inverseFrequencies(rope), dims(64).map((i) => at(i, 64, 10_000)));
+    expect(attentionFactor(rope)).toBe(1);
+  });
+
+  it('linear: positions are divided', () => {
+    const rope: Rope = { size: 32, theta: 500, scaling: { type: 'linear', factor: 4 } };
+    close(inverseFrequencies(rope), dims(32).map((i) => at(i, 32, 500) / 4));
+  });
+
+  it('llama3: by wavelength (numbers of Llama 3.1 worked out by hand)', () => {
+    const scaling = {
+      type: 'llama3', factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalMaxLen: 8192,
+    } as const;
+    const ours = inverseFrequencies({ size: 128, theta: 500_000, scaling });
+    const expected = dims(128).map((i) => {
+      const f = at(i, 128, 500_000);
+      const turns = (8192 * f) / (2 * Math.PI); // rotations within the old context
+      if (turns > 4) return f;
+      if (turns < 1) return f / 8;
+      const blend = (turns - 1) / 3;
+      return f * blend + (f / 8) * (1 - blend);
+    });
+    close(ours, expected);
+    expect(ours[0]).toBe(1);
+    expect(ours[63]).toBeCloseTo(at(63, 128, 500_000) / 8, 12);
+  });
+
+  it('yarn: a ramp between kept and stretched dimensions', () => {
+    const scaling = {
+      type: 'yarn', factor: 4, originalMaxLen: 4096, betaFast: 32, betaSlow: 1, attentionFactor: 1.25,
+      truncate: true,
+    } as const;
+    const rope: Rope = { size: 128, theta: 10_000, scaling };
+    const ours = inverseFrequencies(rope);
+    // 32 rotations end at dimension 20.9…, one at 45.0…: the ramp runs from 20 to 46.
+    const expected = dims(128).map((i) => {
+      const f = at(i, 128, 10_000);
+      const ramp = Math.min(1, Math.max(0, (i - 20) / 26));
+      return f * (1 - ramp) + (f / 4) * ramp;
+    });
+    close(ours, expected);
+    expect(attentionFactor(rope)).toBe(1.25);
+    const smooth = inverseFrequencies({ ...rope, scaling: { ...scaling, truncate: false } });
+    expect(smooth[21]).not.toBe(ours[21]);
+  });
+
+  it('factors of a GGUF file divide', () => {
+    const factors = Float32Array.from(dims(16), (i) => 1 + i);
+    const ours = inverseFrequencies({ size: 16, theta: 100, scaling: { type: 'factors', factors } });
+    close(ours, dims(16).map((i) => at(i, 16, 100) / (1 + i)));
+  });
+
+  it('mscale is 1 up to factor 1', () => {
+    expect(yarnMscale(1)).toBe(1);
+    expect(yarnMscale(0.5)).toBe(1);
+    expect(yarnMscale(4)).toBeCloseTo(1.1386294361, 9);
+    expect(yarnMscale(40, 0.707)).toBeCloseTo(1 + 0.0707 * Math.log(40), 12);
+  });
+});
