@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { createNativeExecutor } from '../../lib/engine/executor.js';
 import { STEP_LAYOUT as L } from '../../lib/core/step.js';
+import { createNativeExecutor } from '../../lib/engine/executor.js';
 import { ERRORS } from '../../lib/errors.js';
 import { type Checkpoint, openCheckpoint } from '../../lib/model/checkpoint.js';
 import type { NativeTensor } from '../../lib/native.js';
@@ -15,11 +15,33 @@ const addon = testAddon();
 async function tryOut(checkpoint: Checkpoint, tensors: readonly NativeTensor[]): Promise<string> {
   const { config, files } = checkpoint;
   const limits = {
-    numBlocks: 3, blockSize: 16, maxNumSeqs: 1, maxNumBatchedTokens: 16, maxModelLen: 32, blocksPerRow: 2,
+    numBlocks: 3,
+    blockSize: 16,
+    maxNumSeqs: 1,
+    maxNumBatchedTokens: 16,
+    maxModelLen: 32,
+    blocksPerRow: 2,
   };
   try {
-    const executor = await createNativeExecutor({ config, limits, files, tensors, numThreads: 1, isa: '' }, addon);
-    const words = Int32Array.of(...Array(L.headerWords).fill(0), 4, 4, 0, 1, 0, 0, 0, 0, 3, 0, 4, -1);
+    const executor = await createNativeExecutor(
+      { config, limits, files, tensors, numThreads: 1, isa: '' },
+      addon,
+    );
+    const words = Int32Array.of(
+      ...Array(L.headerWords).fill(0),
+      4,
+      4,
+      0,
+      1,
+      0,
+      0,
+      0,
+      0,
+      3,
+      0,
+      4,
+      -1,
+    );
     words[L.headerVersion] = L.version;
     words[L.headerTotalWords] = words.length;
     words[L.headerNumSeqs] = words[L.headerNumSamples] = 1;
@@ -49,7 +71,8 @@ function spoil(tensors: readonly NativeTensor[], seed: number): NativeTensor[] {
   const fields = ['rows', 'cols', 'file', 'offset', 'bytes'] as const;
   const values = [0, 1, 7, 2 ** 20, 2 ** 31, 2 ** 40, 2 ** 52];
   const target = list[rng.integer(list.length)];
-  if (rng.integer(5) === 0) target.dtype = (['F32', 'F16', 'BF16', 'Q8_0'] as const)[rng.integer(4)];
+  if (rng.integer(5) === 0)
+    target.dtype = (['F32', 'F16', 'BF16', 'Q8_0'] as const)[rng.integer(4)];
   target[fields[rng.integer(fields.length)]] = values[rng.integer(values.length)];
   if (rng.integer(6) === 0) list.splice(rng.integer(list.length), 1);
   if (rng.integer(6) === 0) list.push({ ...target });

@@ -50,7 +50,12 @@ describe('a folder', () => {
 
   it('unites the ids that end a text', async () => {
     const folder = copyOf('llama-mha');
-    write(folder, 'generation_config.json', { eos_token_id: [5, 1], temperature: 0.6, top_p: 0.9, do_sample: true });
+    write(folder, 'generation_config.json', {
+      eos_token_id: [5, 1],
+      temperature: 0.6,
+      top_p: 0.9,
+      do_sample: true,
+    });
     const { config, generationDefaults } = await openCheckpoint(folder);
     expect(config.eosTokenIds).toEqual([1, 5]);
     expect(generationDefaults).toEqual({ temperature: 0.6, topP: 0.9 });
@@ -59,7 +64,9 @@ describe('a folder', () => {
     expect(again.config.eosTokenIds).toEqual([1, 7]);
     expect(again.generationDefaults).toEqual({ temperature: 0 });
     write(folder, 'generation_config.json', { eos_token_id: 'x' });
-    expect((await refusal(openCheckpoint(folder))).message).toMatch(/generation_config.*eos_token_id/);
+    expect((await refusal(openCheckpoint(folder))).message).toMatch(
+      /generation_config.*eos_token_id/,
+    );
   });
 
   it('brings its chat template in one of three ways', async () => {
@@ -84,7 +91,9 @@ describe('a folder', () => {
     write(folder, 'config.json', { ...config, tie_word_embeddings: true });
     rewriteHeader(join(folder, 'model.safetensors'), (header) => {
       header['model.layers.0.self_attn.rotary_emb.inv_freq'] = {
-        dtype: 'F32', shape: [0], data_offsets: [0, 0],
+        dtype: 'F32',
+        shape: [0],
+        data_offsets: [0, 0],
       };
     });
     const { tensors } = await openCheckpoint(folder);
@@ -92,19 +101,61 @@ describe('a folder', () => {
   });
 
   it.each<[string, RegExp, string, (header: Record<string, any>) => void]>([
-    ['a missing tensor', /layers\.1\.o.*missing/, 'ERR_MODEL_FORMAT',
-      (h) => delete h['model.layers.1.self_attn.o_proj.weight']],
+    [
+      'a missing tensor',
+      /layers\.1\.o.*missing/,
+      'ERR_MODEL_FORMAT',
+      (h) => delete h['model.layers.1.self_attn.o_proj.weight'],
+    ],
     ['a missing head', /head.*missing/, 'ERR_MODEL_FORMAT', (h) => delete h['lm_head.weight']],
-    ['another shape', /norm.*shape \[64, 2\], not \[128\]/, 'ERR_MODEL_FORMAT',
-      (h) => { h['model.norm.weight'].shape = [64, 2]; }],
-    ['a transposed matrix', /down_proj.*not \[128, 176\]/, 'ERR_MODEL_FORMAT',
-      (h) => { h['model.layers.0.mlp.down_proj.weight'].shape = [176, 128]; }],
-    ['an integer dtype', /dtype I16/, 'ERR_MODEL_UNSUPPORTED',
-      (h) => { h['model.norm.weight'].dtype = 'I16'; }],
-    ['an extra tensor', /experts/, 'ERR_MODEL_UNSUPPORTED',
-      (h) => { h['model.layers.0.mlp.experts.0.weight'] = { dtype: 'F32', shape: [0], data_offsets: [0, 0] }; }],
-    ['a bias that the config denies', /q_proj\.bias/, 'ERR_MODEL_UNSUPPORTED',
-      (h) => { h['model.layers.0.self_attn.q_proj.bias'] = { dtype: 'F32', shape: [0], data_offsets: [0, 0] }; }],
+    [
+      'another shape',
+      /norm.*shape \[64, 2\], not \[128\]/,
+      'ERR_MODEL_FORMAT',
+      (h) => {
+        h['model.norm.weight'].shape = [64, 2];
+      },
+    ],
+    [
+      'a transposed matrix',
+      /down_proj.*not \[128, 176\]/,
+      'ERR_MODEL_FORMAT',
+      (h) => {
+        h['model.layers.0.mlp.down_proj.weight'].shape = [176, 128];
+      },
+    ],
+    [
+      'an integer dtype',
+      /dtype I16/,
+      'ERR_MODEL_UNSUPPORTED',
+      (h) => {
+        h['model.norm.weight'].dtype = 'I16';
+      },
+    ],
+    [
+      'an extra tensor',
+      /experts/,
+      'ERR_MODEL_UNSUPPORTED',
+      (h) => {
+        h['model.layers.0.mlp.experts.0.weight'] = {
+          dtype: 'F32',
+          shape: [0],
+          data_offsets: [0, 0],
+        };
+      },
+    ],
+    [
+      'a bias that the config denies',
+      /q_proj\.bias/,
+      'ERR_MODEL_UNSUPPORTED',
+      (h) => {
+        h['model.layers.0.self_attn.q_proj.bias'] = {
+          dtype: 'F32',
+          shape: [0],
+          data_offsets: [0, 0],
+        };
+      },
+    ],
   ])('%s is named', async (_, why, code, change) => {
     const folder = copyOf('llama-mha');
     rewriteHeader(join(folder, 'model.safetensors'), change);
@@ -130,7 +181,9 @@ describe('a folder', () => {
   });
 
   it('that lacks something says what', async () => {
-    expect(await refusal(openCheckpoint('/no/such/model'))).toMatchObject({ code: 'ERR_MODEL_NOT_FOUND' });
+    expect(await refusal(openCheckpoint('/no/such/model'))).toMatchObject({
+      code: 'ERR_MODEL_NOT_FOUND',
+    });
     const empty = join(base, 'empty');
     mkdirSync(empty);
     expect((await refusal(openCheckpoint(empty))).message).toMatch(/no config\.json/);

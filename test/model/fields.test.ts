@@ -33,7 +33,16 @@ it('names file and field of what is wrong', () => {
 });
 
 it('knows what nobody has read and says something', () => {
-  const f = fields({ read: 1, harmless: 1, off: false, none: null, zero: 0, empty: {}, list: [], odd: 'x' });
+  const f = fields({
+    read: 1,
+    harmless: 1,
+    off: false,
+    none: null,
+    zero: 0,
+    empty: {},
+    list: [],
+    odd: 'x',
+  });
   f.raw('read');
   expect(f.unread(new Set(['harmless']))).toEqual(['odd']);
 });

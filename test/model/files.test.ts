@@ -1,5 +1,12 @@
 import { expect, it } from 'vitest';
-import { damaged, parseObject, readExactly, readJsonObject, readText, withFile } from '../../lib/model/files.js';
+import {
+  damaged,
+  parseObject,
+  readExactly,
+  readJsonObject,
+  readText,
+  withFile,
+} from '../../lib/model/files.js';
 import { refusal, temporaryFolder, write } from '../support/write-model.js';
 
 const folder = temporaryFolder();
@@ -20,5 +27,6 @@ it('reads exactly, and closes the file whatever happens', async () => {
   expect(await withFile(path, (f) => readExactly(f, path, 3, 4)).then(String)).toBe('3456');
   const error = await refusal(withFile(path, (f) => readExactly(f, path, 8, 4)));
   expect(error).toMatchObject({ code: 'ERR_MODEL_FORMAT' });
-  for (let i = 0; i < 2000; i++) await refusal(withFile(path, () => Promise.reject(new Error('no'))));
+  for (let i = 0; i < 2000; i++)
+    await refusal(withFile(path, () => Promise.reject(new Error('no'))));
 });

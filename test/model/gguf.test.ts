@@ -4,7 +4,13 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { expect, it } from 'vitest';
 import { readGguf } from '../../lib/model/gguf.js';
 import { ROOT } from '../support/addon.js';
-import { type GgufSpec, ggufFile, refusal, temporaryFolder, write } from '../support/write-model.js';
+import {
+  type GgufSpec,
+  ggufFile,
+  refusal,
+  temporaryFolder,
+  write,
+} from '../support/write-model.js';
 
 const folder = temporaryFolder();
 const FIXTURE = join(ROOT, 'test/fixtures/gguf/llama-q8_0.gguf');
@@ -36,7 +42,13 @@ it('reads every kind of value', async () => {
   };
   const gguf = await readGguf(file({ version: 2, metadata, tensors: [TENSOR], dataBytes: 68 }));
   expect(Object.fromEntries(gguf.metadata)).toEqual({
-    a: 7, b: 2 ** 40 + 1, c: 0.5, d: true, e: 'naïve', f: ['', 'x', '日本'], g: [1, 2, 3],
+    a: 7,
+    b: 2 ** 40 + 1,
+    c: 0.5,
+    d: true,
+    e: 'naïve',
+    f: ['', 'x', '日本'],
+    g: [1, 2, 3],
   });
   expect(gguf.tensors[0]).toMatchObject({ shape: [2, 32], bytes: 68 });
   expect(gguf.tensors[0].offset % 32).toBe(0);
@@ -47,15 +59,50 @@ it.each<[string, GgufSpec, string, RegExp]>([
   ['version 1', { version: 1 }, 'ERR_MODEL_UNSUPPORTED', /version 1/],
   ['big endian', { version: 3 << 24 }, 'ERR_MODEL_UNSUPPORTED', /big-endian/],
   ['an unknown type', { tensors: [{ ...TENSOR, type: 99 }] }, 'ERR_MODEL_UNSUPPORTED', /type 99/],
-  ['half blocks', { tensors: [{ ...TENSOR, dims: [33] }], dataBytes: 99 }, 'ERR_MODEL_FORMAT', /shape/],
+  [
+    'half blocks',
+    { tensors: [{ ...TENSOR, dims: [33] }], dataBytes: 99 },
+    'ERR_MODEL_FORMAT',
+    /shape/,
+  ],
   ['no dimension', { tensors: [{ ...TENSOR, dims: [] }] }, 'ERR_MODEL_FORMAT', /dimensions/],
-  ['five dimensions', { tensors: [{ ...TENSOR, dims: [32, 1, 1, 1, 1] }] }, 'ERR_MODEL_FORMAT', /dim/],
-  ['huge dimensions', { tensors: [{ ...TENSOR, dims: [2 ** 33, 2 ** 33] }] }, 'ERR_MODEL_FORMAT', /shape/],
+  [
+    'five dimensions',
+    { tensors: [{ ...TENSOR, dims: [32, 1, 1, 1, 1] }] },
+    'ERR_MODEL_FORMAT',
+    /dim/,
+  ],
+  [
+    'huge dimensions',
+    { tensors: [{ ...TENSOR, dims: [2 ** 33, 2 ** 33] }] },
+    'ERR_MODEL_FORMAT',
+    /shape/,
+  ],
   ['data past the end', { tensors: [TENSOR], dataBytes: 67 }, 'ERR_MODEL_FORMAT', /truncated/],
-  ['an offset past it', { tensors: [{ ...TENSOR, offset: 2 ** 52 }], dataBytes: 68 }, 'ERR_MODEL_FORMAT', /trunc/],
-  ['the same name twice', { tensors: [TENSOR, TENSOR], dataBytes: 200 }, 'ERR_MODEL_FORMAT', /twice/],
-  ['an overlap', { tensors: [TENSOR, { ...TENSOR, name: 'u', offset: 32 }], dataBytes: 200 }, 'ERR_MODEL_FORMAT', /overlap/],
-  ['alignment 0', { metadata: { 'general.alignment': { u32: 0 } } }, 'ERR_MODEL_FORMAT', /alignment/],
+  [
+    'an offset past it',
+    { tensors: [{ ...TENSOR, offset: 2 ** 52 }], dataBytes: 68 },
+    'ERR_MODEL_FORMAT',
+    /trunc/,
+  ],
+  [
+    'the same name twice',
+    { tensors: [TENSOR, TENSOR], dataBytes: 200 },
+    'ERR_MODEL_FORMAT',
+    /twice/,
+  ],
+  [
+    'an overlap',
+    { tensors: [TENSOR, { ...TENSOR, name: 'u', offset: 32 }], dataBytes: 200 },
+    'ERR_MODEL_FORMAT',
+    /overlap/,
+  ],
+  [
+    'alignment 0',
+    { metadata: { 'general.alignment': { u32: 0 } } },
+    'ERR_MODEL_FORMAT',
+    /alignment/,
+  ],
 ])('%s is refused by name', async (_, spec, code, why) => {
   const path = file(spec);
   const error = await refusal(readGguf(path));
@@ -66,7 +113,12 @@ it.each<[string, GgufSpec, string, RegExp]>([
 
 it('claims that the file cannot hold are refused before memory is taken', async () => {
   const good = ggufFile({ metadata: { k: { strings: ['a', 'b'] } } });
-  const claims: [number, string][] = [[8, 'tensor count'], [16, 'metadata count'], [24, 'key'], [41, 'items']];
+  const claims: [number, string][] = [
+    [8, 'tensor count'],
+    [16, 'metadata count'],
+    [24, 'key'],
+    [41, 'items'],
+  ];
   for (const [at, what] of claims) {
     for (const n of [2 ** 62, 2 ** 40, 2 ** 31]) {
       const bad = Buffer.from(good);
@@ -89,7 +141,9 @@ it('truncated anywhere is refused', async () => {
 it('a vocabulary of 150,000 tokens leaves the event loop its turns', async () => {
   const strings = Array.from({ length: 150_000 }, (_, i) => `token ${i}`);
   const merges = Array.from({ length: 280_000 }, (_, i) => `a${i} b${i}`);
-  const path = file({ metadata: { t: { strings }, m: { strings: merges }, y: { i32s: Array(150_000).fill(1) } } });
+  const path = file({
+    metadata: { t: { strings }, m: { strings: merges }, y: { i32s: Array(150_000).fill(1) } },
+  });
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
   const { metadata } = await readGguf(path);

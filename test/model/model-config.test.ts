@@ -10,76 +10,186 @@ const json = (name: string) =>
 const parse = (values: object) => hfConfig(values as Record<string, unknown>, 'config.json');
 
 const LLAMA = {
-  architectures: ['LlamaForCausalLM'], model_type: 'llama', vocab_size: 100, hidden_size: 64,
-  intermediate_size: 128, num_hidden_layers: 3, num_attention_heads: 4, num_key_value_heads: 2,
-  max_position_embeddings: 256, rms_norm_eps: 1e-5, hidden_act: 'silu',
+  architectures: ['LlamaForCausalLM'],
+  model_type: 'llama',
+  vocab_size: 100,
+  hidden_size: 64,
+  intermediate_size: 128,
+  num_hidden_layers: 3,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 256,
+  rms_norm_eps: 1e-5,
+  hidden_act: 'silu',
 };
 
 // The shapes that checkpoints on the hub really have, shortened to what is read.
 const REAL = {
   'Llama-2-7b': {
-    _name_or_path: 'meta-llama/Llama-2-7b-hf', architectures: ['LlamaForCausalLM'], bos_token_id: 1,
-    eos_token_id: 2, hidden_act: 'silu', hidden_size: 4096, initializer_range: 0.02,
-    intermediate_size: 11008, max_position_embeddings: 4096, model_type: 'llama',
-    num_attention_heads: 32, num_hidden_layers: 32, num_key_value_heads: 32, pretraining_tp: 1,
-    rms_norm_eps: 1e-5, rope_scaling: null, tie_word_embeddings: false, torch_dtype: 'float16',
-    transformers_version: '4.31.0', use_cache: true, vocab_size: 32000,
+    _name_or_path: 'meta-llama/Llama-2-7b-hf',
+    architectures: ['LlamaForCausalLM'],
+    bos_token_id: 1,
+    eos_token_id: 2,
+    hidden_act: 'silu',
+    hidden_size: 4096,
+    initializer_range: 0.02,
+    intermediate_size: 11008,
+    max_position_embeddings: 4096,
+    model_type: 'llama',
+    num_attention_heads: 32,
+    num_hidden_layers: 32,
+    num_key_value_heads: 32,
+    pretraining_tp: 1,
+    rms_norm_eps: 1e-5,
+    rope_scaling: null,
+    tie_word_embeddings: false,
+    torch_dtype: 'float16',
+    transformers_version: '4.31.0',
+    use_cache: true,
+    vocab_size: 32000,
   },
   'Llama-3.1-8B-Instruct': {
-    architectures: ['LlamaForCausalLM'], attention_bias: false, attention_dropout: 0,
-    bos_token_id: 128000, eos_token_id: [128001, 128008, 128009], hidden_act: 'silu',
-    hidden_size: 4096, initializer_range: 0.02, intermediate_size: 14336,
-    max_position_embeddings: 131072, mlp_bias: false, model_type: 'llama', num_attention_heads: 32,
-    num_hidden_layers: 32, num_key_value_heads: 8, pretraining_tp: 1, rms_norm_eps: 1e-5,
+    architectures: ['LlamaForCausalLM'],
+    attention_bias: false,
+    attention_dropout: 0,
+    bos_token_id: 128000,
+    eos_token_id: [128001, 128008, 128009],
+    hidden_act: 'silu',
+    hidden_size: 4096,
+    initializer_range: 0.02,
+    intermediate_size: 14336,
+    max_position_embeddings: 131072,
+    mlp_bias: false,
+    model_type: 'llama',
+    num_attention_heads: 32,
+    num_hidden_layers: 32,
+    num_key_value_heads: 8,
+    pretraining_tp: 1,
+    rms_norm_eps: 1e-5,
     rope_scaling: {
-      factor: 8, high_freq_factor: 4, low_freq_factor: 1, original_max_position_embeddings: 8192,
+      factor: 8,
+      high_freq_factor: 4,
+      low_freq_factor: 1,
+      original_max_position_embeddings: 8192,
       rope_type: 'llama3',
     },
-    rope_theta: 500000, tie_word_embeddings: false, torch_dtype: 'bfloat16', use_cache: true,
-    transformers_version: '4.43.0', vocab_size: 128256,
+    rope_theta: 500000,
+    tie_word_embeddings: false,
+    torch_dtype: 'bfloat16',
+    use_cache: true,
+    transformers_version: '4.43.0',
+    vocab_size: 128256,
   },
   'SmolLM2-135M': {
-    architectures: ['LlamaForCausalLM'], attention_bias: false, attention_dropout: 0,
-    bos_token_id: 0, eos_token_id: 0, hidden_act: 'silu', hidden_size: 576,
-    initializer_range: 0.041666666666666664, intermediate_size: 1536, is_llama_config: true,
-    max_position_embeddings: 8192, model_type: 'llama', num_attention_heads: 9,
-    num_hidden_layers: 30, num_key_value_heads: 3, pretraining_tp: 1, rms_norm_eps: 1e-5,
-    rope_interleaved: false, rope_scaling: null, rope_theta: 100000, tie_word_embeddings: true,
-    torch_dtype: 'bfloat16', transformers_version: '4.40.1', use_cache: true, vocab_size: 49152,
+    architectures: ['LlamaForCausalLM'],
+    attention_bias: false,
+    attention_dropout: 0,
+    bos_token_id: 0,
+    eos_token_id: 0,
+    hidden_act: 'silu',
+    hidden_size: 576,
+    initializer_range: 0.041666666666666664,
+    intermediate_size: 1536,
+    is_llama_config: true,
+    max_position_embeddings: 8192,
+    model_type: 'llama',
+    num_attention_heads: 9,
+    num_hidden_layers: 30,
+    num_key_value_heads: 3,
+    pretraining_tp: 1,
+    rms_norm_eps: 1e-5,
+    rope_interleaved: false,
+    rope_scaling: null,
+    rope_theta: 100000,
+    tie_word_embeddings: true,
+    torch_dtype: 'bfloat16',
+    transformers_version: '4.40.1',
+    use_cache: true,
+    vocab_size: 49152,
   },
   'Mistral-7B-v0.1': {
-    architectures: ['MistralForCausalLM'], bos_token_id: 1, eos_token_id: 2, hidden_act: 'silu',
-    hidden_size: 4096, initializer_range: 0.02, intermediate_size: 14336,
-    max_position_embeddings: 32768, model_type: 'mistral', num_attention_heads: 32,
-    num_hidden_layers: 32, num_key_value_heads: 8, rms_norm_eps: 1e-5, rope_theta: 10000,
-    sliding_window: 4096, tie_word_embeddings: false, torch_dtype: 'bfloat16', use_cache: true,
-    transformers_version: '4.34.0.dev0', vocab_size: 32000,
+    architectures: ['MistralForCausalLM'],
+    bos_token_id: 1,
+    eos_token_id: 2,
+    hidden_act: 'silu',
+    hidden_size: 4096,
+    initializer_range: 0.02,
+    intermediate_size: 14336,
+    max_position_embeddings: 32768,
+    model_type: 'mistral',
+    num_attention_heads: 32,
+    num_hidden_layers: 32,
+    num_key_value_heads: 8,
+    rms_norm_eps: 1e-5,
+    rope_theta: 10000,
+    sliding_window: 4096,
+    tie_word_embeddings: false,
+    torch_dtype: 'bfloat16',
+    use_cache: true,
+    transformers_version: '4.34.0.dev0',
+    vocab_size: 32000,
   },
   'Qwen2.5-0.5B-Instruct': {
-    architectures: ['Qwen2ForCausalLM'], attention_dropout: 0, bos_token_id: 151643,
-    eos_token_id: 151645, hidden_act: 'silu', hidden_size: 896, initializer_range: 0.02,
-    intermediate_size: 4864, max_position_embeddings: 32768, max_window_layers: 21,
-    model_type: 'qwen2', num_attention_heads: 14, num_hidden_layers: 24, num_key_value_heads: 2,
-    rms_norm_eps: 1e-6, rope_theta: 1000000, sliding_window: 32768, tie_word_embeddings: true,
-    torch_dtype: 'bfloat16', transformers_version: '4.43.1', use_cache: true,
-    use_sliding_window: false, vocab_size: 151936,
+    architectures: ['Qwen2ForCausalLM'],
+    attention_dropout: 0,
+    bos_token_id: 151643,
+    eos_token_id: 151645,
+    hidden_act: 'silu',
+    hidden_size: 896,
+    initializer_range: 0.02,
+    intermediate_size: 4864,
+    max_position_embeddings: 32768,
+    max_window_layers: 21,
+    model_type: 'qwen2',
+    num_attention_heads: 14,
+    num_hidden_layers: 24,
+    num_key_value_heads: 2,
+    rms_norm_eps: 1e-6,
+    rope_theta: 1000000,
+    sliding_window: 32768,
+    tie_word_embeddings: true,
+    torch_dtype: 'bfloat16',
+    transformers_version: '4.43.1',
+    use_cache: true,
+    use_sliding_window: false,
+    vocab_size: 151936,
   },
   'Qwen3-0.6B': {
-    architectures: ['Qwen3ForCausalLM'], attention_bias: false, attention_dropout: 0,
-    bos_token_id: 151643, eos_token_id: 151645, head_dim: 128, hidden_act: 'silu',
-    hidden_size: 1024, initializer_range: 0.02, intermediate_size: 3072,
-    max_position_embeddings: 40960, max_window_layers: 28, model_type: 'qwen3',
-    num_attention_heads: 16, num_hidden_layers: 28, num_key_value_heads: 8, rms_norm_eps: 1e-6,
-    rope_scaling: null, rope_theta: 1000000, sliding_window: null, tie_word_embeddings: true,
-    torch_dtype: 'bfloat16', transformers_version: '4.51.0', use_cache: true,
-    use_sliding_window: false, vocab_size: 151936,
+    architectures: ['Qwen3ForCausalLM'],
+    attention_bias: false,
+    attention_dropout: 0,
+    bos_token_id: 151643,
+    eos_token_id: 151645,
+    head_dim: 128,
+    hidden_act: 'silu',
+    hidden_size: 1024,
+    initializer_range: 0.02,
+    intermediate_size: 3072,
+    max_position_embeddings: 40960,
+    max_window_layers: 28,
+    model_type: 'qwen3',
+    num_attention_heads: 16,
+    num_hidden_layers: 28,
+    num_key_value_heads: 8,
+    rms_norm_eps: 1e-6,
+    rope_scaling: null,
+    rope_theta: 1000000,
+    sliding_window: null,
+    tie_word_embeddings: true,
+    torch_dtype: 'bfloat16',
+    transformers_version: '4.51.0',
+    use_cache: true,
+    use_sliding_window: false,
+    vocab_size: 151936,
   },
 };
 
 describe('config.json', () => {
   it.each(Object.entries(REAL))('of %s is understood', (_, values) => {
     const config = parse(values);
-    expect(config.headSize).toBe('head_dim' in values ? 128 : values.hidden_size / values.num_attention_heads);
+    expect(config.headSize).toBe(
+      'head_dim' in values ? 128 : values.hidden_size / values.num_attention_heads,
+    );
     expect(config.tiedHead).toBe(values.tie_word_embeddings);
     expect(config.eosTokenIds).toEqual([values.eos_token_id].flat());
     expect([...new Set(config.windows)]).toEqual([values.model_type === 'mistral' ? 4096 : 0]);
@@ -98,7 +208,9 @@ describe('config.json', () => {
       expect(config.windows).toHaveLength(config.numLayers);
       expect(config.attentionScale).toBeCloseTo(config.headSize ** -0.5, 12);
     }
-    expect(parse(json('llama-bias')).biases).toEqual(new Set(['q', 'k', 'v', 'o', 'gate', 'up', 'down']));
+    expect(parse(json('llama-bias')).biases).toEqual(
+      new Set(['q', 'k', 'v', 'o', 'gate', 'up', 'down']),
+    );
     expect([...parse(json('mistral-window')).windows]).toEqual([24, 24]);
     expect(parse(json('qwen2-yarn')).ropeAttentionFactor).toBeCloseTo(0.1 * Math.log(4) + 1, 9);
     expect(parse(json('llama-head112')).headSize).toBe(112);
@@ -113,7 +225,9 @@ describe('config.json', () => {
     expect([...parse({ ...qwen, use_sliding_window: true }).windows]).toEqual([0, 32, 32]);
     const types = ['sliding_attention', 'full_attention', 'full_attention'];
     expect([...parse({ ...qwen, layer_types: types }).windows]).toEqual([32, 0, 0]);
-    expect([...parse({ ...LLAMA, layer_types: Array(3).fill('full_attention') }).windows]).toEqual([0, 0, 0]);
+    expect([...parse({ ...LLAMA, layer_types: Array(3).fill('full_attention') }).windows]).toEqual([
+      0, 0, 0,
+    ]);
   });
 
   it.each<[string, object, string]>([
@@ -144,20 +258,35 @@ describe('config.json', () => {
   });
 
   it('unknown settings that say nothing are passed over', () => {
-    expect(() => parse({ ...LLAMA, some_flag: false, some_list: [], some_value: null })).not.toThrow();
+    expect(() =>
+      parse({ ...LLAMA, some_flag: false, some_list: [], some_value: null }),
+    ).not.toThrow();
   });
 });
 
 describe('GGUF metadata', () => {
   const META = {
-    'general.architecture': 'llama', 'general.name': 'x', 'general.file_type': 7,
-    'general.quantization_version': 2, 'general.size_label': '135M', 'general.license': 'mit',
-    'llama.block_count': 2, 'llama.context_length': 512, 'llama.embedding_length': 96,
-    'llama.feed_forward_length': 136, 'llama.attention.head_count': 3,
-    'llama.attention.head_count_kv': 1, 'llama.attention.layer_norm_rms_epsilon': 1e-5,
-    'llama.attention.key_length': 64, 'llama.attention.value_length': 64,
-    'llama.rope.dimension_count': 64, 'llama.rope.freq_base': 10000, 'llama.vocab_size': 320,
-    'tokenizer.ggml.bos_token_id': 1, 'tokenizer.ggml.eos_token_id': 2, 'tokenizer.ggml.eot_token_id': 3,
+    'general.architecture': 'llama',
+    'general.name': 'x',
+    'general.file_type': 7,
+    'general.quantization_version': 2,
+    'general.size_label': '135M',
+    'general.license': 'mit',
+    'llama.block_count': 2,
+    'llama.context_length': 512,
+    'llama.embedding_length': 96,
+    'llama.feed_forward_length': 136,
+    'llama.attention.head_count': 3,
+    'llama.attention.head_count_kv': 1,
+    'llama.attention.layer_norm_rms_epsilon': 1e-5,
+    'llama.attention.key_length': 64,
+    'llama.attention.value_length': 64,
+    'llama.rope.dimension_count': 64,
+    'llama.rope.freq_base': 10000,
+    'llama.vocab_size': 320,
+    'tokenizer.ggml.bos_token_id': 1,
+    'tokenizer.ggml.eos_token_id': 2,
+    'tokenizer.ggml.eot_token_id': 3,
   };
   const tensors = { vocabSize: 320, hasHead: false, biases: new Set<string>() };
   const gguf = (change: object) =>
@@ -165,8 +294,14 @@ describe('GGUF metadata', () => {
 
   it('is understood', () => {
     expect(gguf({})).toMatchObject({
-      architecture: 'llama', headSize: 64, numKvHeads: 1, ropeInterleaved: true, tiedHead: true,
-      eosTokenIds: [2, 3], bosTokenId: 1, maxPositionEmbeddings: 512,
+      architecture: 'llama',
+      headSize: 64,
+      numKvHeads: 1,
+      ropeInterleaved: true,
+      tiedHead: true,
+      eosTokenIds: [2, 3],
+      bosTokenId: 1,
+      maxPositionEmbeddings: 512,
     });
   });
 

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { Fields } from '../../lib/model/fields.js';
-import { ggufRope, hfRope } from '../../lib/model/rope-config.js';
 import { yarnMscale } from '../../lib/model/rope.js';
+import { ggufRope, hfRope } from '../../lib/model/rope-config.js';
 
 const hf = (values: object, maxLen = 4096) =>
   hfRope(new Fields('config.json', values as Record<string, unknown>), 64, maxLen);
@@ -10,13 +10,22 @@ const gguf = (values: object, factors?: Float32Array) =>
 
 it('the old and the new style say the same', () => {
   const llama3 = {
-    factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192,
+    factor: 8,
+    low_freq_factor: 1,
+    high_freq_factor: 4,
+    original_max_position_embeddings: 8192,
   };
   const scaling = {
-    type: 'llama3', factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalMaxLen: 8192,
+    type: 'llama3',
+    factor: 8,
+    lowFreqFactor: 1,
+    highFreqFactor: 4,
+    originalMaxLen: 8192,
   };
   const expected = { size: 64, theta: 5e5, scaling };
-  expect(hf({ rope_theta: 5e5, rope_scaling: { ...llama3, rope_type: 'llama3' } })).toEqual(expected);
+  expect(hf({ rope_theta: 5e5, rope_scaling: { ...llama3, rope_type: 'llama3' } })).toEqual(
+    expected,
+  );
   expect(hf({ rope_theta: 5e5, rope_scaling: { ...llama3, type: 'llama3' } })).toEqual(expected);
   const both = { ...llama3, type: 'llama3', rope_type: 'llama3', rope_theta: 5e5 };
   expect(hf({ rope_parameters: both })).toEqual(expected);
@@ -28,16 +37,25 @@ it('the old and the new style say the same', () => {
 
 it('yarn has the reference defaults', () => {
   const yarn = (more: object) =>
-    hf({ rope_scaling: { type: 'yarn', factor: 4, original_max_position_embeddings: 1024, ...more } }).scaling;
+    hf({
+      rope_scaling: { type: 'yarn', factor: 4, original_max_position_embeddings: 1024, ...more },
+    }).scaling;
   expect(yarn({})).toEqual({
-    type: 'yarn', factor: 4, originalMaxLen: 1024, betaFast: 32, betaSlow: 1,
-    attentionFactor: 0.1 * Math.log(4) + 1, truncate: true,
+    type: 'yarn',
+    factor: 4,
+    originalMaxLen: 1024,
+    betaFast: 32,
+    betaSlow: 1,
+    attentionFactor: 0.1 * Math.log(4) + 1,
+    truncate: true,
   });
   expect(yarn({ attention_factor: 0.9 })).toMatchObject({ attentionFactor: 0.9 });
   const mscales = yarn({ mscale: 0.707, mscale_all_dim: 1 });
   expect(mscales).toMatchObject({ attentionFactor: yarnMscale(4, 0.707) / yarnMscale(4) });
   expect(yarn({ truncate: false, beta_fast: 16, beta_slow: 2 })).toMatchObject({
-    truncate: false, betaFast: 16, betaSlow: 2,
+    truncate: false,
+    betaFast: 16,
+    betaSlow: 2,
   });
   const ratio = hf({ rope_scaling: { type: 'yarn', original_max_position_embeddings: 512 } });
   expect(ratio.scaling).toMatchObject({ factor: 8 });
@@ -46,7 +64,11 @@ it('yarn has the reference defaults', () => {
 it.each([
   [{ rope_scaling: { type: 'longrope', factor: 2 } }, 'ERR_MODEL_UNSUPPORTED', /longrope/],
   [{ rope_scaling: { type: 'dynamic', factor: 2 } }, 'ERR_MODEL_UNSUPPORTED', /dynamic/],
-  [{ rope_scaling: { type: 'linear', factor: 2, short_factor: [1] } }, 'ERR_MODEL_UNSUPPORTED', /short_factor/],
+  [
+    { rope_scaling: { type: 'linear', factor: 2, short_factor: [1] } },
+    'ERR_MODEL_UNSUPPORTED',
+    /short_factor/,
+  ],
   [{ partial_rotary_factor: 0.5 }, 'ERR_MODEL_UNSUPPORTED', /partial/],
   [{ rope_scaling: { type: 'linear' } }, 'ERR_MODEL_FORMAT', /factor/],
   [{ rope_scaling: { type: 'linear', factor: 0 } }, 'ERR_MODEL_FORMAT', /factor/],
@@ -59,13 +81,21 @@ it.each([
 });
 
 it('GGUF keys', () => {
-  expect(gguf({ 'rope.freq_base': 5e5 })).toEqual({ size: 64, theta: 5e5, scaling: { type: 'default' } });
+  expect(gguf({ 'rope.freq_base': 5e5 })).toEqual({
+    size: 64,
+    theta: 5e5,
+    scaling: { type: 'default' },
+  });
   expect(gguf({ 'rope.scaling.type': 'linear', 'rope.scaling.factor': 2 }).scaling).toEqual({
-    type: 'linear', factor: 2,
+    type: 'linear',
+    factor: 2,
   });
   const yarn = { 'rope.scaling.type': 'yarn', 'rope.scaling.factor': 4 };
   expect(gguf({ ...yarn, 'rope.scaling.original_context_length': 1024 }).scaling).toMatchObject({
-    type: 'yarn', factor: 4, originalMaxLen: 1024, attentionFactor: yarnMscale(4),
+    type: 'yarn',
+    factor: 4,
+    originalMaxLen: 1024,
+    attentionFactor: yarnMscale(4),
   });
   const factors = new Float32Array(32).fill(2);
   expect(gguf({}, factors).scaling).toEqual({ type: 'factors', factors });

@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { attentionFactor, inverseFrequencies, type Rope, yarnMscale } from '../../lib/model/rope.js';
+import {
+  attentionFactor,
+  inverseFrequencies,
+  type Rope,
+  yarnMscale,
+} from '../../lib/model/rope.js';
 
 const at = (i: number, size: number, theta: number) => 1 / theta ** ((2 * i) / size);
 const close = (ours: Float32Array, theirs: number[]) => {
@@ -13,18 +18,28 @@ const dims = (size: number) => Array.from({ length: size / 2 }, (_, i) => i);
 describe('inverse frequencies', () => {
   it('are powers of theta', () => {
     const rope: Rope = { size: 64, theta: 10_000, scaling: { type: 'default' } };
-    close(inverseFrequencies(rope), dims(64).map((i) => at(i, 64, 10_000)));
+    close(
+      inverseFrequencies(rope),
+      dims(64).map((i) => at(i, 64, 10_000)),
+    );
     expect(attentionFactor(rope)).toBe(1);
   });
 
   it('linear: positions are divided', () => {
     const rope: Rope = { size: 32, theta: 500, scaling: { type: 'linear', factor: 4 } };
-    close(inverseFrequencies(rope), dims(32).map((i) => at(i, 32, 500) / 4));
+    close(
+      inverseFrequencies(rope),
+      dims(32).map((i) => at(i, 32, 500) / 4),
+    );
   });
 
   it('llama3: by wavelength (numbers of Llama 3.1 worked out by hand)', () => {
     const scaling = {
-      type: 'llama3', factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalMaxLen: 8192,
+      type: 'llama3',
+      factor: 8,
+      lowFreqFactor: 1,
+      highFreqFactor: 4,
+      originalMaxLen: 8192,
     } as const;
     const ours = inverseFrequencies({ size: 128, theta: 500_000, scaling });
     const expected = dims(128).map((i) => {
@@ -42,7 +57,12 @@ describe('inverse frequencies', () => {
 
   it('yarn: a ramp between kept and stretched dimensions', () => {
     const scaling = {
-      type: 'yarn', factor: 4, originalMaxLen: 4096, betaFast: 32, betaSlow: 1, attentionFactor: 1.25,
+      type: 'yarn',
+      factor: 4,
+      originalMaxLen: 4096,
+      betaFast: 32,
+      betaSlow: 1,
+      attentionFactor: 1.25,
       truncate: true,
     } as const;
     const rope: Rope = { size: 128, theta: 10_000, scaling };
@@ -61,8 +81,15 @@ describe('inverse frequencies', () => {
 
   it('factors of a GGUF file divide', () => {
     const factors = Float32Array.from(dims(16), (i) => 1 + i);
-    const ours = inverseFrequencies({ size: 16, theta: 100, scaling: { type: 'factors', factors } });
-    close(ours, dims(16).map((i) => at(i, 16, 100) / (1 + i)));
+    const ours = inverseFrequencies({
+      size: 16,
+      theta: 100,
+      scaling: { type: 'factors', factors },
+    });
+    close(
+      ours,
+      dims(16).map((i) => at(i, 16, 100) / (1 + i)),
+    );
   });
 
   it('mscale is 1 up to factor 1', () => {

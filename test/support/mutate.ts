@@ -1,7 +1,18 @@
 /** Seeded damage to real files. */
 import type { Random } from './random.js';
 
-const NUMBERS = [0n, 1n, 2n, 0xffn, 0x7fffffffn, 0xffffffffn, 2n ** 31n, 2n ** 53n, 2n ** 63n - 1n, 2n ** 64n - 1n];
+const NUMBERS = [
+  0n,
+  1n,
+  2n,
+  0xffn,
+  0x7fffffffn,
+  0xffffffffn,
+  2n ** 31n,
+  2n ** 53n,
+  2n ** 63n - 1n,
+  2n ** 64n - 1n,
+];
 
 /** Damages the first `head` bytes most of the time, where the structure is. */
 export function mutate(file: Buffer, rng: Random, head: number): Buffer {
@@ -23,7 +34,10 @@ function mutateOnce(bytes: Buffer, rng: Random, at: number): Buffer {
       bytes[at] = rng.integer(256);
       return bytes;
     case 2: // the end is gone
-      return bytes.subarray(0, rng.integer(4) === 0 ? at : bytes.length - 1 - rng.integer(bytes.length));
+      return bytes.subarray(
+        0,
+        rng.integer(4) === 0 ? at : bytes.length - 1 - rng.integer(bytes.length),
+      );
     case 3: // a 64-bit number somewhere
       if (at + 8 <= bytes.length) bytes.writeBigUInt64LE(NUMBERS[rng.integer(NUMBERS.length)], at);
       return bytes;
@@ -33,10 +47,15 @@ function mutateOnce(bytes: Buffer, rng: Random, at: number): Buffer {
       }
       return bytes;
     case 5: // bytes too many
-      return Buffer.concat([bytes.subarray(0, at), Buffer.alloc(1 + rng.integer(40), 0x41), bytes.subarray(at)]);
+      return Buffer.concat([
+        bytes.subarray(0, at),
+        Buffer.alloc(1 + rng.integer(40), 0x41),
+        bytes.subarray(at),
+      ]);
     case 6: // bytes too few
       return Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + 1 + rng.integer(40))]);
-    default: { // a piece from elsewhere
+    default: {
+      // a piece from elsewhere
       const length = Math.min(1 + rng.integer(64), bytes.length - at);
       const from = rng.integer(bytes.length - length + 1);
       bytes.copyWithin(at, from, from + length);
@@ -45,7 +64,21 @@ function mutateOnce(bytes: Buffer, rng: Random, at: number): Buffer {
   }
 }
 
-const WORDS = ['null', '-1', '0', '1e400', '""', '[]', '{}', 'true', '4294967296', '0.5', '"BF16"', '"x"', '[1,2]'];
+const WORDS = [
+  'null',
+  '-1',
+  '0',
+  '1e400',
+  '""',
+  '[]',
+  '{}',
+  'true',
+  '4294967296',
+  '0.5',
+  '"BF16"',
+  '"x"',
+  '[1,2]',
+];
 
 /** Damage that leaves JSON well-formed now and then: a value becomes another. */
 export function mutateJson(text: string, rng: Random): string {

@@ -17,7 +17,11 @@ export interface HeaderTensor {
 }
 
 /** A safetensors file of a header (object or raw text) and so many zero bytes. */
-export function safetensorsFile(header: object | string, dataBytes: number, length?: number): Buffer {
+export function safetensorsFile(
+  header: object | string,
+  dataBytes: number,
+  length?: number,
+): Buffer {
   const json = Buffer.from(typeof header === 'string' ? header : JSON.stringify(header));
   const prefix = Buffer.alloc(8);
   prefix.writeBigUInt64LE(BigInt(length ?? json.length));
@@ -87,7 +91,9 @@ export function write(folder: string, name: string, content: Buffer | string | o
 }
 
 /** What a promise rejects with: its code and message. */
-export async function refusal(promise: Promise<unknown>): Promise<{ code: string; message: string }> {
+export async function refusal(
+  promise: Promise<unknown>,
+): Promise<{ code: string; message: string }> {
   try {
     await promise;
   } catch (error) {
