@@ -1,6 +1,7 @@
 // npm's install script: makes sure that a native addon for this machine is there. A shipped
 // prebuild that loads is enough; else it is compiled with cmake-js. A no-op when current.
-//   --force    build even if current      --testing   also the test addon and C++ test programs
+//   --force    build even if current      --bench     also the C++ bench
+//   --testing  also the test addon and the C++ test programs
 //   OCTAVO_CUDA = all | native | off     default: native where nvcc and an NVIDIA driver are found
 import { execFileSync, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
@@ -119,8 +120,10 @@ if (args.has('--force') || !current) {
   if (!loads()) fail('the addon was built but does not load');
   writeStamp(stamp, hash);
 }
-if (args.has('--testing')) {
+if (args.has('--testing') || args.has('--bench')) {
   if (!existsSync(join(ROOT, 'build', 'CMakeCache.txt'))) build(cuda);
-  const targets = ['octavo_testing', 'octavo_cpu_test', 'octavo_sample_test'];
+  const targets = args.has('--bench')
+    ? ['octavo_cpu_bench']
+    : ['octavo_testing', 'octavo_cpu_test', 'octavo_sample_test'];
   run('cmake', ['--build', 'build', '--target', ...targets]);
 }

@@ -1,6 +1,6 @@
 // Every op of the CPU backend at the sizes of a small model, beside what this machine can do at
 // most (read bandwidth, multiply-adds), measured in the same run.
-//   octavo_cpu_bench [--threads N] [--isa NAME] [--json FILE]
+//   octavo_cpu_bench [--threads N] [--isa NAME] [--json FILE] [--only machine]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -51,8 +51,9 @@ class Bench {
   Bench(int threads, const char* isa)
       : backend_(CpuBackend::create(threads, isa)), ops_(backend_->ops()) {}
 
-  void run() {
+  void run(bool only_machine) {
     limits();
+    if (only_machine) return;
     for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16, DType::kQ8_0}) {
       const std::string type = dtype_name(dtype);
       matmul("matmul 128x1536x576 " + type, dtype, 128, 1536, 576);
@@ -68,6 +69,7 @@ class Bench {
     rope();
     rows_ops();
     copy_blocks();
+    sample();
   }
 
   void print() const {
@@ -266,6 +268,34 @@ class Bench {
          seconds_of([&] { ops_.gather_rows(ops_.context, tz, tx, ids.data()); }));
   }
 
+  // One row of logits to one token, by one thread; ops_.sample deals rows to threads.
+  void sample() {
+    const int64_t vocab = 49152, n = 8;
+    const Buffer logits = random(n * vocab);
+    std::vector<int32_t> tokens(n), ranks(n), ids(5 * n);
+    std::vector<double> logprobs(n), top(5 * n);
+    std::vector<SampleRow> rows(n);
+    const auto measure = [&](const std::string& name) {
+      for (int64_t i = 0; i < n; i++) {
+        rows[i].logits_row = i;
+        rows[i].token = &tokens[i], rows[i].logprob = &logprobs[i], rows[i].rank = &ranks[i];
+        rows[i].top_ids = &ids[5 * i], rows[i].top_logprobs = &top[5 * i];
+      }
+      const double seconds = seconds_of([&] {
+        ops_.sample(ops_.context, tensor(logits, n, vocab), rows.data(), static_cast<int32_t>(n));
+      });
+      rows_.push_back({"sample 49152, " + name, 1e6 * seconds / n, "us/row", 0});
+    };
+    for (SampleRow& r : rows) r.temperature = 0;
+    measure("greedy");
+    for (SampleRow& r : rows) r.temperature = 0.8;
+    measure("temperature");
+    for (SampleRow& r : rows) r.top_k = 40, r.top_p = 0.95;
+    measure("top-k 40, top-p");
+    for (SampleRow& r : rows) r.num_top = 5;
+    measure("and 5 logprobs");
+  }
+
   void copy_blocks() {
     const int64_t block_bytes = 30 * 2 * kKvHeads * kBlock * kHead * 4, pairs = 8;
     const Buffer pool = random(2 * pairs * block_bytes / 4);
@@ -291,14 +321,16 @@ int main(int argc, char** argv) {
   int threads = 0;
   const char* isa = nullptr;
   const char* json = nullptr;
+  bool only_machine = false;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string option = argv[i];
     if (option == "--threads") threads = std::atoi(argv[i + 1]);
     if (option == "--isa") isa = argv[i + 1];
     if (option == "--json") json = argv[i + 1];
+    if (option == "--only") only_machine = std::string(argv[i + 1]) == "machine";
   }
   octavo::Bench bench(threads, isa);
-  bench.run();
+  bench.run(only_machine);
   std::printf("%s\n", bench.device().c_str());
   bench.print();
   if (json != nullptr) bench.write_json(json);

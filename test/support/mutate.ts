@@ -16,7 +16,7 @@ const NUMBERS = [
 
 /** Damages the first `head` bytes most of the time, where the structure is. */
 export function mutate(file: Buffer, rng: Random, head: number): Buffer {
-  let bytes = Buffer.from(file);
+  let bytes: Buffer = Buffer.from(file);
   for (let n = 1 + rng.integer(4); n > 0; n--) {
     const limit = rng.integer(8) === 0 ? bytes.length : Math.min(head, bytes.length);
     bytes = mutateOnce(bytes, rng, rng.integer(Math.max(1, limit)));
