@@ -29,8 +29,10 @@ describe('size', () => {
     expect(long).toEqual([]);
   });
 
-  it('files have about 400 lines', () => {
-    const large = [...sources].filter(([, lines]) => lines.length > 440);
+  it('files have about 400 lines, tests 500', () => {
+    const large = [...sources].filter(
+      ([path, lines]) => lines.length > (path.startsWith('test/') ? 500 : 440),
+    );
     expect(large.map(([path, lines]) => `${path}: ${lines.length}`)).toEqual([]);
   });
 

@@ -191,8 +191,8 @@ export class LLM {
 
   /**
    * Outputs as they come, the last with `finished: true`; `outputs[i].delta` is what is new.
-   * Leaving the loop early aborts the request and frees its KV. Nothing starts before the first `next()`. A
-   * slow reader gets fewer, larger deltas; nothing is lost.
+   * Leaving the loop early aborts the request and frees its KV. Nothing starts before the first
+   * `next()`. A slow reader gets fewer, larger deltas; nothing is lost.
    * @throws what `generate()` throws
    */
   async *stream(

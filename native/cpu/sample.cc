@@ -33,7 +33,8 @@ inline float exp_negative(float x) {
   p = p * r + 1.0f;
   int32_t bits;
   std::memcpy(&bits, &shifted, 4);
-  const int32_t scale_bits = static_cast<int32_t>((static_cast<uint32_t>(bits) << 23) + 0x3f800000u);
+  const int32_t scale_bits =
+      static_cast<int32_t>((static_cast<uint32_t>(bits) << 23) + 0x3f800000u);
   float scale;
   std::memcpy(&scale, &scale_bits, 4);
   return x < -87.0f ? 0.0f : p * scale;
@@ -81,12 +82,12 @@ RawRow read_raw(const float* x, int32_t n) {
 
 // What a thread needs for one row of `vocab` tokens.
 struct Workspace {
-  double* value;    // logits after lists and penalties
-  float* weight;    // unnormalised probability; 0 = cannot be drawn
-  double* select;   // for selections
-  int32_t* count;   // occurrences in the output; zero between rows
-  uint8_t* seen;    // in prompt or output; zero between rows
-  int32_t* order;   // for sorting
+  double* value;   // logits after lists and penalties
+  float* weight;   // unnormalised probability; 0 = cannot be drawn
+  double* select;  // for selections
+  int32_t* count;  // occurrences in the output; zero between rows
+  uint8_t* seen;   // in prompt or output; zero between rows
+  int32_t* order;  // for sorting
 
   static size_t bytes(int64_t vocab) { return static_cast<size_t>(vocab) * 32 + 64; }
   Workspace(void* data, int64_t v)

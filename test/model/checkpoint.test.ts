@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { kvBytesPerToken, openCheckpoint } from '../../lib/model/checkpoint.js';
 import { ROOT } from '../support/addon.js';
-import { refusal, temporaryFolder, write } from '../support/write-model.js';
+import { type HeaderTensor, refusal, temporaryFolder, write } from '../support/write-model.js';
 
 const FIXTURES = join(ROOT, 'test/fixtures');
 const base = temporaryFolder();
@@ -17,7 +17,7 @@ function copyOf(name: string): string {
 }
 
 /** Changes the header of a safetensors file; the length of the JSON may change. */
-function rewriteHeader(path: string, change: (header: Record<string, unknown>) => void): void {
+function rewriteHeader(path: string, change: (header: Record<string, HeaderTensor>) => void) {
   const file = readFileSync(path);
   const length = Number(file.readBigUInt64LE(0));
   const header = JSON.parse(file.toString('utf8', 8, 8 + length));
@@ -100,7 +100,7 @@ describe('a folder', () => {
     expect(tensors.some((t) => t.name === 'head')).toBe(false);
   });
 
-  it.each<[string, RegExp, string, (header: Record<string, any>) => void]>([
+  it.each<[string, RegExp, string, (header: Record<string, HeaderTensor>) => void]>([
     [
       'a missing tensor',
       /layers\.1\.o.*missing/,

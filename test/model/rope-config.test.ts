@@ -50,8 +50,8 @@ it('yarn has the reference defaults', () => {
     truncate: true,
   });
   expect(yarn({ attention_factor: 0.9 })).toMatchObject({ attentionFactor: 0.9 });
-  const mscales = yarn({ mscale: 0.707, mscale_all_dim: 1 });
-  expect(mscales).toMatchObject({ attentionFactor: yarnMscale(4, 0.707) / yarnMscale(4) });
+  const mscales = yarn({ mscale: Math.SQRT1_2, mscale_all_dim: 1 });
+  expect(mscales).toMatchObject({ attentionFactor: yarnMscale(4, Math.SQRT1_2) / yarnMscale(4) });
   expect(yarn({ truncate: false, beta_fast: 16, beta_slow: 2 })).toMatchObject({
     truncate: false,
     betaFast: 16,

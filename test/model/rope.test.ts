@@ -96,6 +96,6 @@ describe('inverse frequencies', () => {
     expect(yarnMscale(1)).toBe(1);
     expect(yarnMscale(0.5)).toBe(1);
     expect(yarnMscale(4)).toBeCloseTo(1.1386294361, 9);
-    expect(yarnMscale(40, 0.707)).toBeCloseTo(1 + 0.0707 * Math.log(40), 12);
+    expect(yarnMscale(40, 0.7)).toBeCloseTo(1 + 0.07 * Math.log(40), 12);
   });
 });

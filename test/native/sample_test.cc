@@ -155,8 +155,7 @@ void test_random(CpuBackend& backend) {
     const std::string name = "random case " + std::to_string(i);
     c.bind();
     std::vector<double> ours(c.logits.size(), NAN);
-    sample_distribution(c.logits.data(), static_cast<int32_t>(c.logits.size()), c.row,
-                        ours.data());
+    sample_distribution(c.logits.data(), static_cast<int32_t>(c.logits.size()), c.row, ours.data());
     const std::vector<double> theirs = reference::distribution(c.logits, c.row);
     sample(backend, c);
     expect(std::memcmp(before.data(), c.logits.data(), before.size() * 4) == 0,
@@ -276,8 +275,8 @@ void test_philox() {
   const uint32_t f = 0xffffffff;
   const auto ones = philox4x32({f, f, f, f}, {f, f});
   expect(ones == std::array<uint32_t, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}, "ones");
-  const auto pi = philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
-                             {0xa4093822, 0x299f31d0});
+  const auto pi =
+      philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0});
   expect(pi == std::array<uint32_t, 4>{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}, "pi");
   double sum = 0;
   for (uint64_t i = 0; i < 100000; ++i) {
