@@ -107,9 +107,15 @@ async function generateOne(
     }
   } finally {
     if (streams && last) stdout.write('\n');
-    else if (last) stdout.write(flags.json ? `${JSON.stringify(last)}\n` : samplesText(last));
+    else if (last) stdout.write(flags.json ? jsonLine(last) : samplesText(last));
   }
   return last as RequestOutput;
+}
+
+/** The whole output: `delta` is all of the text, not what the last step added. */
+function jsonLine(output: RequestOutput): string {
+  const outputs = output.outputs.map((o) => ({ ...o, delta: o.text }));
+  return `${JSON.stringify({ ...output, outputs })}\n`;
 }
 
 /** Several samples of one prompt, each under its number. */
