@@ -1,6 +1,6 @@
 // npm run bench -- NAME [--json FILE] [flags of the bench]: builds what it needs, then runs it.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { hashOf, isCurrent, ROOT, writeStamp } from './stamp.mjs';
 
@@ -24,7 +24,8 @@ if (!Object.hasOwn(BENCHES, name)) {
 run(process.execPath, [join('scripts', 'install.mjs'), '--bench']);
 const program = join('build', 'testing', 'octavo_cpu_bench');
 if (name === 'cpu-ops') {
-  run(program, args);
+  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+  run(program, ['--version', version, ...args]);
 } else {
   const out = join(ROOT, '.bench');
   const hash = hashOf(['lib', 'bench', 'tsconfig.json', 'tsconfig.bench.json']);

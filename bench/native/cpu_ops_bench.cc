@@ -1,6 +1,6 @@
 // Every op of the CPU backend at the sizes of a small model, beside what this machine can do at
 // most (read bandwidth, multiply-adds), measured in the same run.
-//   octavo_cpu_bench [--threads N] [--isa NAME] [--json FILE] [--only machine]
+//   octavo_cpu_bench [--threads N] [--isa NAME] [--json FILE] [--only machine] [--version V]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -81,12 +81,12 @@ class Bench {
     }
   }
 
-  void write_json(const char* path) const {
+  void write_json(const char* path, const std::string& version) const {
     char date[32];
     const std::time_t now = std::time(nullptr);
     std::strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
     std::ofstream out(path);
-    out << "{\"bench\": \"cpu_ops\", \"version\": 1, \"device\": \"" << device()
+    out << "{\"bench\": \"cpu_ops\", \"version\": \"" << version << "\", \"device\": \"" << device()
         << "\", \"date\": \"" << date << "\", \"rows\": [";
     const char* comma = "\n";
     for (const Row& r : rows_) {
@@ -322,17 +322,19 @@ int main(int argc, char** argv) {
   const char* isa = nullptr;
   const char* json = nullptr;
   bool only_machine = false;
+  std::string version = "?";
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string option = argv[i];
     if (option == "--threads") threads = std::atoi(argv[i + 1]);
     if (option == "--isa") isa = argv[i + 1];
     if (option == "--json") json = argv[i + 1];
+    if (option == "--version") version = argv[i + 1];
     if (option == "--only") only_machine = std::string(argv[i + 1]) == "machine";
   }
   octavo::Bench bench(threads, isa);
   bench.run(only_machine);
   std::printf("%s\n", bench.device().c_str());
   bench.print();
-  if (json != nullptr) bench.write_json(json);
+  if (json != nullptr) bench.write_json(json, version);
   return 0;
 }

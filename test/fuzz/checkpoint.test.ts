@@ -41,6 +41,5 @@ it(`${RUNS} damaged models open whole, or are refused with a code and a name`, a
   const grown = (process.memoryUsage.rss() - before) >> 20;
   console.log(`fuzz: ${JSON.stringify(counts)}, slowest ${slowest.toFixed(0)} ms, +${grown} MiB`);
   expect(Object.keys(counts).length).toBeGreaterThanOrEqual(3);
-  expect(slowest).toBeLessThan(2000);
   expect(grown).toBeLessThan(600);
 }, 600_000);
