@@ -21,7 +21,13 @@ const positive = (max: number) => z.int().min(1).max(max);
 
 const schema = z.strictObject({
   model: z.string().min(1),
-  device: z.string().regex(/^(auto|cpu|cuda(:\d+)?)$/, 'must be auto, cpu, cuda or cuda:N'),
+  // simt: the kernels on a host emulator, in the test addon only.
+  device: z.string().regex(/^(auto|cpu|simt|cuda(:\d{1,3})?)$/, 'must be auto, cpu, cuda or cuda:N'),
+  dtype: z.enum(['auto', 'bfloat16', 'float16']),
+  kvCacheDtype: z.enum(['auto', 'fp8', 'int8']),
+  gpuMemoryUtilization: z.number().min(0.01).max(1),
+  enableCudaGraphs: z.boolean(),
+  enableCascadeAttention: z.boolean(),
   maxModelLen: positive(2 ** 24).optional(),
   blockSize: z.union([z.literal(8), z.literal(16), z.literal(32)]),
   numGpuBlocksOverride: z
@@ -50,6 +56,19 @@ export interface EngineOptions {
   model?: string;
   /** `auto` (default) | `cpu` | `cuda` | `cuda:N`. */
   device?: string;
+  /** Type of activations on a GPU: `auto` (default: float16 where the weights are, else bfloat16),
+   * `bfloat16` or `float16`. Weights of another plain type are converted. The CPU computes in F32. */
+  dtype?: 'auto' | 'bfloat16' | 'float16';
+  /** KV cache on a GPU: `auto` (default: as dtype), `fp8` (e4m3) or `int8`, both with a scale per
+   * token and head. The CPU's cache is F32. */
+  kvCacheDtype?: 'auto' | 'fp8' | 'int8';
+  /** Share of a GPU's memory that everything on it may take, other processes included; what is left
+   * after loading becomes the KV pool. Default 0.9. */
+  gpuMemoryUtilization?: number;
+  /** Record decode steps on a GPU as CUDA graphs and replay them. Default true. */
+  enableCudaGraphs?: boolean;
+  /** On a GPU, read KV that several sequences share once for all of them. Default true. */
+  enableCascadeAttention?: boolean;
   /** Longest prompt + output of one sequence, in tokens. Default: what the model was made for, or
    * what the KV pool holds if that is less. */
   maxModelLen?: number;
@@ -59,12 +78,12 @@ export interface EngineOptions {
    * for every device. */
   numGpuBlocksOverride?: number;
   /** Bytes of the KV pool. Default on the CPU: min(4 GiB, half of the memory free to this
-   * process, maxNumSeqs × maxModelLen tokens). */
+   * process, maxNumSeqs × maxModelLen tokens); on a GPU what gpuMemoryUtilization leaves. */
   kvCacheMemoryBytes?: number;
   /** Sequences that run at once (n parallel samples count n). Default 256, or
    * maxNumBatchedTokens if that is less. */
   maxNumSeqs?: number;
-  /** Tokens computed in one step, over all sequences. Default 512 on the CPU; without chunked
+  /** Tokens computed in one step, over all sequences. Default 512, on a GPU 2,048; without chunked
    * prefill at least maxModelLen. */
   maxNumBatchedTokens?: number;
   /** A prompt takes at most so many tokens of one step; 0 (default) = the whole budget. */
@@ -102,6 +121,11 @@ export function engineConfig(options: EngineOptions = {}): EngineConfig {
   const parsed = schema.safeParse({
     model: BUNDLED_MODEL,
     device: 'auto',
+    dtype: 'auto',
+    kvCacheDtype: 'auto',
+    gpuMemoryUtilization: 0.9,
+    enableCudaGraphs: true,
+    enableCascadeAttention: true,
     blockSize: 16,
     longPrefillTokenThreshold: 0,
     maxNumWaiting: 10_000,
@@ -153,11 +177,20 @@ export function availableMemory(): number {
 
 /** Sizes that follow from options and model together. */
 export interface EngineSizes {
+  /** Blocks of the KV pool, the null block included; 0 = what the device will have room for. */
   readonly numBlocks: number;
   readonly maxModelLen: number;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
   readonly blocksPerRow: number;
+}
+
+/** Where the KV pool lives, as far as sizes depend on it. */
+export interface PoolPlace {
+  /** The pool is measured on a device once everything else is there. Default false: host memory. */
+  readonly onDevice?: boolean;
+  /** What the device turned out to hold, in blocks. */
+  readonly measuredBlocks?: number;
 }
 
 /**
@@ -170,6 +203,7 @@ export function engineSizes(
   config: EngineConfig,
   kvBytesPerToken: number,
   modelMaxLen: number,
+  place: PoolPlace = {},
 ): EngineSizes {
   const { blockSize } = config;
   const wantedLen = config.maxModelLen ?? modelMaxLen;
@@ -180,43 +214,63 @@ export function engineSizes(
       { param: 'maxModelLen' },
     );
   }
-  const blocksFor = (tokens: number) => Math.ceil(tokens / blockSize);
-  const blockBytes = kvBytesPerToken * blockSize;
-  const byDefault = Math.min(4 * GiB, availableMemory() / 2);
-  const bytes = config.kvCacheMemoryBytes ?? byDefault;
   const maxNumSeqs = config.maxNumSeqs ?? Math.min(256, config.maxNumBatchedTokens ?? 256);
-  const useful = maxNumSeqs * blocksFor(wantedLen) + 1;
-  const fitting = Math.floor(bytes / blockBytes);
-  const numBlocks =
-    config.numGpuBlocksOverride ??
-    Math.min(fitting, config.kvCacheMemoryBytes === undefined ? useful : 2 ** 30);
+  const useful = usefulBlocks(config, maxNumSeqs, wantedLen);
+  const numBlocks = poolBlocks(config, kvBytesPerToken * blockSize, place, useful);
+  const measuredLater = place.onDevice && numBlocks === 0;
   const holds = (numBlocks - 1) * blockSize;
-  if (holds < 1 || (config.maxModelLen !== undefined && holds < wantedLen)) {
+  if (!measuredLater && (holds < 1 || (config.maxModelLen !== undefined && holds < wantedLen))) {
+    const raise = config.numGpuBlocksOverride
+      ? 'numGpuBlocksOverride'
+      : place.measuredBlocks && !config.kvCacheMemoryBytes
+        ? 'gpuMemoryUtilization'
+        : 'kvCacheMemoryBytes';
     throw octavoError(
       'ERR_INVALID_OPTION',
       `the KV pool of ${numBlocks} blocks holds ${Math.max(0, holds)} tokens, less than one ` +
         `sequence of ${wantedLen}; lower maxModelLen to at most ${Math.max(0, holds)} or raise ` +
-        (config.numGpuBlocksOverride ? 'numGpuBlocksOverride' : 'kvCacheMemoryBytes'),
+        raise,
       { param: 'maxModelLen' },
     );
   }
-  const maxModelLen = Math.min(wantedLen, holds);
-  let maxNumBatchedTokens = config.maxNumBatchedTokens ?? Math.max(512, maxNumSeqs);
-  if (!config.enableChunkedPrefill && maxNumBatchedTokens < maxModelLen) {
-    if (config.maxNumBatchedTokens !== undefined) {
-      throw octavoError(
-        'ERR_INVALID_OPTION',
-        `without chunked prefill maxNumBatchedTokens must be at least maxModelLen (${maxModelLen})`,
-        { param: 'maxNumBatchedTokens' },
-      );
-    }
-    maxNumBatchedTokens = maxModelLen;
+  const maxModelLen = measuredLater ? wantedLen : Math.min(wantedLen, holds);
+  const blocksPerRow = Math.ceil(maxModelLen / blockSize);
+  const maxNumBatchedTokens = stepTokens(config, maxNumSeqs, maxModelLen, place);
+  return { numBlocks, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blocksPerRow };
+}
+
+/** More blocks than so many no batch can fill. */
+export function usefulBlocks(config: EngineConfig, maxNumSeqs: number, maxLen: number): number {
+  return maxNumSeqs * Math.ceil(maxLen / config.blockSize) + 1;
+}
+
+function poolBlocks(
+  config: EngineConfig,
+  blockBytes: number,
+  place: PoolPlace,
+  useful: number,
+): number {
+  if (config.numGpuBlocksOverride !== undefined) return config.numGpuBlocksOverride;
+  if (place.measuredBlocks !== undefined) return place.measuredBlocks;
+  if (config.kvCacheMemoryBytes !== undefined) {
+    return Math.min(2 ** 30, Math.floor(config.kvCacheMemoryBytes / blockBytes));
   }
-  return {
-    numBlocks,
-    maxModelLen,
-    maxNumSeqs,
-    maxNumBatchedTokens,
-    blocksPerRow: blocksFor(maxModelLen),
-  };
+  if (place.onDevice) return 0;
+  return Math.min(useful, Math.floor(Math.min(4 * GiB, availableMemory() / 2) / blockBytes));
+}
+
+function stepTokens(
+  config: EngineConfig,
+  maxNumSeqs: number,
+  maxModelLen: number,
+  { onDevice }: PoolPlace,
+): number {
+  const tokens = config.maxNumBatchedTokens ?? Math.max(onDevice ? 2048 : 512, maxNumSeqs);
+  if (config.enableChunkedPrefill || tokens >= maxModelLen) return tokens;
+  if (config.maxNumBatchedTokens === undefined) return maxModelLen;
+  throw octavoError(
+    'ERR_INVALID_OPTION',
+    `without chunked prefill maxNumBatchedTokens must be at least maxModelLen (${maxModelLen})`,
+    { param: 'maxNumBatchedTokens' },
+  );
 }

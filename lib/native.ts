@@ -43,6 +43,8 @@ export interface NativeModelConfig {
   /** Scale of q·k before the softmax: 1/√headSize as a rule. */
   readonly attentionScale: number;
   readonly qkNorm: boolean;
+  /** Of the gate: 0 = SiLU, 1 = GELU in its tanh form. */
+  readonly activation: number;
   readonly tiedHead: boolean;
   readonly rotarySize: number;
   readonly ropeInterleaved: boolean;
@@ -56,7 +58,7 @@ export interface NativeModelConfig {
 
 /** What one step may ask for at most; native sizes activations and the pool by it, once. */
 export interface NativeLimits {
-  /** Blocks of the pool, the null block included. */
+  /** Blocks of the pool, the null block included; 0 = as many as the device has room for. */
   readonly numBlocks: number;
   readonly blockSize: number;
   readonly maxNumSeqs: number;
@@ -64,6 +66,20 @@ export interface NativeLimits {
   readonly maxModelLen: number;
   /** Block ids per row of the block-table slab. */
   readonly blocksPerRow: number;
+}
+
+/** Where a model runs; all but `index` is for devices only. */
+export interface NativeDevice {
+  /** −1 = the CPU, else the number of a GPU. */
+  readonly index: number;
+  /** Of activations: DTYPES.BF16 or DTYPES.F16. */
+  readonly activation: number;
+  readonly kvCacheDtype: 'auto' | 'fp8' | 'int8';
+  readonly memoryUtilization: number;
+  /** The pool never gets more blocks than this when it is measured. */
+  readonly maxNumBlocks: number;
+  readonly graphs: boolean;
+  readonly sharePrefixes: boolean;
 }
 
 export interface NativeLoadRequest {
@@ -74,12 +90,14 @@ export interface NativeLoadRequest {
   readonly numThreads: number;
   /** '' = the best of {@link NativeAddon.isas}. */
   readonly isa: string;
+  readonly device: NativeDevice;
 }
 
 export interface NativeLoaded {
   readonly backend: string;
   readonly isa: string;
-  readonly kvBytes: number;
+  readonly numBlocks: number;
+  readonly blockBytes: number;
   readonly weightBytes: number;
 }
 
@@ -101,7 +119,9 @@ export interface NativeExecutor {
 }
 
 export interface CudaProbe {
-  readonly built: boolean;
+  /** What this addon was built with; `simt` is the emulator of the test addon. */
+  readonly kind: 'cuda' | 'simt' | 'none';
+  /** Why `devices` is empty. */
   readonly reason: string;
   readonly devices: readonly { name: string; major: number; minor: number; memory: number }[];
 }

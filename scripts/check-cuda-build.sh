@@ -9,7 +9,7 @@ node node_modules/cmake-js/bin/cmake-js compile -O build-cuda -T octavo --log-le
 addon="$PWD/build-cuda/Release/octavo.node"
 node -e "
   const probe = require('$addon').cudaProbe();
-  if (!probe.built) throw new Error('built without CUDA');
+  if (probe.kind !== 'cuda') throw new Error('built without CUDA');
   console.log('CUDA addon loads:', JSON.stringify(probe));"
 size=$(stat -c %s "$addon")
 echo "addon with CUDA: $size bytes"

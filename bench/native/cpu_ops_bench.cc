@@ -260,10 +260,9 @@ class Bench {
            ops_.rms_norm(ops_.context, tz, tx, ty, f32(weight), 1e-5f);
            std::memset(y.data(), 0, 4);
          }));
-    rate("silu_mul 512x1536", 12.0 * all,
-         seconds_of([&] { ops_.silu_mul(ops_.context, tz, tx, ty); }));
+    rate("gated_mul 512x1536", 12.0 * all,
+         seconds_of([&] { ops_.gated_mul(ops_.context, tz, tx, ty, Activation::kSilu); }));
     std::memset(y.data(), 0, y.bytes());
-    rate("add 512x1536", 12.0 * all, seconds_of([&] { ops_.add(ops_.context, tx, ty); }));
     rate("gather_rows 512x1536", 8.0 * all,
          seconds_of([&] { ops_.gather_rows(ops_.context, tz, tx, ids.data()); }));
   }

@@ -8,6 +8,16 @@ type Row = readonly [flag: string, name: string, kind: Kind, help: string];
 
 const ENGINE_FLAGS: readonly Row[] = [
   ['device', 'device', 'string', 'auto, cpu, cuda or cuda:N (default auto)'],
+  ['dtype', 'dtype', 'string', 'on a GPU: auto, bfloat16 or float16'],
+  ['kv-cache-dtype', 'kvCacheDtype', 'string', 'on a GPU: auto, fp8 or int8'],
+  ['gpu-memory-utilization', 'gpuMemoryUtilization', 'number', 'share of GPU memory (0.9)'],
+  ['no-enable-cuda-graphs', 'enableCudaGraphs', 'off', 'launch every kernel of a step'],
+  [
+    'no-enable-cascade-attention',
+    'enableCascadeAttention',
+    'off',
+    'read shared KV once per sequence',
+  ],
   ['max-model-len', 'maxModelLen', 'number', 'longest prompt + output, in tokens'],
   ['block-size', 'blockSize', 'number', 'tokens per KV block: 8, 16 or 32 (default 16)'],
   ['num-gpu-blocks-override', 'numGpuBlocksOverride', 'number', 'blocks of the KV pool'],

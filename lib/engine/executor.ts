@@ -52,22 +52,3 @@ export async function createNativeExecutor(
     },
   };
 }
-
-/**
- * Checks that the wished device is there: `auto` and `cpu` are the CPU backend of this build.
- * @throws ERR_DEVICE_NOT_FOUND with the reason
- */
-export function chooseDevice(wish: string, addon: NativeAddon = native()): 'cpu' {
-  if (wish === 'auto' || wish === 'cpu') return 'cpu';
-  const probe = addon.cudaProbe();
-  const index = Number(wish.split(':')[1] ?? 0);
-  const device = probe.devices[index];
-  const why = device
-    ? `${device.name} is there, but this version has no CUDA backend yet`
-    : probe.devices.length > 0
-      ? `the number of devices here is ${probe.devices.length}`
-      : probe.reason;
-  throw octavoError('ERR_DEVICE_NOT_FOUND', `device ${wish}: ${why}; use "auto" or "cpu"`, {
-    param: 'device',
-  });
-}

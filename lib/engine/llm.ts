@@ -1,7 +1,13 @@
 /** The library's face: load a model, generate, stream, close. */
 import { randomInt, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type EngineConfig, type EngineOptions, engineConfig, engineSizes } from '../config.js';
+import {
+  type EngineConfig,
+  type EngineOptions,
+  engineConfig,
+  engineSizes,
+  type PoolPlace,
+} from '../config.js';
 import {
   completeParams,
   type SamplingParams,
@@ -22,8 +28,9 @@ import {
 import { ggufTokenizerFiles } from '../text/gguf-tokenizer.js';
 import { OutputText } from '../text/output-text.js';
 import { Tokenizer } from '../text/tokenizer.js';
+import { chooseDevice, kvElement, nativeDevice } from './device.js';
 import { Engine } from './engine.js';
-import { chooseDevice, createNativeExecutor } from './executor.js';
+import { createNativeExecutor } from './executor.js';
 import type { EngineStats, RequestOutput } from './outputs.js';
 import { badWordIds, type EncodedPrompt, encodePrompt, type Prompt } from './prompts.js';
 import { Request, SequenceRecord } from './request.js';
@@ -106,7 +113,31 @@ export class LLM {
     const device = chooseDevice(config.device, addon);
     const checkpoint = await openCheckpoint(config.model);
     const model = checkpoint.config;
-    const sizes = engineSizes(config, kvBytesPerToken(model), model.maxPositionEmbeddings);
+    const perToken = kvBytesPerToken(model, kvElement(device, config));
+    const sizesOf = (place: PoolPlace) =>
+      engineSizes(config, perToken, model.maxPositionEmbeddings, place);
+    const onDevice = device.kind !== 'cpu';
+    const planned = sizesOf({ onDevice });
+    const tokenizer = await loadTokenizer(checkpoint);
+    const executor = await createNativeExecutor(
+      {
+        config: model,
+        limits: { ...planned, blockSize: config.blockSize },
+        files: checkpoint.files,
+        tensors: checkpoint.tensors,
+        numThreads: config.numThreads,
+        isa: config.isa === 'auto' ? '' : config.isa,
+        device: nativeDevice(device, config, model, planned),
+      },
+      addon,
+    );
+    let sizes = planned;
+    try {
+      if (onDevice) sizes = sizesOf({ onDevice, measuredBlocks: executor.loaded.numBlocks });
+    } catch (error) {
+      await executor.close();
+      throw error;
+    }
     const scheduling = schedulerConfig({
       ...sizes,
       blockSize: config.blockSize,
@@ -116,18 +147,6 @@ export class LLM {
       enablePrefixCaching: config.enablePrefixCaching,
       hashSeed: randomInt(2 ** 31),
     });
-    const tokenizer = await loadTokenizer(checkpoint);
-    const executor = await createNativeExecutor(
-      {
-        config: model,
-        limits: { ...sizes, blockSize: config.blockSize },
-        files: checkpoint.files,
-        tensors: checkpoint.tensors,
-        numThreads: config.numThreads,
-        isa: config.isa === 'auto' ? '' : config.isa,
-      },
-      addon,
-    );
     const engine = new Engine(executor, scheduling);
     const info = Object.freeze({
       path: config.model,
@@ -138,8 +157,8 @@ export class LLM {
       vocabSize: model.vocabSize,
       ...sizes,
       blockSize: config.blockSize,
-      kvBytesPerToken: kvBytesPerToken(model),
-      device,
+      kvBytesPerToken: perToken,
+      device: device.kind === 'cuda' ? `cuda:${device.index}` : device.kind,
       isa: executor.loaded.isa,
       numThreads: config.numThreads,
       eosTokenIds: model.eosTokenIds,

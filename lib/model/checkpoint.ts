@@ -51,9 +51,13 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   );
 }
 
-/** Bytes of K and V of one token over all layers, in the F32 cache. */
-export function kvBytesPerToken(config: ModelConfig): number {
-  return config.numLayers * 2 * config.numKvHeads * config.headSize * 4;
+/**
+ * Bytes of K and V of one token over all layers.
+ * @param element bytes of a cached value, and of the scale per token and head; default: F32
+ */
+export function kvBytesPerToken(config: ModelConfig, element = { value: 4, scale: 0 }): number {
+  const perHead = config.headSize * element.value + element.scale;
+  return config.numLayers * 2 * config.numKvHeads * perHead;
 }
 
 type Found = FileTensor & { readonly file: number };

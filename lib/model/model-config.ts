@@ -64,6 +64,14 @@ const HARMLESS = new Set(
 
 const MAX_DIM = 2 ** 24;
 
+/** hidden_act → the native switch: gelu_pytorch_tanh and gelu_new are the same tanh form. */
+const ACTIVATIONS: Readonly<Record<string, number>> = {
+  silu: 0,
+  swish: 0,
+  gelu_pytorch_tanh: 1,
+  gelu_new: 1,
+};
+
 interface Sizes {
   readonly vocabSize: number;
   readonly hiddenSize: number;
@@ -82,6 +90,7 @@ function assemble(
   sizes: Sizes,
   rope: Rope,
   rest: {
+    activation?: number;
     windows: Int32Array;
     biases: Set<string>;
     tiedHead: boolean;
@@ -100,6 +109,7 @@ function assemble(
     inverseFrequencies: inverseFrequencies(rope),
     dtype: '',
     ...rest,
+    activation: rest.activation ?? 0,
   };
 }
 
@@ -112,10 +122,9 @@ export function hfConfig(json: Record<string, unknown>, file: string): ModelConf
     throw unsupported(file, `model_type "${architecture}" (known: ${FAMILY_NAMES})`);
   }
   if (f.has('quantization_config')) throw unsupported(file, 'quantization_config');
-  const activation = f.string('hidden_act', 'silu');
-  if (activation !== 'silu' && activation !== 'swish') {
-    throw unsupported(file, `hidden_act "${activation}"`);
-  }
+  const act = f.string('hidden_act', 'silu');
+  const activation = Object.hasOwn(ACTIVATIONS, act) ? ACTIVATIONS[act] : undefined;
+  if (activation === undefined) throw unsupported(file, `hidden_act "${act}"`);
   if (f.boolean('rope_interleaved', false)) throw unsupported(file, 'rope_interleaved');
   if (f.number('pretraining_tp', 0, 1e6, 1) > 1) throw unsupported(file, 'pretraining_tp above 1');
   const numHeads = f.integer('num_attention_heads', 1, 4096);
@@ -135,6 +144,7 @@ export function hfConfig(json: Record<string, unknown>, file: string): ModelConf
   checkSizes(f, sizes, 'num_key_value_heads', 'head_dim');
   const rope = hfRope(f, sizes.headSize, sizes.maxPositionEmbeddings);
   const config = assemble(architecture, family, sizes, rope, {
+    activation,
     windows: hfWindows(f, family, sizes.numLayers),
     biases: hfBiases(f, family),
     tiedHead: f.boolean('tie_word_embeddings', false),

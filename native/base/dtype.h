@@ -6,8 +6,9 @@
 namespace octavo {
 
 // Numbers are part of the addon's interface (native.ts mirrors them; checked at load).
-enum class DType : int32_t { kF32 = 0, kF16 = 1, kBF16 = 2, kQ8_0 = 3 };
-constexpr int kNumDTypes = 4;
+// The last two are for KV caches only, with a scale per token and head beside them.
+enum class DType : int32_t { kF32 = 0, kF16 = 1, kBF16 = 2, kQ8_0 = 3, kF8E4M3 = 4, kI8 = 5 };
+constexpr int kNumDTypes = 4;  // that a checkpoint may hold
 
 // Values per block and bytes per block: 1 and the size of the value for plain types.
 constexpr int64_t block_values(DType t) { return t == DType::kQ8_0 ? 32 : 1; }
@@ -20,6 +21,9 @@ constexpr int64_t block_bytes(DType t) {
       return 2;
     case DType::kQ8_0:
       return 34;  // float16 scale, 32 signed bytes
+    case DType::kF8E4M3:
+    case DType::kI8:
+      return 1;
   }
   return 0;
 }
@@ -28,6 +32,8 @@ constexpr int64_t block_bytes(DType t) {
 constexpr int64_t row_bytes(DType t, int64_t cols) {
   return cols / block_values(t) * block_bytes(t);
 }
+
+constexpr bool is_8bit_cache(DType t) { return t == DType::kF8E4M3 || t == DType::kI8; }
 
 constexpr const char* dtype_name(DType t) {
   switch (t) {
@@ -39,6 +45,10 @@ constexpr const char* dtype_name(DType t) {
       return "BF16";
     case DType::kQ8_0:
       return "Q8_0";
+    case DType::kF8E4M3:
+      return "F8_E4M3";
+    case DType::kI8:
+      return "I8";
   }
   return "?";
 }

@@ -19,6 +19,7 @@ class Error : public std::runtime_error {
 inline constexpr const char* kErrInvalidOption = "ERR_INVALID_OPTION";
 inline constexpr const char* kErrInvalidStep = "ERR_INVALID_STEP";
 inline constexpr const char* kErrModelFormat = "ERR_MODEL_FORMAT";
+inline constexpr const char* kErrModelUnsupported = "ERR_MODEL_UNSUPPORTED";
 inline constexpr const char* kErrModelNotFound = "ERR_MODEL_NOT_FOUND";
 inline constexpr const char* kErrOutOfMemory = "ERR_OUT_OF_MEMORY";
 inline constexpr const char* kErrDeviceNotFound = "ERR_DEVICE_NOT_FOUND";
@@ -27,7 +28,8 @@ inline constexpr const char* kErrBusy = "ERR_BUSY";
 inline constexpr const char* kErrClosed = "ERR_CLOSED";
 inline constexpr const char* kErrInternal = "ERR_INTERNAL";
 inline constexpr const char* kErrorCodes[] = {
-    kErrInvalidOption,  kErrInvalidStep, kErrModelFormat, kErrModelNotFound, kErrOutOfMemory,
-    kErrDeviceNotFound, kErrDeviceLost,  kErrBusy,        kErrClosed,        kErrInternal};
+    kErrInvalidOption, kErrInvalidStep,    kErrModelFormat, kErrModelUnsupported,
+    kErrModelNotFound, kErrOutOfMemory,    kErrDeviceNotFound, kErrDeviceLost,
+    kErrBusy,          kErrClosed,         kErrInternal};
 
 }  // namespace octavo

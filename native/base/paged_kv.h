@@ -7,12 +7,7 @@
 #include <cstdint>
 
 #include "base/dtype.h"
-
-#ifdef __CUDACC__
-#define OCTAVO_HD __host__ __device__ __forceinline__
-#else
-#define OCTAVO_HD inline
-#endif
+#include "base/host_device.h"
 
 namespace octavo {
 
@@ -26,11 +21,21 @@ struct PagedKV {
   int64_t block_stride = 0;  // from a block to the next
   int64_t v_offset = 0;      // from K to V of the same block and layer
   int64_t head_stride = 0;   // from a head to the next: block_size · head_size
+  // An 8-bit cache keeps a scale per token and head behind each block's values: value = stored ·
+  // scale. This layer's K scales of block 0, [num_kv_heads][block_size]; strides in floats.
+  float* scales = nullptr;
+  int64_t scale_block_stride = 0;
+  int64_t scale_v_offset = 0;
 
   // Element offset of row `offset_in_block` of a block's page, for K; V lies v_offset further.
   OCTAVO_HD int64_t page(int32_t block, int32_t head, int32_t offset_in_block) const {
     return static_cast<int64_t>(block) * block_stride + static_cast<int64_t>(head) * head_stride +
            static_cast<int64_t>(offset_in_block) * head_size;
+  }
+  // Offset of that row's scale, for K; V's lies scale_v_offset further.
+  OCTAVO_HD int64_t scale(int32_t block, int32_t head, int32_t offset_in_block) const {
+    return static_cast<int64_t>(block) * scale_block_stride +
+           static_cast<int64_t>(head) * block_size + offset_in_block;
   }
 };
 

@@ -103,6 +103,24 @@ void cpu_release(void*, void* data, size_t bytes) {
   if (data != nullptr) munmap(data, mapped_bytes(bytes));
 }
 
+namespace {
+
+const char* cpu_prepare(void*, const ModelShape&) { return nullptr; }
+void cpu_memory(void*, int64_t* free_bytes, int64_t* total_bytes) {
+  *free_bytes = *total_bytes = 0;
+}
+void cpu_move(void*, void* target, const void* source, size_t bytes) {
+  if (bytes > 0) std::memcpy(target, source, bytes);
+}
+// Weights are read where the file is mapped.
+size_t cpu_weight_bytes(void*, Tensor) { return 0; }
+Tensor cpu_load_weight(void*, Tensor stored, void*) { return stored; }
+BatchView cpu_begin_step(void*, const BatchView& host) { return host; }
+void cpu_end_step(void*) {}
+void cpu_run_graph(void*, int64_t, void (*body)(void*), void* argument) { body(argument); }
+
+}  // namespace
+
 const char* const* CpuBackend::available_isas() { return isas().names; }
 
 std::unique_ptr<CpuBackend> CpuBackend::create(int num_threads, const char* isa) {
@@ -121,17 +139,27 @@ CpuBackend::CpuBackend(int num_threads, const CpuKernels* kernels) : context_(nu
   ops_.name = "cpu";
   ops_.isa = kernels->isa;
   ops_.context = &context_;
-  ops_.allocate = cpu_allocate;
-  ops_.release = cpu_release;
+  ops_.activation = DType::kF32;
+  ops_.graphs = false;
+  ops_.prepare = cpu_prepare;
+  ops_.memory = cpu_memory;
+  ops_.allocate = ops_.allocate_host = cpu_allocate;
+  ops_.release = ops_.release_host = cpu_release;
+  ops_.write = ops_.read = cpu_move;
+  ops_.weight_bytes = cpu_weight_bytes;
+  ops_.load_weight = cpu_load_weight;
+  ops_.begin_step = cpu_begin_step;
+  ops_.end_step = cpu_end_step;
+  ops_.run_graph = cpu_run_graph;
   ops_.embedding = cpu_embedding;
   ops_.rms_norm = cpu_rms_norm;
   ops_.matmul = cpu_matmul;
   ops_.rope_and_cache = cpu_rope_and_cache;
   ops_.paged_attention = cpu_paged_attention;
-  ops_.silu_mul = cpu_silu_mul;
-  ops_.add = cpu_add;
+  ops_.gated_mul = cpu_gated_mul;
   ops_.gather_rows = cpu_gather_rows;
   ops_.copy_blocks = cpu_copy_blocks;
+  ops_.swap_blocks = cpu_swap_blocks;
   ops_.sample = cpu_sample;
 }
 

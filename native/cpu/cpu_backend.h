@@ -3,12 +3,13 @@
 
 #include <memory>
 
+#include "backend.h"
 #include "cpu/cpu_ops.h"
 #include "ops.h"
 
 namespace octavo {
 
-class CpuBackend {
+class CpuBackend : public Backend {
  public:
   // Instruction sets that this build has and this machine runs, best first; ends with null.
   static const char* const* available_isas();
@@ -17,7 +18,7 @@ class CpuBackend {
   // available_isas(), or null for the best. Throws ERR_INVALID_OPTION.
   static std::unique_ptr<CpuBackend> create(int num_threads, const char* isa = nullptr);
 
-  const Ops& ops() const { return ops_; }
+  const Ops& ops() const override { return ops_; }
   int num_threads() const { return context_.pool.num_threads(); }
 
  private:

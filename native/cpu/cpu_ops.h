@@ -76,11 +76,12 @@ void cpu_rope_and_cache(void* context, const RopeCacheParams& p, const PagedKV& 
                         const BatchView& batch);
 void cpu_paged_attention(void* context, const AttentionParams& p, const PagedKV& kv,
                          const BatchView& batch);
-void cpu_silu_mul(void* context, Tensor out, Tensor gate, Tensor up);
-void cpu_add(void* context, Tensor x, Tensor add);
+void cpu_gated_mul(void* context, Tensor out, Tensor gate, Tensor up, Activation activation);
 void cpu_gather_rows(void* context, Tensor out, Tensor x, const int32_t* rows);
 void cpu_copy_blocks(void* context, void* pool, int64_t block_bytes, const BlockCopy* copies,
                      int32_t num_copies);
+void cpu_swap_blocks(void* context, void* pool, void* host_pool, int64_t block_bytes,
+                     const BlockSwap* swaps, int32_t num_swaps, bool to_host);
 // sample.cc. context is a CpuContext*.
 void cpu_sample(void* context, Tensor logits, const SampleRow* rows, int32_t num_rows);
 

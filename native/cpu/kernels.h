@@ -61,8 +61,6 @@ struct CpuKernels {
                    int64_t rows, int64_t cols);
   // out[n] = silu(gate[n]) · up[n]
   void (*silu_mul)(float* out, const float* gate, const float* up, int64_t n);
-  // x[n] += y[n]
-  void (*add)(float* x, const float* y, int64_t n);
   // Rotates num_heads heads of `stride` floats by the half angles' cos and sin [half].
   void (*rotate)(float* heads, int64_t num_heads, int64_t stride, const float* cos,
                  const float* sin, int32_t half, bool interleaved);

@@ -24,7 +24,6 @@ static const CpuKernels kTable = {
     widen_row,
     rms_norm,
     silu_mul,
-    add_rows,
     rotate,
     matmul,
     matmul_scratch,

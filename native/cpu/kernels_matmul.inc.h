@@ -198,6 +198,8 @@ static void matmul(const MatmulPanel& p) {
       return matmul_direct<WidenBF16>(p);
     case DType::kQ8_0:
       return matmul_direct<WidenQ8>(p);
+    default:  // types of KV caches: cpu_matmul refuses them
+      return;
   }
 }
 

@@ -1,6 +1,7 @@
-// The ops that touch every value once: embedding, rms_norm, silu_mul, add, gather_rows and
-// copy_blocks.
+// The ops that touch every value once: embedding, rms_norm, gated_mul, gather_rows, copy_blocks and
+// swap_blocks.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "base/check.h"
@@ -62,22 +63,26 @@ void cpu_rms_norm(void* context, Tensor out, Tensor x, Tensor add, const float* 
   });
 }
 
+// Gaussian error linear unit in its tanh form (Hendrycks & Gimpel 2016), for one instruction set:
+// the same bits everywhere.
+static float gelu_tanh(float x) {
+  constexpr float kRoot = 0.7978845608028654f;  // √(2/π)
+  return 0.5f * x * (1.0f + std::tanh(kRoot * (x + 0.044715f * x * x * x)));
+}
+
 // out, gate, up [n, cols]; out may be gate or up
-void cpu_silu_mul(void* context, Tensor out, Tensor gate, Tensor up) {
+void cpu_gated_mul(void* context, Tensor out, Tensor gate, Tensor up, Activation activation) {
   OCTAVO_CHECK(is_f32(out) && is_f32(gate) && is_f32(up));
   OCTAVO_CHECK(same_shape(out, gate) && same_shape(out, up));
   CpuContext& c = cpu_context(context);
   for_each_values(c, out.rows * out.cols, [&](int64_t first, int64_t n) {
-    c.kernels->silu_mul(out.f32() + first, gate.f32() + first, up.f32() + first, n);
-  });
-}
-
-// x, add [n, cols]
-void cpu_add(void* context, Tensor x, Tensor add) {
-  OCTAVO_CHECK(is_f32(x) && is_f32(add) && same_shape(x, add));
-  CpuContext& c = cpu_context(context);
-  for_each_values(c, x.rows * x.cols, [&](int64_t first, int64_t n) {
-    c.kernels->add(x.f32() + first, add.f32() + first, n);
+    float* to = out.f32() + first;
+    const float *g = gate.f32() + first, *u = up.f32() + first;
+    if (activation == Activation::kSilu) {
+      c.kernels->silu_mul(to, g, u, n);
+    } else {
+      for (int64_t i = 0; i < n; i++) to[i] = gelu_tanh(g[i]) * u[i];
+    }
   });
 }
 
@@ -108,6 +113,19 @@ void cpu_copy_blocks(void* context, void* pool, int64_t block_bytes, const Block
                   std::memcpy(base + copy.target * block_bytes + at,
                               base + copy.source * block_bytes + at,
                               static_cast<size_t>(std::min(kPiece, block_bytes - at)));
+                });
+}
+
+// pool and host_pool: blocks of block_bytes
+void cpu_swap_blocks(void* context, void* pool, void* host_pool, int64_t block_bytes,
+                     const BlockSwap* swaps, int32_t num_swaps, bool to_host) {
+  OCTAVO_CHECK(block_bytes > 0);
+  for_each_item(cpu_context(context), block_bytes / 4 * num_swaps, num_swaps,
+                [&](int64_t i, int) {
+                  char* here = static_cast<char*>(pool) + swaps[i].device * block_bytes;
+                  char* there = static_cast<char*>(host_pool) + swaps[i].host * block_bytes;
+                  std::memcpy(to_host ? there : here, to_host ? here : there,
+                              static_cast<size_t>(block_bytes));
                 });
 }
 

@@ -1,9 +1,13 @@
-// What CUDA devices there are. Safe to call without a driver.
+// CUDA devices as the rest of the house sees them: which there are, and a backend on one. Safe to
+// call in any build and without a driver.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
+
+#include "backend.h"
 
 namespace octavo {
 
@@ -14,11 +18,21 @@ struct DeviceInfo {
 };
 
 struct DeviceProbe {
-  bool built = false;  // was this addon built with CUDA?
+  std::string kind;    // "cuda", "simt" in the test addon, "none" in a build for the CPU only
   std::string reason;  // why `devices` is empty
   std::vector<DeviceInfo> devices;
 };
 
 DeviceProbe probe_devices();
+
+struct DeviceOptions {
+  int32_t device = 0;
+  DType activation = DType::kBF16;  // or kF16
+  bool graphs = true;
+  bool share_prefixes = true;  // cascade attention
+};
+
+// Throws ERR_DEVICE_NOT_FOUND, ERR_OUT_OF_MEMORY, ERR_DEVICE_LOST.
+std::unique_ptr<Backend> make_device_backend(const DeviceOptions& options);
 
 }  // namespace octavo

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "ops.h"
 
 namespace octavo {
 
@@ -21,6 +22,7 @@ struct ModelConfig {
   float norm_eps = 0;
   float attention_scale = 0;
   bool qk_norm = false;
+  Activation activation = Activation::kSilu;
   bool tied_head = false;
   int32_t rotary_size = 0;
   bool rope_interleaved = false;
@@ -31,7 +33,7 @@ struct ModelConfig {
 
 // What the scheduler may ask of one step; activations are sized by it once.
 struct EngineLimits {
-  int32_t num_blocks = 0;  // the null block included
+  int32_t num_blocks = 0;  // the null block included; 0 = as many as the device's memory holds
   int32_t block_size = 0;
   int32_t max_num_seqs = 0;
   int32_t max_num_batched_tokens = 0;

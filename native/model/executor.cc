@@ -1,21 +1,84 @@
 #include "model/executor.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "cpu/cpu_backend.h"
+#include "kernels/device.h"
 #include "model/forward.h"
 #include "model/weights.h"
 
 namespace octavo {
 
+namespace {
+
+std::unique_ptr<Backend> make_backend(const LoadRequest& r) {
+  if (r.device < 0) {
+    return CpuBackend::create(r.num_threads, r.isa.empty() ? nullptr : r.isa.c_str());
+  }
+  DeviceOptions options;
+  options.device = r.device;
+  options.activation = r.activation;
+  options.graphs = r.graphs;
+  options.share_prefixes = r.share_prefixes;
+  return make_device_backend(options);
+}
+
+ModelShape shape_of(const ModelConfig& c, const EngineLimits& l) {
+  return {c.hidden_size,   c.num_heads,  c.num_kv_heads, c.head_size,
+          c.intermediate_size, c.vocab_size, l.block_size,   l.max_num_seqs,
+          l.max_num_batched_tokens, l.blocks_per_row};
+}
+
+}  // namespace
+
 // Everything a loaded model holds; destroyed as one, in reverse order of construction.
 struct Executor::Engine {
   explicit Engine(const LoadRequest& r)
-      : backend(CpuBackend::create(r.num_threads, r.isa.empty() ? nullptr : r.isa.c_str())),
+      : backend(prepared(r)),
         config(r.config),
-        weights(r.config, r.files, r.tensors),
-        forward(backend->ops(), r.config, r.limits, weights) {}
+        weights(backend->ops(), r.config, r.files, r.tensors),
+        forward(backend->ops(), r.config, r.limits, weights, kv_dtype(r)) {
+    if (r.device >= 0) forward.profile();
+    forward.allocate_cache(num_blocks(r));
+  }
 
-  std::unique_ptr<CpuBackend> backend;
+  static std::unique_ptr<Backend> prepared(const LoadRequest& r) {
+    std::unique_ptr<Backend> backend = make_backend(r);
+    const char* why = backend->ops().prepare(backend->ops().context, shape_of(r.config, r.limits));
+    if (why != nullptr) throw Error(kErrModelUnsupported, why);
+    return backend;
+  }
+
+  DType kv_dtype(const LoadRequest& r) const {
+    const bool on_cpu = r.device < 0;
+    if (r.kv_as_activation) return backend->ops().activation;
+    if (on_cpu) throw Error(kErrInvalidOption, "the CPU's KV cache is F32; use kvCacheDtype auto");
+    return r.kv_dtype;
+  }
+
+  // As asked, or what the device's memory holds now that everything else has been taken.
+  int32_t num_blocks(const LoadRequest& r) const {
+    if (r.limits.num_blocks > 0) return r.limits.num_blocks;
+    int64_t free = 0, total = 0;
+    const Ops& ops = backend->ops();
+    ops.memory(ops.context, &free, &total);
+    const double allowed = static_cast<double>(total) * r.memory_utilization;
+    const double left = allowed - static_cast<double>(total - free);
+    const int64_t blocks = left <= 0 ? 0 : static_cast<int64_t>(left) / forward.block_bytes();
+    if (blocks < 2) {
+      const auto mib = [](double bytes) { return std::to_string(static_cast<int64_t>(bytes) >> 20); };
+      throw Error(kErrOutOfMemory,
+                  "no memory is left for the KV cache: of " + mib(static_cast<double>(total)) +
+                      " MiB on the device " + mib(static_cast<double>(total - free)) +
+                      " MiB are taken after loading (other processes included), and " +
+                      "gpuMemoryUtilization allows " + mib(allowed) +
+                      " MiB; raise it, free memory, or take a smaller model");
+    }
+    return static_cast<int32_t>(std::min<int64_t>(blocks, r.max_num_blocks));
+  }
+
+  std::unique_ptr<Backend> backend;
   ModelConfig config;
   Weights weights;
   Forward forward;
@@ -63,7 +126,8 @@ LoadedInfo Executor::load(const LoadRequest& request) {
   LoadedInfo info;
   info.backend = engine_->backend->ops().name;
   info.isa = engine_->backend->ops().isa;
-  info.kv_bytes = engine_->forward.kv_bytes();
+  info.num_blocks = engine_->forward.num_blocks();
+  info.block_bytes = engine_->forward.block_bytes();
   for (const TensorSpec& t : request.tensors) info.weight_bytes += t.bytes;
   return info;
 }

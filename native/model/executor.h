@@ -21,13 +21,24 @@ struct LoadRequest {
   EngineLimits limits;
   std::vector<std::string> files;
   std::vector<TensorSpec> tensors;
+  int32_t device = -1;  // −1 = the CPU, else the number of a GPU
+  // Of the CPU:
   int32_t num_threads = 1;
   std::string isa;  // empty = the best this machine has
+  // Of a device:
+  DType activation = DType::kBF16;  // or kF16
+  bool kv_as_activation = true;     // else kv_dtype
+  DType kv_dtype = DType::kBF16;    // kF8E4M3 or kI8
+  double memory_utilization = 0.9;  // share of its memory that all may take together
+  int32_t max_num_blocks = INT32_MAX;  // of a pool that is measured
+  bool graphs = true;
+  bool share_prefixes = true;
 };
 
 struct LoadedInfo {
   std::string backend, isa;
-  int64_t kv_bytes = 0;
+  int32_t num_blocks = 0;
+  int64_t block_bytes = 0;
   int64_t weight_bytes = 0;
 };
 

@@ -43,9 +43,9 @@ namespace {
 // Finds tensors by name, checks them, and remembers which were used.
 class Binder {
  public:
-  Binder(const std::vector<std::unique_ptr<MappedFile>>& files,
-         const std::vector<TensorSpec>& tensors)
-      : files_(files) {
+  Binder(const Ops& ops, const std::vector<std::unique_ptr<MappedFile>>& files,
+         const std::vector<TensorSpec>& tensors, std::vector<Buffer>& copies)
+      : ops_(ops), files_(files), copies_(copies) {
     for (const TensorSpec& t : tensors) {
       check_inside(t);
       if (!by_name_.emplace(t.name, &t).second) fail(t, "is given twice");
@@ -55,13 +55,17 @@ class Binder {
   Tensor matrix(const std::string& name, int64_t rows, int64_t cols) {
     const TensorSpec& t = take(name, rows, cols);
     char* data = const_cast<char*>(files_[t.file]->data()) + t.offset;
-    return Tensor{data, t.dtype, t.rows, t.cols};
+    const Tensor stored{data, t.dtype, t.rows, t.cols};
+    const size_t bytes = ops_.weight_bytes(ops_.context, stored);
+    if (bytes == 0) return stored;
+    copies_.emplace_back(ops_, bytes, "the weights");
+    return ops_.load_weight(ops_.context, stored, copies_.back().data());
   }
 
   Vector vector(const std::string& name, int64_t length) {
     const TensorSpec& t = take(name, 1, length);
     const char* data = files_[t.file]->data() + t.offset;
-    Vector out(static_cast<size_t>(length));
+    std::vector<float> out(static_cast<size_t>(length));
     for (int64_t i = 0; i < length; ++i) {
       switch (t.dtype) {
         case DType::kF32:
@@ -73,11 +77,11 @@ class Binder {
         case DType::kBF16:
           out[i] = bf16_to_float(load_u16(data + 2 * i));
           break;
-        case DType::kQ8_0:
+        default:
           fail(t, "is a vector and cannot be quantised");
       }
     }
-    return out;
+    return Vector(ops_, out);
   }
 
   Vector optional_vector(const std::string& name, int64_t length) {
@@ -131,7 +135,9 @@ class Binder {
     return t;
   }
 
+  const Ops& ops_;
   const std::vector<std::unique_ptr<MappedFile>>& files_;
+  std::vector<Buffer>& copies_;
   std::unordered_map<std::string, const TensorSpec*> by_name_;
 };
 
@@ -164,10 +170,10 @@ LayerWeights bind_layer(Binder& bind, const ModelConfig& c, const std::string& a
 
 }  // namespace
 
-Weights::Weights(const ModelConfig& config, const std::vector<std::string>& files,
+Weights::Weights(const Ops& ops, const ModelConfig& config, const std::vector<std::string>& files,
                  const std::vector<TensorSpec>& tensors) {
   for (const std::string& path : files) files_.push_back(std::make_unique<MappedFile>(path));
-  Binder bind(files_, tensors);
+  Binder bind(ops, files_, tensors, copies_);
   embed = bind.matrix("embed", config.vocab_size, config.hidden_size);
   head = config.tied_head ? embed : bind.matrix("head", config.vocab_size, config.hidden_size);
   final_norm = bind.vector("final_norm", config.hidden_size);
@@ -175,6 +181,7 @@ Weights::Weights(const ModelConfig& config, const std::vector<std::string>& file
     layers.push_back(bind_layer(bind, config, "layers." + std::to_string(i) + "."));
   }
   bind.check_all_used();
+  if (!copies_.empty()) files_.clear();  // nothing points into them any more
 }
 
 }  // namespace octavo

@@ -1,5 +1,6 @@
-// Weights bound to the names the forward pass uses. Matrices stay in the mapped file in their
-// stored type; vectors (norms, biases) are small and widened to F32 once.
+// Weights bound to the names the forward pass uses. On the CPU matrices stay in the mapped file in
+// their stored type; a device gets copies in the form its ops read, and the files are let go.
+// Vectors (norms, biases) are small and widened to F32 once.
 #pragma once
 
 #include <memory>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "base/tensor.h"
+#include "buffer.h"
 #include "model/config.h"
 
 namespace octavo {
@@ -28,7 +30,19 @@ class MappedFile {
   int64_t bytes_ = 0;
 };
 
-using Vector = std::vector<float>;  // empty = the model has none
+// Floats where ops read them; empty = the model has none.
+class Vector {
+ public:
+  Vector() = default;
+  Vector(const Ops& ops, const std::vector<float>& values)
+      : memory_(ops, values.size() * sizeof(float), "the weights") {
+    ops.write(ops.context, memory_.data(), values.data(), memory_.bytes());
+  }
+  const float* data() const { return static_cast<const float*>(memory_.data()); }  // or null
+
+ private:
+  Buffer memory_;
+};
 
 struct LayerWeights {
   Vector attn_norm, mlp_norm, q_norm, k_norm;
@@ -40,7 +54,7 @@ class Weights {
  public:
   // Maps the files and binds every tensor; a missing, unknown, doubled or misshapen one, or bytes
   // past the end of a file, throw ERR_MODEL_FORMAT naming file and tensor.
-  Weights(const ModelConfig& config, const std::vector<std::string>& files,
+  Weights(const Ops& ops, const ModelConfig& config, const std::vector<std::string>& files,
           const std::vector<TensorSpec>& tensors);
 
   Tensor embed, head;
@@ -49,6 +63,7 @@ class Weights {
 
  private:
   std::vector<std::unique_ptr<MappedFile>> files_;
+  std::vector<Buffer> copies_;  // of matrices that are not used where they are stored
 };
 
 }  // namespace octavo

@@ -161,7 +161,9 @@ Napi::Value ExecutorWrap::load(const Napi::CallbackInfo& info) {
         Napi::Object out = Napi::Object::New(e);
         out.Set("backend", loaded->backend);
         out.Set("isa", loaded->isa);
-        out.Set("kvBytes", static_cast<double>(loaded->kv_bytes));
+        limits_.num_blocks = loaded->num_blocks;
+        out.Set("numBlocks", loaded->num_blocks);
+        out.Set("blockBytes", static_cast<double>(loaded->block_bytes));
         out.Set("weightBytes", static_cast<double>(loaded->weight_bytes));
         return out;
       });

@@ -27,6 +27,7 @@ ModelConfig read_config(const Napi::Object& from) {
   c.norm_eps = static_cast<float>(get_number(from, "normEps", 0, 1));
   c.attention_scale = static_cast<float>(get_number(from, "attentionScale", -1e6, 1e6));
   c.qk_norm = get_bool(from, "qkNorm");
+  c.activation = static_cast<Activation>(get_int(from, "activation", 0, 1));
   c.tied_head = get_bool(from, "tiedHead");
   c.rotary_size = size_of(from, "rotarySize", 2, c.head_size);
   c.rope_interleaved = get_bool(from, "ropeInterleaved");
@@ -50,13 +51,28 @@ ModelConfig read_config(const Napi::Object& from) {
 
 EngineLimits read_limits(const Napi::Object& from) {
   EngineLimits l;
-  l.num_blocks = size_of(from, "numBlocks", 2, INT32_MAX);
+  l.num_blocks = size_of(from, "numBlocks", 0, INT32_MAX);
   l.block_size = size_of(from, "blockSize", 1, 256);
   l.max_num_seqs = size_of(from, "maxNumSeqs", 1, 1 << 20);
   l.max_num_batched_tokens = size_of(from, "maxNumBatchedTokens", 1, 1 << 24);
   l.max_model_len = size_of(from, "maxModelLen", 1, INT32_MAX);
   l.blocks_per_row = size_of(from, "blocksPerRow", 1, INT32_MAX);
   return l;
+}
+
+// What a device is told; on the CPU nothing of it is looked at.
+void read_device(const Napi::Object& from, LoadRequest& r) {
+  r.device = size_of(from, "index", -1, 1023);
+  const int64_t activation = get_int(from, "activation", 0, kNumDTypes - 1);
+  r.activation = activation == static_cast<int64_t>(DType::kF16) ? DType::kF16 : DType::kBF16;
+  const std::string kv = get_string(from, "kvCacheDtype");
+  r.kv_as_activation = kv == "auto";
+  if (kv != "auto" && kv != "fp8" && kv != "int8") bad_option("kvCacheDtype", "auto, fp8 or int8");
+  r.kv_dtype = kv == "int8" ? DType::kI8 : DType::kF8E4M3;
+  r.memory_utilization = get_number(from, "memoryUtilization", 0.01, 1);
+  r.max_num_blocks = size_of(from, "maxNumBlocks", 2, INT32_MAX);
+  r.graphs = get_bool(from, "graphs");
+  r.share_prefixes = get_bool(from, "sharePrefixes");
 }
 
 TensorSpec read_tensor(const Napi::Object& from) {
@@ -85,6 +101,10 @@ LoadRequest read_load_request(const Napi::Object& from) {
   r.limits = read_limits(get_object(from, "limits"));
   r.num_threads = size_of(from, "numThreads", 1, 1024);
   r.isa = get_string(from, "isa");
+  read_device(get_object(from, "device"), r);
+  if (r.limits.num_blocks < 2 && (r.device < 0 || r.limits.num_blocks == 1)) {
+    bad_option("numBlocks", "at least 2");
+  }
   const Napi::Array files = get_array(from, "files");
   for (uint32_t i = 0; i < files.Length(); ++i) {
     const Napi::Value v = files.Get(i);

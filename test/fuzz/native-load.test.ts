@@ -4,7 +4,7 @@ import { createNativeExecutor } from '../../lib/engine/executor.js';
 import { ERRORS } from '../../lib/errors.js';
 import { type Checkpoint, openCheckpoint } from '../../lib/model/checkpoint.js';
 import type { NativeTensor } from '../../lib/native.js';
-import { testAddon } from '../support/addon.js';
+import { testAddon, testDevice } from '../support/addon.js';
 import { FUZZ_SEED, mutants } from '../support/mutants.js';
 import { random } from '../support/random.js';
 
@@ -24,7 +24,7 @@ async function tryOut(checkpoint: Checkpoint, tensors: readonly NativeTensor[]):
   };
   try {
     const executor = await createNativeExecutor(
-      { config, limits, files, tensors, numThreads: 1, isa: '' },
+      { config, limits, files, tensors, numThreads: 1, isa: '', device: testDevice() },
       addon,
     );
     const words = Int32Array.of(

@@ -3,7 +3,7 @@ import { engineConfig, engineSizes } from '../../lib/config.js';
 import { STEP_LAYOUT as L } from '../../lib/core/step.js';
 import { kvBytesPerToken, openCheckpoint } from '../../lib/model/checkpoint.js';
 import { DTYPES, type NativeExecutor, verified } from '../../lib/native.js';
-import { testAddon } from '../support/addon.js';
+import { testAddon, testDevice } from '../support/addon.js';
 import { random } from '../support/random.js';
 
 /** Whatever JS sends, native checks it again: a coded refusal, never a crash. */
@@ -30,6 +30,7 @@ beforeAll(async () => {
     tensors: checkpoint.tensors.map((t) => ({ ...t, dtype: DTYPES[t.dtype] })),
     numThreads: 1,
     isa: '',
+    device: testDevice(),
   });
   tables = new Int32Array(MAX_SEQS * sizes.blocksPerRow);
   tables.set([1, 2, 3]);

@@ -61,6 +61,10 @@ inline std::vector<double> rms_norm(const float* x, const float* weight, double 
 }
 
 inline double silu_mul(double gate, double up) { return gate / (1 + std::exp(-gate)) * up; }
+inline double gelu_mul(double gate, double up) {  // the tanh form
+  const double inner = std::sqrt(2 / M_PI) * (gate + 0.044715 * gate * gate * gate);
+  return 0.5 * gate * (1 + std::tanh(inner)) * up;
+}
 
 // One head, rotated. The angle is a float32 product on purpose (ops.h).
 inline std::vector<double> rope(const float* head, int64_t head_size, int32_t position,

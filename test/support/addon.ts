@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { type NativeAddon, verified } from '../../lib/native.js';
+import { DTYPES, type NativeAddon, type NativeDevice, verified } from '../../lib/native.js';
 
 export const ROOT = join(import.meta.dirname, '..', '..');
 
@@ -12,4 +12,41 @@ export function testAddon(): NativeAddon {
   if (!existsSync(path))
     throw new Error(`${path} is not built; run node scripts/install.mjs --testing`);
   return verified(createRequire(import.meta.url)(path) as NativeAddon);
+}
+
+/** What a load request says of the device: the CPU, or the emulated GPU of the test addon. */
+export function testDevice(device: Partial<NativeDevice> = {}): NativeDevice {
+  return {
+    index: -1,
+    activation: DTYPES.BF16,
+    kvCacheDtype: 'auto',
+    memoryUtilization: 0.9,
+    maxNumBlocks: 2 ** 30,
+    graphs: true,
+    sharePrefixes: true,
+    ...device,
+  };
+}
+
+/** Settings of the emulator (native/napi/addon.cc); what is left out stays. */
+export interface SimtSettings {
+  /** Order of lanes: 0 forward, 1 reverse, 2 random by `seed`. */
+  order?: 0 | 1 | 2;
+  seed?: number;
+  asyncCopyLate?: 0 | 1;
+  threads?: number;
+  memoryBytes?: number;
+  /** The device is lost so many kernel launches from now; −1 = never. */
+  failAtLaunch?: number;
+}
+
+export function simtDevice(settings: SimtSettings = {}): {
+  launches: number;
+  graphLaunches: number;
+  usedBytes: number;
+} {
+  const addon = testAddon() as NativeAddon & {
+    simtDevice(settings: SimtSettings): ReturnType<typeof simtDevice>;
+  };
+  return addon.simtDevice(settings);
 }

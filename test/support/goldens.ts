@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { engineConfig, engineSizes } from '../../lib/config.js';
 import { STEP_LAYOUT as L } from '../../lib/core/step.js';
 import { kvBytesPerToken, openCheckpoint } from '../../lib/model/checkpoint.js';
-import { DTYPES, type NativeExecutor } from '../../lib/native.js';
-import { testAddon } from './addon.js';
+import { DTYPES, type NativeDevice, type NativeExecutor } from '../../lib/native.js';
+import { testAddon, testDevice } from './addon.js';
 
 export interface GoldenPrompt {
   readonly prompt_token_ids: number[];
@@ -44,7 +44,12 @@ export class RawModel {
 
   static async open(
     path: string,
-    { blockSize = 16 as 8 | 16 | 32, isa = '', numThreads = 2 } = {},
+    {
+      blockSize = 16 as 8 | 16 | 32,
+      isa = '',
+      numThreads = 2,
+      device = {} as Partial<NativeDevice>,
+    } = {},
   ): Promise<RawModel> {
     const checkpoint = await openCheckpoint(path);
     const config = engineConfig({
@@ -64,6 +69,7 @@ export class RawModel {
       tensors: checkpoint.tensors.map((t) => ({ ...t, dtype: DTYPES[t.dtype] })),
       numThreads,
       isa,
+      device: testDevice(device),
     });
     // Blocks in descending order: nothing may rely on neighbours.
     const tables = Int32Array.from(

@@ -1,0 +1,76 @@
+// One launcher for each kernel: chooses the instantiation, sizes the grid, starts it on a stream.
+// Everything they are given is asserted by device_ops.cc; they neither allocate nor synchronise.
+#pragma once
+
+#include "kernels/attention.h"
+#include "kernels/matmul.h"
+#include "kernels/runtime.h"
+#include "kernels/sample.h"
+#include "ops.h"
+
+namespace octavo::device {
+
+// What a launcher must know of the device.
+struct DeviceLimits {
+  int32_t multiprocessors = 1;
+  int64_t shared_per_block = 0;
+  int64_t shared_per_multiprocessor = 0;
+};
+
+// [words] from pinned host memory to fixed device addresses: the arrays of a step, by one kernel,
+// so that nothing but it knows where they came from.
+struct UnpackArgs {
+  static constexpr int kMaxRegions = 16;
+  const int32_t* source = nullptr;  // pinned, read through the bus
+  int32_t* target[kMaxRegions];
+  int64_t begin[kMaxRegions];  // words into source
+  int64_t words[kMaxRegions];
+  int32_t num_regions = 0;
+};
+void launch_unpack(const UnpackArgs& args, cudaStream_t stream);
+
+void launch_embedding(Tensor out, Tensor table, const void* scales, const int32_t* ids,
+                      cudaStream_t stream);
+void launch_rms_norm(Tensor out, Tensor x, Tensor add, const float* weight, float eps,
+                     cudaStream_t stream);
+void launch_gated(Tensor out, Tensor gate, Tensor up, Activation activation, cudaStream_t stream);
+void launch_gather_rows(Tensor out, Tensor x, const int32_t* rows, cudaStream_t stream);
+
+struct RopeCacheArgs {
+  void *q, *k, *v;  // [num_tokens][heads · head_size]
+  PagedKV kv;
+  const int32_t* positions;
+  const int64_t* slots;
+  const float* inv_freq;  // [rotary_size / 2]
+  int32_t num_tokens, num_heads, rotary_size;
+  bool interleaved;
+  float attention_factor;
+};
+void launch_rope_and_cache(const RopeCacheArgs& args, DType activation, cudaStream_t stream);
+
+void launch_copy_blocks(void* pool, int64_t block_bytes, const BlockCopy* copies,
+                        int32_t num_copies, cudaStream_t stream);
+
+// Attention: narrow items, wide items, merge; `wide` and `merge` false skips what a plan has none
+// of. The grid is the same for every plan.
+struct AttentionLaunch {
+  DType activation = DType::kBF16;
+  bool wide = false, merge = false;
+  int32_t grid = 1;
+};
+bool attention_supports(int32_t head_size);
+int32_t attention_wide_rows(int32_t head_size);
+// Blocks that run at once on the whole device, for the plan.
+int32_t attention_grid(int32_t head_size, DType kv, const DeviceLimits& limits);
+void launch_attention(const AttentionArgs& args, const AttentionLaunch& how,
+                      const DeviceLimits& limits, cudaStream_t stream);
+
+// Floats of MatmulArgs::partial and words of ::arrived that suffice for any launch.
+constexpr int64_t kMatmulPartialFloats = int64_t{4} << 20;
+constexpr int64_t kMatmulCounters = 4096;
+void launch_matmul(MatmulArgs args, DType activation, DType weight, const DeviceLimits& limits,
+                   cudaStream_t stream);
+
+void launch_sample(const SampleArgs& args, cudaStream_t stream);
+
+}  // namespace octavo::device

@@ -1,0 +1,292 @@
+// Matrix multiply on tensor cores, weights streamed through shared memory with cp.async. Weights
+// are the 16-row side of the mma, tokens its 8-column side, whatever M: every output is summed over
+// K in ascending steps of 16 inside a part of K, and parts are added in order. Q8_0 weights stay
+// bytes in shared memory, become T exactly in registers, and each block of 32 is summed on its own
+// before its scale is applied in float.
+#pragma once
+
+#include "kernels/launch.cuh"
+#include "kernels/matmul.h"
+#include "kernels/mma.cuh"
+
+namespace octavo::device {
+
+constexpr int kStepK = 64;
+
+// A block computes kRows outputs (rows of the weight) of kCols tokens; a warp kRowTiles · 16 of
+// them times kColTiles · 8.
+template <bool kQ8, int kWarpsN, int kWarpsM, int kRowTiles, int kColTiles, int kStages>
+struct MatmulTile {
+  static constexpr bool kQuantised = kQ8;
+  static constexpr int kNumWarpsN = kWarpsN, kNumRowTiles = kRowTiles, kNumColTiles = kColTiles;
+  static constexpr int kNumStages = kStages;
+  static constexpr int kThreads = kWarpsN * kWarpsM * 32;
+  static constexpr int kRows = kWarpsN * kRowTiles * 16;
+  static constexpr int kCols = kWarpsM * kColTiles * 8;
+  using XRows = SharedRows<kStepK / 8>;
+  // A row of weights in a step: 128 bytes, or 64 quantised ones, padded to 80 against conflicts.
+  static constexpr int kWeightPitch = kQ8 ? 80 : XRows::kRowBytes;
+  static constexpr int kWeightBytes = kRows * kWeightPitch;
+  static constexpr int kXBytes = kCols * XRows::kRowBytes;
+  static constexpr int kScaleBytes = kQ8 ? kRows * 4 : 0;  // two float16 a row
+  static constexpr int kStageBytes = kWeightBytes + kXBytes + kScaleBytes;
+  static constexpr int kSharedBytes = kStages * kStageBytes + 16;
+};
+
+template <class T, class Tile>
+struct MatmulBlock {
+  static constexpr int kRowTiles = Tile::kNumRowTiles, kColTiles = Tile::kNumColTiles;
+  using XRows = typename Tile::XRows;
+
+  const MatmulArgs& a;
+  unsigned char* const shared;
+  const int lane, warp_n, warp_m, g, t;
+  MatmulArgs::Part part;
+  int64_t tile_n, n0, m0;  // first output and first token of the block
+  float total[kRowTiles][kColTiles][4];
+  float sum[kRowTiles][kColTiles][4];
+
+  OCTAVO_DEVICE MatmulBlock(const MatmulArgs& args, unsigned char* memory)
+      : a(args),
+        shared(memory),
+        lane(threadIdx.x % 32),
+        warp_n(threadIdx.x / 32 % Tile::kNumWarpsN),
+        warp_m(threadIdx.x / 32 / Tile::kNumWarpsN),
+        g(lane / 4),
+        t(lane % 4) {}
+
+  OCTAVO_DEVICE void run() {
+    tile_n = blockIdx.x;
+    int p = 0;
+    while (p + 1 < a.num_parts && tile_n >= a.parts[p + 1].tile_begin) p++;
+    part = a.parts[p];
+    n0 = (tile_n - part.tile_begin) * Tile::kRows;
+    m0 = static_cast<int64_t>(blockIdx.y) * Tile::kCols;
+    clear(total);
+    if (!a.spread) {
+      for (int k = 0; k < a.num_k_parts; k++) one_k_part(k);
+      write_output();
+      return;
+    }
+    one_k_part(blockIdx.z);
+    if (a.num_k_parts > 1) {
+      store_partial();
+      if (!last_to_arrive()) return;
+      load_partials();
+    }
+    write_output();
+  }
+
+  // total += the sum over one part of K.
+  OCTAVO_DEVICE void one_k_part(int k_index) {
+    const int64_t begin = k_index * a.k_part, end = min(a.k, begin + a.k_part);
+    const int steps = static_cast<int>((end - begin + kStepK - 1) / kStepK);
+    clear(sum);
+    __syncthreads();  // the part before has left shared memory
+    for (int s = 0; s < Tile::kNumStages - 1; s++) load_step(s, steps, begin, end);
+    for (int s = 0; s < steps; s++) {
+      async_wait<Tile::kNumStages - 2>();
+      __syncthreads();
+      load_step(s + Tile::kNumStages - 1, steps, begin, end);
+      const unsigned char* stage = shared + s % Tile::kNumStages * Tile::kStageBytes;
+      if constexpr (Tile::kQuantised) {
+        multiply_q8(stage);
+      } else {
+        multiply(stage);
+      }
+    }
+    async_wait<0>();
+#pragma unroll
+    for (int r = 0; r < kRowTiles; r++) {
+#pragma unroll
+      for (int c = 0; c < kColTiles * 4; c++) total[r][c / 4][c % 4] += sum[r][c / 4][c % 4];
+    }
+  }
+
+  OCTAVO_DEVICE void load_step(int step, int steps, int64_t begin, int64_t end) {
+    if (step < steps) {
+      const int64_t k0 = begin + static_cast<int64_t>(step) * kStepK;
+      unsigned char* stage = shared + step % Tile::kNumStages * Tile::kStageBytes;
+      if constexpr (Tile::kQuantised) {
+        load_q8(stage, k0, end);
+      } else {
+        load_rows(stage, static_cast<const T*>(part.weight), n0, part.n, Tile::kRows, k0, end);
+      }
+      load_rows(stage + Tile::kWeightBytes, static_cast<const T*>(a.x), m0, a.m, Tile::kCols, k0,
+                end);
+    }
+    async_commit();
+  }
+
+  // Rows and columns past the end are zeros.
+  OCTAVO_DEVICE void load_rows(unsigned char* target, const T* source, int64_t row0, int64_t rows,
+                               int count, int64_t k0, int64_t k_end) {
+    for (int i = threadIdx.x; i < count * 8; i += Tile::kThreads) {
+      const int r = i / 8, chunk = i % 8;
+      const int64_t row = row0 + r, k = k0 + chunk * 8;
+      const bool inside = row < rows && k < k_end;
+      async_copy16(target + XRows::offset(r, chunk), source + (inside ? row * a.k + k : 0), inside);
+    }
+  }
+
+  OCTAVO_DEVICE void load_q8(unsigned char* stage, int64_t k0, int64_t k_end) {
+    const int8_t* weight = static_cast<const int8_t*>(part.weight);
+    for (int i = threadIdx.x; i < Tile::kRows * 4; i += Tile::kThreads) {
+      const int r = i / 4, chunk = i % 4;
+      const int64_t row = n0 + r, k = k0 + chunk * 16;
+      const bool inside = row < part.n && k < k_end;
+      async_copy16(stage + r * Tile::kWeightPitch + chunk * 16,
+                   weight + (inside ? row * a.k + k : 0), inside);
+    }
+    F16* scales = reinterpret_cast<F16*>(stage + Tile::kWeightBytes + Tile::kXBytes);
+    const F16* from = static_cast<const F16*>(part.scales);
+    for (int i = threadIdx.x; i < Tile::kRows * 2; i += Tile::kThreads) {
+      const int64_t row = n0 + i / 2, k = k0 + i % 2 * 32;
+      const bool inside = row < part.n && k < k_end;
+      scales[i] = inside ? from[row * (a.k / 32) + k / 32] : F16{0};
+    }
+  }
+
+  OCTAVO_DEVICE void multiply(const unsigned char* stage) {
+    const unsigned char* x = stage + Tile::kWeightBytes;
+    const int low = (lane & 7) + (lane >> 3 & 1) * 8;
+    const int high = (lane & 7) + (lane >> 4) * 8;
+#pragma unroll
+    for (int k = 0; k < kStepK / 16; k++) {
+      uint32_t w[kRowTiles][4];
+#pragma unroll
+      for (int r = 0; r < kRowTiles; r++) {
+        const int row = (warp_n * kRowTiles + r) * 16 + low;
+        ldmatrix(w[r], stage + XRows::offset(row, k * 2 + (lane >> 4)));
+      }
+#pragma unroll
+      for (int c = 0; c < kColTiles; c += 2) {
+        uint32_t b[4];
+        const int token = (warp_m * kColTiles + c) * 8 + high;
+        ldmatrix(b, x + XRows::offset(token, k * 2 + (lane >> 3 & 1)));
+#pragma unroll
+        for (int r = 0; r < kRowTiles; r++) {
+          mma<T>(sum[r][c], w[r], b[0], b[1]);
+          mma<T>(sum[r][c + 1], w[r], b[2], b[3]);
+        }
+      }
+    }
+  }
+
+  // ldmatrix on bytes gives a lane four neighbours of K, 4t … 4t+3, where the mma expects 2t, 2t+1,
+  // 2t+8, 2t+9: the tokens are read in the same permuted order, so the products match.
+  OCTAVO_DEVICE void multiply_q8(const unsigned char* stage) {
+    const unsigned char* x = stage + Tile::kWeightBytes;
+    const F16* scales = reinterpret_cast<const F16*>(x + Tile::kXBytes);
+#pragma unroll
+    for (int block = 0; block < kStepK / 32; block++) {
+#pragma unroll
+      for (int r = 0; r < kRowTiles; r++) {
+        const int row0 = (warp_n * kRowTiles + r) * 16;
+        const int row = row0 + (lane & 7) + (lane >> 3 & 1) * 8;
+        uint32_t bytes[4];
+        ldmatrix(bytes, stage + row * Tile::kWeightPitch + block * 32 + (lane >> 4) * 16);
+        uint32_t w[2][4];
+#pragma unroll
+        for (int i = 0; i < 8; i++) {  // bytes[0], [1]: rows g, g+8 of the first 16 of K; [2], [3]
+          const uint32_t pair = bytes[i / 4 * 2 + i % 2] >> (i / 2 % 2 * 16);
+          w[i / 4][i % 4] = pack2<T>(widen_i8(pair), widen_i8(pair >> 8));
+        }
+        const float scale[2] = {widen(scales[(row0 + g) * 2 + block]),
+                                widen(scales[(row0 + g + 8) * 2 + block])};
+#pragma unroll
+        for (int c = 0; c < kColTiles; c++) {
+          const int token = (warp_m * kColTiles + c) * 8 + g;
+          float product[4] = {};
+#pragma unroll
+          for (int half = 0; half < 2; half++) {
+            const int chunk = block * 4 + half * 2 + t / 2;
+            const uint2 b = *reinterpret_cast<const uint2*>(x + XRows::offset(token, chunk) +
+                                                            t % 2 * 8);
+            mma<T>(product, w[half], b.x, b.y);
+          }
+#pragma unroll
+          for (int i = 0; i < 4; i++) sum[r][c][i] = fmaf(product[i], scale[i / 2], sum[r][c][i]);
+        }
+      }
+    }
+  }
+
+  OCTAVO_DEVICE static void clear(float (&x)[kRowTiles][kColTiles][4]) {
+#pragma unroll
+    for (int r = 0; r < kRowTiles; r++) {
+#pragma unroll
+      for (int c = 0; c < kColTiles * 4; c++) x[r][c / 4][c % 4] = 0.0f;
+    }
+  }
+
+  // A block's values in storage, lane by lane: [i][thread], so that a warp writes 128 bytes.
+  OCTAVO_DEVICE float* partial_of(int k_index) const {
+    const int64_t tile = tile_n * gridDim.y + blockIdx.y;
+    return a.partial + (tile * a.num_k_parts + k_index) * Tile::kRows * Tile::kCols + threadIdx.x;
+  }
+  OCTAVO_DEVICE void store_partial() {
+    float* out = partial_of(blockIdx.z);
+#pragma unroll
+    for (int i = 0; i < kRowTiles * kColTiles * 4; i++) {
+      out[i * Tile::kThreads] = total[i / (kColTiles * 4)][i / 4 % kColTiles][i % 4];
+    }
+  }
+  OCTAVO_DEVICE bool last_to_arrive() {
+    int* const last = reinterpret_cast<int*>(shared + Tile::kNumStages * Tile::kStageBytes);
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      uint32_t* arrived = a.arrived + tile_n * gridDim.y + blockIdx.y;
+      *last = atomicAdd(arrived, 1u) + 1 == static_cast<uint32_t>(a.num_k_parts);
+      if (*last) *arrived = 0;  // ready for the next launch
+    }
+    __syncthreads();
+    __threadfence();
+    return *last != 0;
+  }
+  // In the order of K, whoever came last. Zero first, as where one block does all parts.
+  OCTAVO_DEVICE void load_partials() {
+    clear(total);
+    for (int k = 0; k < a.num_k_parts; k++) {
+      const float* from = partial_of(k);
+#pragma unroll
+      for (int i = 0; i < kRowTiles * kColTiles * 4; i++) {
+        total[i / (kColTiles * 4)][i / 4 % kColTiles][i % 4] += from[i * Tile::kThreads];
+      }
+    }
+  }
+
+  OCTAVO_DEVICE void write_output() {
+#pragma unroll
+    for (int r = 0; r < kRowTiles; r++) {
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        const int64_t n = n0 + (warp_n * kRowTiles + r) * 16 + half * 8 + g;
+        if (n >= part.n) continue;
+        const float bias = part.bias != nullptr ? part.bias[n] : 0.0f;
+#pragma unroll
+        for (int c = 0; c < kColTiles * 2; c++) {
+          const int64_t m = m0 + (warp_m * kColTiles + c / 2) * 8 + t * 2 + c % 2;
+          if (m >= a.m) continue;
+          const float value = total[r][c / 2][half * 2 + c % 2] + bias;
+          if (part.float_out) {
+            static_cast<float*>(part.out)[m * part.n + n] = value;
+          } else {
+            static_cast<T*>(part.out)[m * part.n + n] = narrow<T>(value);
+          }
+        }
+      }
+    }
+  }
+};
+
+// Grid: [tiles of N over all parts][tiles of M][parts of K if spread]
+template <class T, class Tile>
+__global__ void __launch_bounds__(Tile::kThreads) matmul_kernel(const MatmulArgs a) {
+  OCTAVO_SHARED(shared);
+  MatmulBlock<T, Tile> block(a, shared);
+  block.run();
+}
+
+}  // namespace octavo::device

@@ -1,0 +1,316 @@
+// Logits to tokens, one block a row, without a sort. Weights are fixed-point integers (40 bits after
+// the point), so that sums, borders of top-p and the draw itself are exact and have no order.
+#include "base/rng.h"
+#include "kernels/launch.cuh"
+#include "kernels/launchers.h"
+#include "kernels/types.cuh"
+
+namespace octavo::device {
+namespace {
+
+constexpr int kThreads = 512;
+constexpr int kWarps = kThreads / 32;
+constexpr int kBins = 256;
+using Mass = unsigned long long;  // atomicAdd's word
+
+// Unsigned order = order of the floats; −0 counts as 0.
+OCTAVO_DEVICE uint32_t key_of(float x) {
+  const uint32_t bits = as_bits(x + 0.0f);
+  return (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
+}
+
+struct Shared {
+  Mass bins[kBins];
+  Mass chunks[kThreads];
+  Mass chosen_before;
+  float floats[kWarps];
+  double doubles[kWarps];
+  int32_t ints[kWarps];
+  int32_t chosen;
+};
+
+struct Sampler {
+  const SampleArgs& a;
+  const SampleRequest& r;
+  const float* raw;  // the row as it came
+  const float* x;    // the row after lists, bias and penalties
+  Shared& s;
+  const int tid = threadIdx.x, lane = tid % 32, warp = tid / 32;
+  float raw_max = 0, x_max = 0;
+  int32_t raw_best = -1, x_best = -1;
+  double log_sum = 0;
+  // What may be drawn: key above `edge`, or equal to it with an id up to `edge_id`; and in min-p.
+  uint32_t edge = 0;
+  int32_t edge_id = INT32_MAX;
+
+  template <class Fn>
+  OCTAVO_DEVICE void each(Fn fn) {
+    for (int32_t i = tid; i < a.vocab; i += kThreads) fn(i);
+  }
+
+  // Largest value, ties the lowest id; −1 where nothing is finite or something is NaN or +inf.
+  OCTAVO_DEVICE void find_best(const float* v, float* max_out, int32_t* best_out) {
+    float best = -INFINITY;
+    int32_t id = -1;
+    bool bad = false;
+    each([&](int32_t i) {
+      bad |= !(v[i] <= 3.402823466e38f);
+      if (v[i] > best) best = v[i], id = i;
+    });
+    if (bad) best = INFINITY, id = -1;
+    for (int bit = 16; bit > 0; bit /= 2) {
+      take_better(best, id, __shfl_xor_sync(kAllLanes, best, bit),
+                  __shfl_xor_sync(kAllLanes, id, bit));
+    }
+    __syncthreads();
+    if (lane == 0) s.floats[warp] = best, s.ints[warp] = id;
+    __syncthreads();
+    best = s.floats[0], id = s.ints[0];
+    for (int w = 1; w < kWarps; w++) take_better(best, id, s.floats[w], s.ints[w]);
+    *max_out = best;
+    *best_out = id;
+  }
+  OCTAVO_DEVICE static void take_better(float& best, int32_t& id, float other, int32_t other_id) {
+    if (other > best || (other == best && other_id < id)) best = other, id = other_id;
+  }
+
+  OCTAVO_DEVICE double block_sum(double v) {
+    for (int bit = 16; bit > 0; bit /= 2) v += __shfl_xor_sync(kAllLanes, v, bit);
+    __syncthreads();
+    if (lane == 0) s.doubles[warp] = v;
+    __syncthreads();
+    double sum = 0;
+    for (int w = 0; w < kWarps; w++) sum += s.doubles[w];
+    return sum;
+  }
+
+  OCTAVO_DEVICE bool read_raw() {
+    find_best(raw, &raw_max, &raw_best);
+    if (raw_best < 0) return false;
+    double sum = 0;
+    each([&](int32_t i) { sum += static_cast<double>(expf(raw[i] - raw_max)); });
+    log_sum = static_cast<double>(raw_max) + log(block_sum(sum));
+    return true;
+  }
+
+  OCTAVO_DEVICE bool has_penalties() const {
+    return r.repetition != 1 || r.frequency != 0 || r.presence != 0;
+  }
+  OCTAVO_DEVICE bool is_plain() const {
+    return r.num_allowed < 0 && r.num_banned == 0 && r.num_bias == 0 && !has_penalties();
+  }
+
+  // Lists, bias, penalties, in the order of ops.h.
+  OCTAVO_DEVICE void adjust(float* values, uint32_t* counts) {
+    const auto list = [&](int32_t begin, int32_t count, auto fn) {
+      for (int32_t i = tid; i < count; i += kThreads) fn(a.ints[begin + i], i);
+      __syncthreads();
+    };
+    each([&](int32_t i) { values[i] = r.num_allowed >= 0 ? -INFINITY : raw[i]; });
+    __syncthreads();
+    list(r.allowed, r.num_allowed, [&](int32_t id, int32_t) { values[id] = raw[id]; });
+    list(r.banned, r.num_banned, [&](int32_t id, int32_t) { values[id] = -INFINITY; });
+    list(r.bias_ids, r.num_bias,
+         [&](int32_t id, int32_t i) { values[id] += a.floats[r.bias_values + i]; });
+    if (!has_penalties()) return;
+    constexpr uint32_t kSeen = 1u << 31;
+    list(r.prompt, r.prompt_len, [&](int32_t id, int32_t) { atomicMax(&counts[id], kSeen); });
+    list(r.output, r.output_len, [&](int32_t id, int32_t) { atomicMax(&counts[id], kSeen); });
+    list(r.output, r.output_len, [&](int32_t id, int32_t) { atomicAdd(&counts[id], 1u); });
+    each([&](int32_t i) {
+      const uint32_t count = counts[i];
+      if (count == 0) return;
+      counts[i] = 0;
+      float v = values[i];
+      if (r.repetition != 1) v = v > 0 ? v / r.repetition : v * r.repetition;
+      const float times = static_cast<float>(count & ~kSeen);
+      if (times > 0) v -= r.frequency * times + r.presence;
+      values[i] = v;
+    });
+    __syncthreads();
+  }
+
+  // Probability up to a factor, as an integer; 0 = cannot be drawn.
+  OCTAVO_DEVICE Mass weight(int32_t i) const {
+    const float v = x[i];
+    const uint32_t key = key_of(v);
+    if (key < edge || (key == edge && i > edge_id) || v == -INFINITY) return 0;
+    const float w = expf((v - x_max) / r.temperature);
+    if (w < r.min_p) return 0;
+    return static_cast<Mass>(static_cast<double>(w) * 0x1p40 + 0.5);
+  }
+
+  // The key at which the amounts of the tokens, summed from the largest key down, reach `wanted`;
+  // s.chosen_before gets what lies above it. Radix selection, eight bits at a time.
+  template <class Amount>
+  OCTAVO_DEVICE uint32_t select_key(Mass wanted, Amount amount) {
+    uint32_t prefix = 0;
+    Mass above = 0;
+    for (int shift = 24; shift >= 0; shift -= 8) {
+      __syncthreads();
+      for (int b = tid; b < kBins; b += kThreads) s.bins[b] = 0;
+      __syncthreads();
+      const uint32_t high = shift == 24 ? 0 : ~0u << (shift + 8);
+      each([&](int32_t i) {
+        const uint32_t key = key_of(x[i]);
+        if ((key & high) != prefix) return;
+        const Mass m = amount(i);
+        if (m != 0) atomicAdd(&s.bins[key >> shift & 255u], m);
+      });
+      __syncthreads();
+      if (tid == 0) {
+        int b = kBins - 1;
+        Mass sum = above;
+        while (b > 0 && sum + s.bins[b] < wanted) sum += s.bins[b--];
+        s.chosen = b;
+        s.chosen_before = sum;
+      }
+      __syncthreads();
+      above = s.chosen_before;
+      prefix |= static_cast<uint32_t>(s.chosen) << shift;
+    }
+    return prefix;
+  }
+
+  // The first id at which the amounts, summed by ascending id, exceed `wanted`; −1 = none does.
+  template <class Amount>
+  OCTAVO_DEVICE int32_t find_id(Mass wanted, Amount amount) {
+    const int32_t size = ((a.vocab + kThreads - 1) / kThreads + 31) / 32 * 32;
+    __syncthreads();
+    for (int c = warp; c < kThreads; c += kWarps) {
+      Mass sum = 0;
+      for (int32_t i = c * size + lane; i < min(a.vocab, (c + 1) * size); i += 32) sum += amount(i);
+      for (int bit = 16; bit > 0; bit /= 2) sum += __shfl_xor_sync(kAllLanes, sum, bit);
+      if (lane == 0) s.chunks[c] = sum;
+    }
+    __syncthreads();
+    if (tid == 0) {
+      Mass sum = 0;
+      int c = 0;
+      while (c < kThreads && sum + s.chunks[c] <= wanted) sum += s.chunks[c++];
+      s.chosen = -1;
+      for (int32_t i = c * size; i < min(a.vocab, (c + 1) * size) && s.chosen < 0; i++) {
+        sum += amount(i);
+        if (sum > wanted) s.chosen = i;
+      }
+    }
+    __syncthreads();
+    return s.chosen;
+  }
+
+  // The smallest set, best first (ties: lower id), whose mass reaches p.
+  OCTAVO_DEVICE void keep_top_p() {
+    const Mass total = sum_of_weights();
+    const Mass wanted = static_cast<Mass>(ceil(r.top_p * static_cast<double>(total)));
+    const uint32_t key = select_key(wanted, [&](int32_t i) { return weight(i); });
+    const Mass above = s.chosen_before;
+    // Equal keys weigh the same: as many of them as are still missing, by id.
+    int32_t first = find_id(0, [&](int32_t i) -> Mass { return key_of(x[i]) == key && weight(i) > 0; });
+    if (first < 0) return;
+    const Mass each_mass = weight(first);
+    const Mass needed = wanted > above ? (wanted - above + each_mass - 1) / each_mass : 1;
+    const int32_t last =
+        find_id(needed - 1, [&](int32_t i) -> Mass { return key_of(x[i]) == key && weight(i) > 0; });
+    if (last >= 0) edge_id = last;
+    edge = key;
+  }
+
+  OCTAVO_DEVICE Mass sum_of_weights() {
+    Mass sum = 0;
+    each([&](int32_t i) { sum += weight(i); });
+    for (int bit = 16; bit > 0; bit /= 2) sum += __shfl_xor_sync(kAllLanes, sum, bit);
+    __syncthreads();
+    if (lane == 0) s.chunks[warp] = sum;
+    __syncthreads();
+    Mass total = 0;
+    for (int w = 0; w < kWarps; w++) total += s.chunks[w];
+    return total;
+  }
+
+  OCTAVO_DEVICE int32_t choose() {
+    find_best(x, &x_max, &x_best);
+    if (x_best < 0 || r.temperature == 0) return x_best;
+    if (r.top_k > 0 && r.top_k < a.vocab) {
+      const auto one = [&](int32_t i) -> Mass { return weight(i) > 0; };
+      edge = select_key(static_cast<Mass>(r.top_k), one);
+    }
+    if (r.top_p < 1) keep_top_p();
+    const Mass total = sum_of_weights();
+    const double u = uniform(r.seed, r.position);
+    const Mass at = static_cast<Mass>(u * static_cast<double>(total));
+    return find_id(at < total ? at : total - 1, [&](int32_t i) { return weight(i); });
+  }
+
+  OCTAVO_DEVICE int32_t count_larger(float value) {
+    double n = 0;
+    each([&](int32_t i) { n += raw[i] > value; });
+    return static_cast<int32_t>(block_sum(n));
+  }
+
+  // The best tokens of the raw row, one after the other: the next is the best one behind the last.
+  OCTAVO_DEVICE void report_top() {
+    uint32_t last_key = ~0u;
+    int32_t last_id = -1;
+    for (int32_t n = 0; n < r.num_top; n++) {
+      float best = -INFINITY;
+      int32_t id = INT32_MAX;
+      each([&](int32_t i) {
+        const uint32_t key = key_of(raw[i]);
+        const bool behind = n == 0 || key < last_key || (key == last_key && i > last_id);
+        if (behind && (raw[i] > best || (raw[i] == best && i < id))) best = raw[i], id = i;
+      });
+      for (int bit = 16; bit > 0; bit /= 2) {
+        take_better(best, id, __shfl_xor_sync(kAllLanes, best, bit),
+                    __shfl_xor_sync(kAllLanes, id, bit));
+      }
+      __syncthreads();
+      if (lane == 0) s.floats[warp] = best, s.ints[warp] = id;
+      __syncthreads();
+      best = s.floats[0], id = s.ints[0];
+      for (int w = 1; w < kWarps; w++) take_better(best, id, s.floats[w], s.ints[w]);
+      if (tid == 0) {
+        a.top_ids[r.top_begin + n] = id;
+        a.top_logprobs[r.top_begin + n] = static_cast<double>(best) - log_sum;
+      }
+      last_key = key_of(best);
+      last_id = id;
+    }
+  }
+};
+
+// Grid: one block a request.
+__global__ void __launch_bounds__(kThreads) sample_kernel(const SampleArgs a) {
+  OCTAVO_SHARED(shared);
+  const SampleRequest& r = a.requests[blockIdx.x];
+  const float* raw = a.logits + r.logits_row * a.vocab;
+  Sampler sampler{a, r, raw, raw, *reinterpret_cast<Shared*>(shared)};
+  SampleResult& result = a.results[blockIdx.x];
+  const bool first = threadIdx.x == 0;
+  if (first) result = {NAN, -1, 0};
+  if (!sampler.read_raw()) return;
+  int32_t token = r.target;
+  if (token < 0 && r.temperature == 0 && sampler.is_plain()) token = sampler.raw_best;
+  if (token < 0) {
+    if (!sampler.is_plain()) {
+      float* values = a.values + static_cast<int64_t>(blockIdx.x) * a.vocab;
+      sampler.adjust(values, a.counts + static_cast<int64_t>(blockIdx.x) * a.vocab);
+      sampler.x = values;
+    }
+    token = sampler.choose();
+  }
+  if (token < 0) return;
+  if (first) result.token = token, result.logprob = static_cast<double>(raw[token]) - sampler.log_sum;
+  if (r.num_top < 0) return;
+  const int32_t larger = sampler.count_larger(raw[token]);
+  if (first) result.rank = 1 + larger;
+  sampler.report_top();
+}
+
+}  // namespace
+
+void launch_sample(const SampleArgs& args, cudaStream_t stream) {
+  launch(sample_kernel, dim3(static_cast<uint32_t>(args.num_requests)), dim3(kThreads),
+         sizeof(Shared), stream, args);
+}
+
+}  // namespace octavo::device

@@ -1,0 +1,33 @@
+// Online softmax, base 2: a maximum, the sum of 2^(s − maximum), and a weighted sum of rows kept
+// by whoever owns it. Written down once, so that whatever is merged in the same order has the same
+// bits: in registers, or by the merge kernel.
+#pragma once
+
+#include "kernels/runtime.h"
+
+namespace octavo::device {
+
+struct SoftmaxState {
+  float max = -INFINITY;
+  float sum = 0.0f;
+
+  // Takes in `other`; the factors belong to the two weighted sums: w = merged(w, other's w).
+  struct Factors {
+    float mine, other;
+  };
+  OCTAVO_DEVICE Factors merge(const SoftmaxState& other) {
+    const float both = fmaxf(max, other.max);
+    if (both == -INFINITY) return {1.0f, 0.0f};
+    const Factors f{exp2f(max - both), exp2f(other.max - both)};
+    sum = fmaf(other.sum, f.other, sum * f.mine);
+    max = both;
+    return f;
+  }
+  OCTAVO_DEVICE static float merged(float mine, float other, Factors f) {
+    return fmaf(other, f.other, mine * f.mine);
+  }
+  // Empty states give zero, not NaN.
+  OCTAVO_DEVICE float normalised(float weighted) const { return sum > 0.0f ? weighted / sum : 0.0f; }
+};
+
+}  // namespace octavo::device
