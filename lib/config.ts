@@ -22,7 +22,9 @@ const positive = (max: number) => z.int().min(1).max(max);
 const schema = z.strictObject({
   model: z.string().min(1),
   // simt: the kernels on a host emulator, in the test addon only.
-  device: z.string().regex(/^(auto|cpu|simt|cuda(:\d{1,3})?)$/, 'must be auto, cpu, cuda or cuda:N'),
+  device: z
+    .string()
+    .regex(/^(auto|cpu|simt|cuda(:\d{1,3})?)$/, 'must be auto, cpu, cuda or cuda:N'),
   dtype: z.enum(['auto', 'bfloat16', 'float16']),
   kvCacheDtype: z.enum(['auto', 'fp8', 'int8']),
   gpuMemoryUtilization: z.number().min(0.01).max(1),

@@ -97,7 +97,7 @@ export function ggufRope(
   const attention = f.number('rope.scaling.attn_factor', 1e-6, 1e6, 1);
   if (factors) {
     if (type !== 'none') throw unsupported(f.file, `rope_freqs.weight beside rope type "${type}"`);
-    if (factors.length !== size / 2 || !factors.every((x) => x > 0 && x < 1e6)) {
+    if (factors.length !== size / 2 || !factors.every((x) => x > 1e-6 && x < 1e6)) {
       throw damaged(f.file, 'rope_freqs.weight', 'has factors that cannot be');
     }
     return { size, theta, scaling: { type: 'factors', factors } };

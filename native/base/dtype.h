@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "base/host_device.h"
+
 namespace octavo {
 
 // Numbers are part of the addon's interface (native.ts mirrors them; checked at load).
@@ -33,7 +35,7 @@ constexpr int64_t row_bytes(DType t, int64_t cols) {
   return cols / block_values(t) * block_bytes(t);
 }
 
-constexpr bool is_8bit_cache(DType t) { return t == DType::kF8E4M3 || t == DType::kI8; }
+OCTAVO_HD constexpr bool is_8bit_cache(DType t) { return t == DType::kF8E4M3 || t == DType::kI8; }
 
 constexpr const char* dtype_name(DType t) {
   switch (t) {

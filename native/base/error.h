@@ -28,8 +28,8 @@ inline constexpr const char* kErrBusy = "ERR_BUSY";
 inline constexpr const char* kErrClosed = "ERR_CLOSED";
 inline constexpr const char* kErrInternal = "ERR_INTERNAL";
 inline constexpr const char* kErrorCodes[] = {
-    kErrInvalidOption, kErrInvalidStep,    kErrModelFormat, kErrModelUnsupported,
-    kErrModelNotFound, kErrOutOfMemory,    kErrDeviceNotFound, kErrDeviceLost,
-    kErrBusy,          kErrClosed,         kErrInternal};
+    kErrInvalidOption, kErrInvalidStep, kErrModelFormat,    kErrModelUnsupported,
+    kErrModelNotFound, kErrOutOfMemory, kErrDeviceNotFound, kErrDeviceLost,
+    kErrBusy,          kErrClosed,      kErrInternal};
 
 }  // namespace octavo

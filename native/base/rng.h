@@ -26,9 +26,9 @@ OCTAVO_HD PhiloxWords philox4x32(PhiloxWords c, uint32_t key0, uint32_t key1) {
 
 // A double in [0, 1) with 53 random bits; key = seed, counter = position.
 OCTAVO_HD double uniform(uint64_t seed, uint64_t position) {
-  const PhiloxWords r = philox4x32(
-      {{static_cast<uint32_t>(position), static_cast<uint32_t>(position >> 32), 0, 0}},
-      static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
+  const PhiloxWords r =
+      philox4x32({{static_cast<uint32_t>(position), static_cast<uint32_t>(position >> 32), 0, 0}},
+                 static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
   const uint64_t bits = (uint64_t{r.word[0]} << 32 | r.word[1]) >> 11;
   return static_cast<double>(bits) * 0x1p-53;
 }

@@ -120,13 +120,11 @@ void cpu_copy_blocks(void* context, void* pool, int64_t block_bytes, const Block
 void cpu_swap_blocks(void* context, void* pool, void* host_pool, int64_t block_bytes,
                      const BlockSwap* swaps, int32_t num_swaps, bool to_host) {
   OCTAVO_CHECK(block_bytes > 0);
-  for_each_item(cpu_context(context), block_bytes / 4 * num_swaps, num_swaps,
-                [&](int64_t i, int) {
-                  char* here = static_cast<char*>(pool) + swaps[i].device * block_bytes;
-                  char* there = static_cast<char*>(host_pool) + swaps[i].host * block_bytes;
-                  std::memcpy(to_host ? there : here, to_host ? here : there,
-                              static_cast<size_t>(block_bytes));
-                });
+  for_each_item(cpu_context(context), block_bytes / 4 * num_swaps, num_swaps, [&](int64_t i, int) {
+    char* here = static_cast<char*>(pool) + swaps[i].device * block_bytes;
+    char* there = static_cast<char*>(host_pool) + swaps[i].host * block_bytes;
+    std::memcpy(to_host ? there : here, to_host ? here : there, static_cast<size_t>(block_bytes));
+  });
 }
 
 }  // namespace octavo

@@ -5,8 +5,8 @@ namespace octavo::device {
 namespace {
 
 const HeadSize* find(int32_t size) {
-  static const HeadSize* const all[] = {&head_size_32(),  &head_size_64(),  &head_size_80(),
-                                        &head_size_96(),  &head_size_112(), &head_size_128(),
+  static const HeadSize* const all[] = {&head_size_32(), &head_size_64(),  &head_size_80(),
+                                        &head_size_96(), &head_size_112(), &head_size_128(),
                                         &head_size_256()};
   for (const HeadSize* h : all) {
     if (h->size == size) return h;

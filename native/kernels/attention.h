@@ -12,8 +12,8 @@ namespace octavo::device {
 // the chunks of a row are merged in order. So a row has the same bits however it was computed:
 // alone or in a batch, in a long query or a short one, by one block or by several.
 constexpr int kChunkTokens = 256;
-constexpr int kTileTokens = 64;   // of one pass through shared memory
-constexpr int kNarrowRows = 16;   // packed rows (query token × head of a group) of a narrow item
+constexpr int kTileTokens = 64;  // of one pass through shared memory
+constexpr int kNarrowRows = 16;  // packed rows (query token × head of a group) of a narrow item
 
 // Where an item's sums go: normalised to the output (it has all chunks of its rows); each chunk to
 // a partial row of its own; or, for the first chunks of a row, all folded into one partial row.
@@ -55,11 +55,11 @@ struct AttentionArgs {
   float* partial_out = nullptr;    // [partial rows][num_heads][head_size]
   float* partial_state = nullptr;  // [partial rows][num_heads][max, sum]
   int32_t num_heads = 0;
-  int32_t block_shift = 0;     // log2 of block_size
-  int32_t stages = 2;          // tiles in shared memory at once
-  float scale_log2 = 0;        // scale · log2 e
-  int32_t window = 0;          // 0 = all
-  float softcap = 0;           // s = softcap · tanh(s / softcap), 0 = none
+  int32_t block_shift = 0;       // log2 of block_size
+  int32_t stages = 2;            // tiles in shared memory at once
+  float scale_log2 = 0;          // scale · log2 e
+  int32_t window = 0;            // 0 = all
+  float softcap = 0;             // s = softcap · tanh(s / softcap), 0 = none
   const float* alibi = nullptr;  // [num_heads] slopes, or null
 };
 

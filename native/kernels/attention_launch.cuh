@@ -7,8 +7,8 @@
 
 namespace octavo::device {
 
-// Rows of a wide item: as many as registers allow beside the head's columns.
-constexpr int wide_tiles(int head_size) { return head_size > 128 ? 2 : 4; }
+// Rows of a wide item: as many as registers allow beside the columns that a warp of four holds.
+constexpr int wide_tiles(int head_size) { return head_size <= 64 || head_size == 128 ? 4 : 2; }
 
 // Tiles in flight: three where two blocks of an SM can have them, else two, else what fits.
 template <class Shared>
@@ -26,7 +26,8 @@ int32_t choose_stages(const DeviceLimits& d) {
 
 template <class Shared>
 int32_t blocks_at_once(const DeviceLimits& d, int32_t most) {
-  const int64_t fit = d.shared_per_multiprocessor / (Shared::bytes(choose_stages<Shared>(d)) + 1024);
+  const int64_t fit =
+      d.shared_per_multiprocessor / (Shared::bytes(choose_stages<Shared>(d)) + 1024);
   return static_cast<int32_t>(fit < 1 ? 1 : fit > most ? most : fit) * d.multiprocessors;
 }
 
@@ -69,10 +70,10 @@ HeadSize head_size() {
   h.launch = [](const AttentionArgs& args, const AttentionLaunch& how, const DeviceLimits& d,
                 cudaStream_t stream) {
     const bool kv8 = is_8bit_cache(args.kv.dtype), f16 = how.activation == DType::kF16;
-    const auto run = f16 ? (kv8 ? launch_attention_as<F16, kHead, true>
-                                : launch_attention_as<F16, kHead, false>)
-                         : (kv8 ? launch_attention_as<Bf16, kHead, true>
-                                : launch_attention_as<Bf16, kHead, false>);
+    const auto run =
+        f16 ? (kv8 ? launch_attention_as<F16, kHead, true> : launch_attention_as<F16, kHead, false>)
+            : (kv8 ? launch_attention_as<Bf16, kHead, true>
+                   : launch_attention_as<Bf16, kHead, false>);
     run(args, how, d, stream);
   };
   h.grid = [](DType kv, const DeviceLimits& d) {
@@ -82,10 +83,10 @@ HeadSize head_size() {
   return h;
 }
 
-#define OCTAVO_ATTENTION(size) \
-  const HeadSize& head_size_##size() { \
+#define OCTAVO_ATTENTION(size)                   \
+  const HeadSize& head_size_##size() {           \
     static const HeadSize h = head_size<size>(); \
-    return h; \
+    return h;                                    \
   }
 
 const HeadSize& head_size_32();

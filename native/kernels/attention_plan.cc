@@ -132,7 +132,8 @@ void AttentionPlanner::add_rows(int32_t table_row, int32_t token_first, int32_t 
     it.table_row = table_row;
     it.token_first = token_first;
     it.row_begin = row;
-    it.num_rows = std::min(rows - row, rows_of_tile(tile.wide ? shape_.wide_rows : kNarrowRows, row));
+    it.num_rows =
+        std::min(rows - row, rows_of_tile(tile.wide ? shape_.wide_rows : kNarrowRows, row));
     it.max_limit = 0;
     it.min_limit = INT32_MAX;
     for (int32_t i = row / shape_.group; i <= (row + it.num_rows - 1) / shape_.group; i++) {
@@ -168,7 +169,8 @@ bool AttentionPlanner::deal_tile(const Tile& tile, int64_t chunks_per_item) {
   for (int32_t i = 0; i < pieces; i++) {
     AttentionItem item = tile.item;
     item.chunk_begin = tile.item.chunk_begin + static_cast<int32_t>(int64_t{chunks} * i / pieces);
-    item.chunk_end = tile.item.chunk_begin + static_cast<int32_t>(int64_t{chunks} * (i + 1) / pieces);
+    item.chunk_end =
+        tile.item.chunk_begin + static_cast<int32_t>(int64_t{chunks} * (i + 1) / pieces);
     item.store = whole ? kToOutput : item.chunk_begin == 0 ? kFolded : kPerChunk;
     items.push_back(item);
     if (item.store != kFolded) continue;

@@ -10,13 +10,13 @@
 namespace octavo::device {
 
 struct PlanShape {
-  int32_t group = 1;         // heads of a KV head
+  int32_t group = 1;  // heads of a KV head
   int32_t num_kv_heads = 1;
-  int32_t wide_rows = 64;    // packed rows of a wide item
+  int32_t wide_rows = 64;  // packed rows of a wide item
   int32_t block_size = 16;
-  int32_t grid = 1;          // blocks that run at once
+  int32_t grid = 1;  // blocks that run at once
   int64_t max_partial_rows = 0;
-  int64_t max_items = 0;     // of a kind
+  int64_t max_items = 0;  // of a kind
   bool share_prefixes = true;
 };
 

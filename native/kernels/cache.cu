@@ -1,5 +1,7 @@
 // Writing the KV cache: rotary embedding of q and k fused with the write of k and v into their
 // slots; and copies of whole blocks.
+#include <algorithm>
+
 #include "kernels/launch.cuh"
 #include "kernels/launchers.h"
 #include "kernels/types.cuh"
@@ -73,7 +75,9 @@ __global__ void __launch_bounds__(kThreads) rope_and_cache_kernel(const RopeCach
   for (int h = warp; h < all; h += kThreads / 32) {
     const bool is_q = h < a.num_heads, is_v = h >= a.num_heads + kv_heads;
     const int head = is_q ? h : is_v ? h - a.num_heads - kv_heads : h - a.num_heads;
-    T* data = static_cast<T*>(is_q ? a.q : is_v ? a.v : a.k) +
+    T* data = static_cast<T*>(is_q   ? a.q
+                              : is_v ? a.v
+                                     : a.k) +
               (token * (is_q ? a.num_heads : kv_heads) + head) * size;
     __syncwarp();  // the head before has been written
     for (int i = lane; i < size; i += 32) row[i] = widen(data[i]);
@@ -120,8 +124,8 @@ __global__ void __launch_bounds__(kThreads)
 void launch_rope_and_cache(const RopeCacheArgs& args, DType activation, cudaStream_t stream) {
   const size_t shared =
       static_cast<size_t>(args.rotary_size + kThreads / 32 * args.kv.head_size) * sizeof(float);
-  const auto kernel = activation == DType::kF16 ? rope_and_cache_kernel<F16>
-                                                : rope_and_cache_kernel<Bf16>;
+  const auto kernel =
+      activation == DType::kF16 ? rope_and_cache_kernel<F16> : rope_and_cache_kernel<Bf16>;
   launch(kernel, dim3(static_cast<uint32_t>(args.num_tokens)), dim3(kThreads), shared, stream,
          args);
 }
@@ -132,7 +136,7 @@ void launch_copy_blocks(void* pool, int64_t block_bytes, const BlockCopy* copies
   constexpr int32_t kMaxY = 65535;
   for (int32_t at = 0; at < num_copies; at += kMaxY) {
     const dim3 grid(static_cast<uint32_t>(ceil_div(block_bytes, kBytes)),
-                    static_cast<uint32_t>(min(kMaxY, num_copies - at)));
+                    static_cast<uint32_t>(std::min(kMaxY, num_copies - at)));
     launch(copy_blocks_kernel, grid, dim3(kThreads), 0, stream, static_cast<char*>(pool),
            block_bytes, copies + at);
   }

@@ -62,7 +62,9 @@ Tensor load_weight(void* context, Tensor stored, void* target) {
   return self(context).load_weight(stored, target);
 }
 
-BatchView begin_step(void* context, const BatchView& host) { return self(context).begin_step(host); }
+BatchView begin_step(void* context, const BatchView& host) {
+  return self(context).begin_step(host);
+}
 void end_step(void* context) { self(context).end_step(); }
 void run_graph(void* context, int64_t key, void (*body)(void*), void* argument) {
   self(context).run_graph(key, body, argument);
@@ -98,13 +100,18 @@ void matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_parts)
     args.arrived = c.matmul_counters.as<uint32_t>();
     const DType dtype = parts[begin].weight.dtype;
     int32_t p = begin;
-    for (; p < num_parts && parts[p].weight.dtype == dtype && args.num_parts < kMaxMatmulParts; p++) {
+    for (; p < num_parts && parts[p].weight.dtype == dtype && args.num_parts < kMaxMatmulParts;
+         p++) {
       const MatmulPart& part = parts[p];
       OCTAVO_CHECK(part.weight.cols == x.cols && part.out.cols == part.weight.rows);
       OCTAVO_CHECK(part.out.rows == x.rows && aligned(part.weight.data));
       OCTAVO_CHECK(part.out.dtype == DType::kF32 || is_plain(c, part.out));
-      args.parts[args.num_parts++] = {part.out.data,       part.weight.data, scales_of(part.weight),
-                                      part.bias,           part.weight.rows, 0,
+      args.parts[args.num_parts++] = {part.out.data,
+                                      part.weight.data,
+                                      scales_of(part.weight),
+                                      part.bias,
+                                      part.weight.rows,
+                                      0,
                                       part.out.dtype == DType::kF32};
     }
     launch_matmul(args, c.options.activation, dtype, c.limits, c.stream);
@@ -187,10 +194,9 @@ void swap_blocks(void* context, void* pool, void* host_pool, int64_t block_bytes
   for (int32_t i = 0; i < num_swaps; i++) {
     char* here = static_cast<char*>(pool) + swaps[i].device * block_bytes;
     char* there = static_cast<char*>(host_pool) + swaps[i].host * block_bytes;
-    check_cuda(cudaMemcpyAsync(to_host ? there : here, to_host ? here : there,
-                               static_cast<size_t>(block_bytes),
-                               to_host ? cudaMemcpyDeviceToHost : cudaMemcpyHostToDevice,
-                               self(context).stream),
+    check_cuda(cudaMemcpyAsync(
+                   to_host ? there : here, to_host ? here : there, static_cast<size_t>(block_bytes),
+                   to_host ? cudaMemcpyDeviceToHost : cudaMemcpyHostToDevice, self(context).stream),
                "swapping blocks");
   }
 }

@@ -16,9 +16,19 @@ StepArrays::StepArrays(const ModelShape& s, int64_t max_items) {
   const int64_t tokens = s.max_num_batched_tokens, seqs = s.max_num_seqs;
   const int64_t item_words = sizeof(AttentionItem) / 4;
   // In the order of DeviceContext::begin_step.
-  capacity_ = {tokens,  tokens,   2 * tokens,           tokens,
-               4 * seqs, seqs * int64_t{s.blocks_per_row}, 4, max_items * item_words,
-               max_items * item_words, 2 * tokens, tokens, tokens, tokens};
+  capacity_ = {tokens,
+               tokens,
+               2 * tokens,
+               tokens,
+               4 * seqs,
+               seqs * int64_t{s.blocks_per_row},
+               4,
+               max_items * item_words,
+               max_items * item_words,
+               2 * tokens,
+               tokens,
+               tokens,
+               tokens};
   int64_t words = 0;
   for (int64_t c : capacity_) {
     offset_.push_back(words);
@@ -154,7 +164,8 @@ void DeviceContext::end_step() {
 // What a step launches depends on its key and on which kinds of attention items it has.
 void DeviceContext::run_graph(int64_t key, void (*body)(void*), void* argument) {
   if (key < 0 || !options.graphs) return body(argument);
-  const int64_t kind = (host_plan->wide.empty() ? 0 : 2) + (host_plan->merge_tokens.empty() ? 0 : 1);
+  const int64_t kind =
+      (host_plan->wide.empty() ? 0 : 2) + (host_plan->merge_tokens.empty() ? 0 : 1);
   auto& exec = graphs_[key * 4 + kind];
   if (exec == nullptr) {
     check_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "recording");
@@ -174,7 +185,8 @@ void DeviceContext::run_graph(int64_t key, void (*body)(void*), void* argument) 
   check_cuda(cudaGraphLaunch(exec, stream), "replaying a step");
 }
 
-// Through page-locked memory, two pieces in turn: one is read from the file while the other travels.
+// Through page-locked memory, two pieces in turn: one is read from the file while the other
+// travels.
 void DeviceContext::upload(const char* host, int64_t bytes, char* target) {
   for (int64_t at = 0; at < bytes; at += static_cast<int64_t>(kStagingBytes)) {
     const size_t piece = std::min(kStagingBytes, static_cast<size_t>(bytes - at));
@@ -183,9 +195,9 @@ void DeviceContext::upload(const char* host, int64_t bytes, char* target) {
     if (staging_[i].data() == nullptr) staging_[i] = PinnedMemory(kStagingBytes, "staging memory");
     check_cuda(cudaEventSynchronize(staged_[i]), "uploading weights");
     std::memcpy(staging_[i].data(), host + at, piece);
-    check_cuda(cudaMemcpyAsync(target + at, staging_[i].data(), piece, cudaMemcpyHostToDevice,
-                               stream),
-               "uploading weights");
+    check_cuda(
+        cudaMemcpyAsync(target + at, staging_[i].data(), piece, cudaMemcpyHostToDevice, stream),
+        "uploading weights");
     check_cuda(cudaEventRecord(staged_[i], stream), "uploading weights");
   }
 }

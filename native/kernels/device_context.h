@@ -71,7 +71,7 @@ class DeviceContext {
 
   // Scratch of ops, sized by prepare().
   DeviceMemory partial_out, partial_state, matmul_partial, matmul_counters;
-  AttentionPlan plan;      // of the step, at fixed addresses
+  AttentionPlan plan;  // of the step, at fixed addresses
   const HostPlan* host_plan = nullptr;
 
  private:

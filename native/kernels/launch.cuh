@@ -29,7 +29,7 @@ void launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_byte
                                     static_cast<int>(shared_bytes)),
                "shared memory");
   }
-  kernel<<<grid, block, shared_bytes, stream>>>(std::forward<Args>(args)...);
+  kernel<<<grid, block, shared_bytes, stream> > >(std::forward<Args>(args)...);
 #endif
   check_cuda(cudaGetLastError(), "kernel launch");
 }

@@ -26,7 +26,7 @@ using Few = MatmulTile<false, 4, 1, 1, 2, 4>;
 using Some = MatmulTile<false, 4, 1, 1, 8, 4>;
 using Many = MatmulTile<false, 4, 2, 2, 8, 3>;
 using FewQ8 = MatmulTile<true, 4, 1, 1, 2, 4>;
-using SomeQ8 = MatmulTile<true, 4, 1, 1, 8, 3>;
+using SomeQ8 = MatmulTile<true, 4, 2, 1, 4, 3>;
 
 template <class T>
 void launch_as(const MatmulArgs& a, DType weight, const DeviceLimits& d, cudaStream_t stream) {

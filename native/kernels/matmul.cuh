@@ -201,8 +201,8 @@ struct MatmulBlock {
 #pragma unroll
           for (int half = 0; half < 2; half++) {
             const int chunk = block * 4 + half * 2 + t / 2;
-            const uint2 b = *reinterpret_cast<const uint2*>(x + XRows::offset(token, chunk) +
-                                                            t % 2 * 8);
+            const uint2 b =
+                *reinterpret_cast<const uint2*>(x + XRows::offset(token, chunk) + t % 2 * 8);
             mma<T>(product, w[half], b.x, b.y);
           }
 #pragma unroll

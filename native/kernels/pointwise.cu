@@ -1,5 +1,7 @@
 // Rows in, rows out: embedding, RMS norm with the residual add, gated activations, row gather.
 // A row is a block's (or a warp's), read in 16-byte vectors, reduced in a fixed tree.
+#include <algorithm>
+
 #include "kernels/launch.cuh"
 #include "kernels/launchers.h"
 #include "kernels/types.cuh"
@@ -51,7 +53,8 @@ __global__ void __launch_bounds__(kThreads)
     }
     squares = fmaf(value, value, squares);
   }
-  const float mean = block_sum(squares, reinterpret_cast<float*>(shared)) / static_cast<float>(cols);
+  const float mean =
+      block_sum(squares, reinterpret_cast<float*>(shared)) / static_cast<float>(cols);
   const float factor = 1.0f / sqrtf(mean + eps);
   for (int64_t i = threadIdx.x; i < cols; i += kThreads) {
     out[row + i] = narrow<T>(widen(x[row + i]) * factor * weight[i]);
@@ -138,8 +141,8 @@ void rms_norm_of(Tensor out, Tensor x, Tensor add, const float* weight, float ep
 
 void launch_unpack(const UnpackArgs& args, cudaStream_t stream) {
   int64_t words = 0;
-  for (int r = 0; r < args.num_regions; r++) words = max(words, args.words[r]);
-  const int64_t blocks = min<int64_t>(64, ceil_div(max<int64_t>(words, 1), kThreads));
+  for (int r = 0; r < args.num_regions; r++) words = std::max(words, args.words[r]);
+  const int64_t blocks = std::min<int64_t>(64, ceil_div(std::max<int64_t>(words, 1), kThreads));
   launch(unpack_kernel, dim3(static_cast<uint32_t>(blocks)), dim3(kThreads), 0, stream, args);
 }
 

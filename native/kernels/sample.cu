@@ -1,5 +1,5 @@
-// Logits to tokens, one block a row, without a sort. Weights are fixed-point integers (40 bits after
-// the point), so that sums, borders of top-p and the draw itself are exact and have no order.
+// Logits to tokens, one block a row, without a sort. Weights are fixed-point integers (40 bits
+// after the point), so that sums, borders of top-p and the draw itself are exact and have no order.
 #include "base/rng.h"
 #include "kernels/launch.cuh"
 #include "kernels/launchers.h"
@@ -205,12 +205,13 @@ struct Sampler {
     const uint32_t key = select_key(wanted, [&](int32_t i) { return weight(i); });
     const Mass above = s.chosen_before;
     // Equal keys weigh the same: as many of them as are still missing, by id.
-    int32_t first = find_id(0, [&](int32_t i) -> Mass { return key_of(x[i]) == key && weight(i) > 0; });
+    int32_t first =
+        find_id(0, [&](int32_t i) -> Mass { return key_of(x[i]) == key && weight(i) > 0; });
     if (first < 0) return;
     const Mass each_mass = weight(first);
     const Mass needed = wanted > above ? (wanted - above + each_mass - 1) / each_mass : 1;
-    const int32_t last =
-        find_id(needed - 1, [&](int32_t i) -> Mass { return key_of(x[i]) == key && weight(i) > 0; });
+    const int32_t last = find_id(
+        needed - 1, [&](int32_t i) -> Mass { return key_of(x[i]) == key && weight(i) > 0; });
     if (last >= 0) edge_id = last;
     edge = key;
   }
@@ -299,7 +300,8 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(const SampleArgs a) {
     token = sampler.choose();
   }
   if (token < 0) return;
-  if (first) result.token = token, result.logprob = static_cast<double>(raw[token]) - sampler.log_sum;
+  if (first)
+    result.token = token, result.logprob = static_cast<double>(raw[token]) - sampler.log_sum;
   if (r.num_top < 0) return;
   const int32_t larger = sampler.count_larger(raw[token]);
   if (first) result.rank = 1 + larger;

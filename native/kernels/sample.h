@@ -32,8 +32,8 @@ struct SampleArgs {
   const SampleRequest* requests = nullptr;
   const int32_t* ints = nullptr;
   const float* floats = nullptr;
-  float* values = nullptr;   // [num_requests][vocab], scratch
-  uint32_t* counts = nullptr;  // [num_requests][vocab], zero between launches
+  float* values = nullptr;          // [num_requests][vocab], scratch
+  uint32_t* counts = nullptr;       // [num_requests][vocab], zero between launches
   SampleResult* results = nullptr;  // [num_requests]
   int32_t* top_ids = nullptr;
   double* top_logprobs = nullptr;

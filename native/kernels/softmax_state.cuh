@@ -27,7 +27,9 @@ struct SoftmaxState {
     return fmaf(other, f.other, mine * f.mine);
   }
   // Empty states give zero, not NaN.
-  OCTAVO_DEVICE float normalised(float weighted) const { return sum > 0.0f ? weighted / sum : 0.0f; }
+  OCTAVO_DEVICE float normalised(float weighted) const {
+    return sum > 0.0f ? weighted / sum : 0.0f;
+  }
 };
 
 }  // namespace octavo::device

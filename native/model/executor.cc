@@ -25,9 +25,10 @@ std::unique_ptr<Backend> make_backend(const LoadRequest& r) {
 }
 
 ModelShape shape_of(const ModelConfig& c, const EngineLimits& l) {
-  return {c.hidden_size,   c.num_heads,  c.num_kv_heads, c.head_size,
-          c.intermediate_size, c.vocab_size, l.block_size,   l.max_num_seqs,
-          l.max_num_batched_tokens, l.blocks_per_row};
+  return {c.hidden_size,   c.num_heads,         c.num_kv_heads,
+          c.head_size,     c.intermediate_size, c.vocab_size,
+          l.block_size,    l.max_num_seqs,      l.max_num_batched_tokens,
+          l.blocks_per_row};
 }
 
 }  // namespace
@@ -67,7 +68,9 @@ struct Executor::Engine {
     const double left = allowed - static_cast<double>(total - free);
     const int64_t blocks = left <= 0 ? 0 : static_cast<int64_t>(left) / forward.block_bytes();
     if (blocks < 2) {
-      const auto mib = [](double bytes) { return std::to_string(static_cast<int64_t>(bytes) >> 20); };
+      const auto mib = [](double bytes) {
+        return std::to_string(static_cast<int64_t>(bytes) >> 20);
+      };
       throw Error(kErrOutOfMemory,
                   "no memory is left for the KV cache: of " + mib(static_cast<double>(total)) +
                       " MiB on the device " + mib(static_cast<double>(total - free)) +

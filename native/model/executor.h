@@ -26,10 +26,10 @@ struct LoadRequest {
   int32_t num_threads = 1;
   std::string isa;  // empty = the best this machine has
   // Of a device:
-  DType activation = DType::kBF16;  // or kF16
-  bool kv_as_activation = true;     // else kv_dtype
-  DType kv_dtype = DType::kBF16;    // kF8E4M3 or kI8
-  double memory_utilization = 0.9;  // share of its memory that all may take together
+  DType activation = DType::kBF16;     // or kF16
+  bool kv_as_activation = true;        // else kv_dtype
+  DType kv_dtype = DType::kBF16;       // kF8E4M3 or kI8
+  double memory_utilization = 0.9;     // share of its memory that all may take together
   int32_t max_num_blocks = INT32_MAX;  // of a pool that is measured
   bool graphs = true;
   bool share_prefixes = true;

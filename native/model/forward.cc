@@ -178,8 +178,7 @@ void Forward::layer(int32_t index) {
   ops_.matmul(ctx, attended, &o, 1);
 
   ops_.rms_norm(ctx, h, x, projected, w.mlp_norm.data(), c.norm_eps);
-  const MatmulPart gate_up[] = {{gate, w.gate, w.gate_bias.data()},
-                                {up, w.up, w.up_bias.data()}};
+  const MatmulPart gate_up[] = {{gate, w.gate, w.gate_bias.data()}, {up, w.up, w.up_bias.data()}};
   ops_.matmul(ctx, h, gate_up, 2);
   ops_.gated_mul(ctx, gate, gate, up, c.activation);
   const MatmulPart down{projected, w.down, w.down_bias.data()};

@@ -71,8 +71,7 @@ Napi::Value simt_device(const Napi::CallbackInfo& info) {
   c.seed = static_cast<uint64_t>(number("seed", static_cast<double>(c.seed)));
   c.async_copy_late = number("asyncCopyLate", c.async_copy_late) != 0;
   c.threads = static_cast<int>(number("threads", c.threads));
-  d.memory_bytes =
-      static_cast<size_t>(number("memoryBytes", static_cast<double>(d.memory_bytes)));
+  d.memory_bytes = static_cast<size_t>(number("memoryBytes", static_cast<double>(d.memory_bytes)));
   if (o.Has("failAtLaunch")) {
     const double after = number("failAtLaunch", -1);
     d.sticky = cudaSuccess;

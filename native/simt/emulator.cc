@@ -248,9 +248,9 @@ int Engine::next_ready() {
 
 void Engine::run_block(uint64_t index) {
   g_engine = this;
-  block_index = Dim3(static_cast<uint32_t>(index % grid.x),
-                     static_cast<uint32_t>(index / grid.x % grid.y),
-                     static_cast<uint32_t>(index / (uint64_t{grid.x} * grid.y)));
+  block_index =
+      Dim3(static_cast<uint32_t>(index % grid.x), static_cast<uint32_t>(index / grid.x % grid.y),
+           static_cast<uint32_t>(index / (uint64_t{grid.x} * grid.y)));
   void* memory = nullptr;  // exactly as large as asked, so that ASan sees one byte too far
   if (posix_memalign(&memory, 128, std::max<size_t>(shared_bytes_, 1)) != 0) std::abort();
   shared = static_cast<unsigned char*>(memory);

@@ -77,8 +77,8 @@ inline void ldmatrix_x4(uint32_t (&out)[4], const void* row, bool transposed, co
       engine.counted.bank_conflicts += static_cast<uint64_t>(worst - 1);
     }
   };
-  Meeting& m = e.meet("ldmatrix", ~0u, words[0], words[1], const_cast<void*>(row), count, file,
-                      line);
+  Meeting& m =
+      e.meet("ldmatrix", ~0u, words[0], words[1], const_cast<void*>(row), count, file, line);
   const int lane = e.me().lane;
   const auto at = [&](int matrix, int r, int col) {
     uint16_t value;

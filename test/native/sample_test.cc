@@ -3,6 +3,8 @@
 //   octavo_sample_test [--goldens FILE] [--seed N]
 #include "cpu/sample.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>

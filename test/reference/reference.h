@@ -33,6 +33,8 @@ inline double stored_value(DType dtype, const void* row, int64_t k) {
       std::memcpy(&half, block, 2);
       return static_cast<double>(half_to_float(half)) * static_cast<signed char>(block[2 + k % 32]);
     }
+    default:
+      break;  // types of KV caches
   }
   return std::numeric_limits<double>::quiet_NaN();
 }
