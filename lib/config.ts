@@ -59,7 +59,7 @@ export interface EngineOptions {
   /** `auto` (default) | `cpu` | `cuda` | `cuda:N`. */
   device?: string;
   /** Type of activations on a GPU: `auto` (default: float16 where the weights are, else bfloat16),
-   * `bfloat16` or `float16`. Weights of another plain type are converted. The CPU computes in F32. */
+   * `bfloat16` or `float16`; plain weights are converted to it. The CPU computes in F32. */
   dtype?: 'auto' | 'bfloat16' | 'float16';
   /** KV cache on a GPU: `auto` (default: as dtype), `fp8` (e4m3) or `int8`, both with a scale per
    * token and head. The CPU's cache is F32. */

@@ -204,8 +204,14 @@ class Bench {
         c.slots.push_back(slot_of(&c.tables[s * per_seq], c.positions.back(), kBlock));
       }
     }
-    c.batch = {seqs,    seqs * query,       c.starts.data(), c.contexts.data(), c.tables.data(),
-               per_seq, c.positions.data(), c.slots.data()};
+    c.batch.num_seqs = seqs;
+    c.batch.num_tokens = seqs * query;
+    c.batch.query_start = c.starts.data();
+    c.batch.context_len = c.contexts.data();
+    c.batch.block_tables = c.tables.data();
+    c.batch.table_stride = per_seq;
+    c.batch.positions = c.positions.data();
+    c.batch.slots = c.slots.data();
     return c;
   }
 
@@ -213,7 +219,11 @@ class Bench {
     Cache c = cache(seqs, context, query);
     const int64_t cols = kHeads * kHead, tokens = c.batch.num_tokens;
     const Buffer q = random(tokens * cols), out = buffer(tokens * cols * 4);
-    const AttentionParams p{tensor(out, tokens, cols), tensor(q, tokens, cols), kHeads, 0.125f, 0};
+    AttentionParams p;
+    p.out = tensor(out, tokens, cols);
+    p.q = tensor(q, tokens, cols);
+    p.num_heads = kHeads;
+    p.scale = 0.125f;
     const double seconds =
         seconds_of([&] { ops_.paged_attention(ops_.context, p, c.kv, c.batch); });
     if (query == 1) {
@@ -303,6 +313,13 @@ class Bench {
     const double seconds = seconds_of(
         [&] { ops_.copy_blocks(ops_.context, pool.data(), block_bytes, copies.data(), pairs); });
     rate("copy_blocks 8 x 720 KB", 2.0 * pairs * block_bytes, seconds);
+    const Buffer host = random(pairs * block_bytes / 4);
+    std::vector<BlockSwap> swaps;
+    for (int32_t i = 0; i < pairs; i++) swaps.push_back({2 * i + 1, i});
+    rate("swap_blocks 8 x 720 KB", 2.0 * pairs * block_bytes, seconds_of([&] {
+           ops_.swap_blocks(ops_.context, pool.data(), host.data(), block_bytes, swaps.data(),
+                            pairs, true);
+         }));
   }
 
   static constexpr int64_t kStreamBytes = 64 << 20;

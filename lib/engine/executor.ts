@@ -1,6 +1,5 @@
 /** What runs a step: the interface the engine knows, and the native one behind it. */
 import type { StepResult } from '../core/step.js';
-import { octavoError } from '../errors.js';
 import {
   DTYPES,
   fromNative,

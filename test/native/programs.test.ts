@@ -92,3 +92,10 @@ it('sampler: float64 reference, draws, goldens', () => {
 it('CPU ops: float64 references on every instruction set of this machine', () => {
   run('octavo_cpu_test', []);
 }, 240_000);
+
+// The seed chooses order of lanes (mod 3) and kind of asynchronous copies (mod 6): six small runs
+// see every combination, one is as large as a random seed makes it.
+it('CUDA kernels on the emulator: float64 references, every order of lanes and copies', () => {
+  for (let seed = 0; seed < 6; seed++) run('octavo_simt_test', ['--small', `${seed}`]);
+  run('octavo_simt_test', [`${Math.floor(Math.random() * 2 ** 31)}`]);
+}, 240_000);

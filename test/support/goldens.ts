@@ -150,3 +150,14 @@ export function rowError(ours: Float32Array, theirs: Float32Array): number {
   }
   return error / scale;
 }
+
+/** ‖ours − theirs‖ / ‖theirs‖ of a row. */
+export function rmsError(ours: Float32Array, theirs: Float32Array): number {
+  let error = 0;
+  let scale = 0;
+  for (let i = 0; i < theirs.length; i++) {
+    error += (ours[i] - theirs[i]) ** 2;
+    scale += theirs[i] ** 2;
+  }
+  return Math.sqrt(error / scale);
+}
