@@ -124,6 +124,13 @@ if (args.has('--testing') || args.has('--bench')) {
   if (!existsSync(join(ROOT, 'build', 'CMakeCache.txt'))) build(cuda);
   const targets = args.has('--bench')
     ? ['octavo_cpu_bench']
-    : ['octavo_testing', 'octavo_cpu_test', 'octavo_sample_test', 'octavo_simt_test'];
+    : [
+        'octavo_testing',
+        'octavo_cpu_test',
+        'octavo_sample_test',
+        'octavo_simt_test',
+        'octavo_simt_asan_test',
+        'octavo_simt_tsan_test',
+      ];
   run('cmake', ['--build', 'build', '--target', ...targets]);
 }

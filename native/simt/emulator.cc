@@ -86,23 +86,59 @@ void Stats::add(const Stats& o) {
   async_copies += o.async_copies;
 }
 
+// Stacks with TSan's idea of who runs on them, kept from launch to launch: to make one is dear.
+struct Stack {
+  char* memory;
+  void* tsan_fiber;
+};
+
+std::mutex& stacks_mutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+std::vector<Stack>& spare_stacks() {
+  static std::vector<Stack> stacks;
+  return stacks;
+}
+
+Stack take_stack() {
+  {
+    std::lock_guard<std::mutex> lock(stacks_mutex());
+    auto& spare = spare_stacks();
+    if (!spare.empty()) {
+      const Stack stack = spare.back();
+      spare.pop_back();
+      return stack;
+    }
+  }
+  void* memory = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) {
+    std::perror("simt: no memory for the stack of a CUDA thread");
+    std::abort();
+  }
+  void* fiber = nullptr;
+#if defined(__SANITIZE_THREAD__)
+  fiber = __tsan_create_fiber(0);
+#endif
+  return {static_cast<char*>(memory), fiber};
+}
+
 Engine::Engine(Dim3 grid_, Dim3 block_, size_t shared_bytes, const std::function<void()>& body,
                uint64_t seed)
     : grid(grid_), block(block_), shared_bytes_(shared_bytes), body_(body), random_(seed) {
   fibers_.resize(block.count());
   for (Fiber& f : fibers_) {
-    void* stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (stack == MAP_FAILED) {
-      std::perror("simt: no memory for the stack of a CUDA thread");
-      std::abort();
-    }
-    f.stack = static_cast<char*>(stack);
+    const Stack stack = take_stack();
+    f.stack = stack.memory;
+    f.tsan_fiber = stack.tsan_fiber;
   }
 }
 
 Engine::~Engine() {
-  for (Fiber& f : fibers_) munmap(f.stack, kStackBytes);
+  std::lock_guard<std::mutex> lock(stacks_mutex());
+  for (Fiber& f : fibers_) spare_stacks().push_back({f.stack, f.tsan_fiber});
 }
 
 Engine& Engine::current() { return *g_engine; }
@@ -185,8 +221,11 @@ void Engine::on_exit() {
   if (barrier_.arrived > 0 && barrier_.arrived >= alive_) release(barrier_);
 }
 
+// Before the fiber has acquired anything, so not for TSan's eyes.
+SIMT_RAW Engine* engine_of_this_thread() { return g_engine; }
+
 void Engine::fiber_main() {
-  Engine& e = *g_engine;
+  Engine& e = *engine_of_this_thread();
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(nullptr, &e.main_stack_, &e.main_stack_bytes_);
 #endif
@@ -219,9 +258,6 @@ void Engine::prepare_fibers() {
     f.where = "start";
     f.stack_pointer = initial_stack(f.stack + kStackBytes - 64, &Engine::fiber_main);
     ready_.push_back(i);
-#if defined(__SANITIZE_THREAD__)
-    f.tsan_fiber = __tsan_create_fiber(0);
-#endif
   }
 }
 
@@ -262,9 +298,6 @@ void Engine::run_block(uint64_t index) {
   hb_release(&started_);
   while (alive_ > 0) switch_to(next_ready());
   hb_acquire(&ended_);
-#if defined(__SANITIZE_THREAD__)
-  for (Fiber& f : fibers_) __tsan_destroy_fiber(f.tsan_fiber);
-#endif
   std::free(memory);
   g_engine = nullptr;
 }

@@ -1,5 +1,5 @@
 // All kernel tests: octavo_simt_test on the emulator, octavo_kernel_test on device 0.
-//   [--small] [--cases N] [--only NAME] [seed]
+//   [--small] [--cases N] [--only NAME] [seed]      or, on the emulator, --bug NAME [seed]
 #include <chrono>
 
 #include "native/kernel_test.h"
@@ -9,7 +9,7 @@ namespace {
 
 struct Arguments {
   Effort effort;
-  std::string only;
+  std::string only, bug;
   uint64_t seed = std::random_device{}();
 };
 
@@ -40,6 +40,8 @@ int main_of(int argc, char** argv) {
       a.effort.cases = std::atoi(argv[++i]);
     } else if (arg == "--only" && i + 1 < argc) {
       a.only = argv[++i];
+    } else if (arg == "--bug" && i + 1 < argc) {
+      a.bug = argv[++i];
     } else {
       a.seed = std::strtoull(argv[i], nullptr, 10);
     }
@@ -58,6 +60,9 @@ int main_of(int argc, char** argv) {
   config.async_copy_late = a.seed / 3 % 2 == 0;
   config.seed = a.seed;
   config.threads = a.effort.small ? 1 : 2;
+  if (!a.bug.empty()) return run_planted_bug(a.bug);
+#else
+  if (!a.bug.empty()) return 2;
 #endif
   run_all(a);
 #ifdef OCTAVO_SIMT

@@ -124,5 +124,8 @@ void test_kernel_attention(Random& random, const Effort& effort);
 void test_kernel_matmul(Random& random, const Effort& effort);
 void test_kernel_ops(Random& random, const Effort& effort);
 void test_kernel_sample(Random& random, const Effort& effort);
+#ifdef OCTAVO_SIMT
+int run_planted_bug(const std::string& name);  // the exit code, if it comes so far
+#endif
 
 }  // namespace octavo::test

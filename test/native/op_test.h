@@ -36,7 +36,8 @@ class Random {
  public:
   explicit Random(uint64_t seed) : engine_(seed) {}
   int64_t between(int64_t low, int64_t high) {  // inclusive
-    return low + static_cast<int64_t>(engine_() % static_cast<uint64_t>(high - low + 1));
+    const uint64_t range = static_cast<uint64_t>(high) - static_cast<uint64_t>(low) + 1;
+    return low + static_cast<int64_t>(range == 0 ? engine_() : engine_() % range);
   }
   bool chance(int percent) { return between(1, 100) <= percent; }
   template <class T>

@@ -1,21 +1,10 @@
-import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { it } from 'vitest';
 import { ROOT } from '../support/addon.js';
 import { readF32Tensors } from '../support/goldens.js';
+import { run } from '../support/programs.js';
 import { temporaryFolder } from '../support/write-model.js';
-
-/** The C++ test programs; `node scripts/install.mjs --testing` builds them. */
-
-function run(name: string, args: string[]): void {
-  const program = join(ROOT, 'build', 'testing', name);
-  const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8' });
-  if (error) throw error;
-  console.log(stdout);
-  expect(stderr).toBe('');
-  expect(status, stdout).toBe(0);
-}
 
 interface GoldenCase {
   temperature?: number;
@@ -91,11 +80,4 @@ it('sampler: float64 reference, draws, goldens', () => {
 
 it('CPU ops: float64 references on every instruction set of this machine', () => {
   run('octavo_cpu_test', []);
-}, 240_000);
-
-// The seed chooses order of lanes (mod 3) and kind of asynchronous copies (mod 6): six small runs
-// see every combination, one is as large as a random seed makes it.
-it('CUDA kernels on the emulator: float64 references, every order of lanes and copies', () => {
-  for (let seed = 0; seed < 6; seed++) run('octavo_simt_test', ['--small', `${seed}`]);
-  run('octavo_simt_test', [`${Math.floor(Math.random() * 2 ** 31)}`]);
 }, 240_000);

@@ -1,0 +1,93 @@
+import { describe, expect, it } from 'vitest';
+import { plant, syncPoints } from '../support/plant.js';
+import { program, run } from '../support/programs.js';
+
+/** The CUDA kernels on the emulator, and whether it and these tests would see a bug in them. */
+
+// The seed chooses order of lanes (mod 3) and kind of asynchronous copies (mod 6): six small runs
+// see every combination, one is as large as a random seed makes it.
+describe('CUDA kernels on the emulator, beside float64 references', () => {
+  it('every order of lanes and kind of copies', () => {
+    for (let seed = 0; seed < 6; seed++) run('octavo_simt_test', ['--small', `${seed}`]);
+    run('octavo_simt_test', [`${Math.floor(Math.random() * 2 ** 31)}`]);
+  }, 240_000);
+
+  it('under ASan and UBSan', () => {
+    run('octavo_simt_asan_test', ['--small', `${Math.floor(Math.random() * 2 ** 31)}`]);
+  }, 240_000);
+
+  it('under TSan', () => {
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    run('octavo_simt_tsan_test', ['--small', '--cases', '3', `${seed}`]);
+  }, 240_000);
+});
+
+describe('the emulator reports', () => {
+  const DEADLOCK = 'deadlock: no thread can run';
+  const PLACES = 'with different masks or at different call sites';
+
+  it.each([
+    ['half-of-warp-shuffles', '', DEADLOCK],
+    ['lane-leaves-before-a-shuffle', '', DEADLOCK],
+    ['shuffles-at-two-places', '', PLACES],
+    ['lane-outside-its-mask', '', 'not in the member mask'],
+    ['barriers-at-two-places', '', '__syncthreads reached at different call sites'],
+    ['misaligned-async-copy', '', 'cp.async: an address is not 16-byte aligned'],
+    ['too-many-threads', '', 'illegal launch'],
+    ['too-much-shared-memory', '', 'illegal launch'],
+    ['no-syncwarp', '_tsan', 'data race'],
+    ['no-syncthreads', '_tsan', 'data race'],
+    ['shared-memory-overrun', '_asan', 'heap-buffer-overflow'],
+    ['device-memory-overrun', '_asan', 'heap-buffer-overflow'],
+    ['misaligned-vector', '_asan', 'misaligned address'],
+  ])('%s (octavo_simt%s_test)', (bug, variant, message) => {
+    for (const seed of ['0', '1', '2']) {
+      const { status, stderr } = program(`octavo_simt${variant}_test`, ['--bug', bug, seed]);
+      expect(stderr).toContain(message);
+      expect(status).not.toBe(0);
+    }
+  });
+
+  // Copies are late with even seeds / 3: 0 to 2 late, 3 to 5 early.
+  it.each([
+    ['none', 0, 0, 0],
+    ['no-syncwarp', 0, 16, 0],
+    ['no-syncwarp', 1, 16, 0],
+    ['read-before-wait', 0, 32, 0],
+    ['read-before-wait', 3, 0, 0],
+    ['target-still-read', 3, 32, 0],
+    ['rows-in-one-bank', 0, 32, 28],
+  ])('%s with seed %i by %i wrong values, %i bank conflicts', (bug, seed, wrong, conflicts) => {
+    const { stdout, status } = program('octavo_simt_test', ['--bug', bug, `${seed}`]);
+    expect(stdout).toContain(`${wrong} wrong, ${conflicts} bank conflicts`);
+    expect(status).toBe(0);
+  });
+});
+
+// Bugs planted in the kernels' own sources must make the suite above fail.
+describe('the kernel tests notice', () => {
+  it.each([
+    ['a missing barrier', 'kv_tiles.cuh', /__syncthreads\(\);(?= {2}\/\/ the tile is there)/, ''],
+    ['a missing barrier', 'sample.cu', /__syncthreads\(\);/, ''],
+    ['a missing wait', 'kv_tiles.cuh', /async_wait<1>\(\);/, ''],
+    ['a missing wait', 'matmul.cuh', /async_wait<Tile::kNumStages - 2>\(\);/, ''],
+    ['an index too far', 'cache.cu', /i < size(?=; i \+= 32\) row)/, 'i <= size'],
+    ['an index too far', 'cache.cu', /i \* kThreads < words(?=\) to)/, 'i * kThreads <= words'],
+  ])(
+    '%s in %s',
+    (_, file, find, replacement) => {
+      expect(plant(file, find, replacement)).not.toBe('');
+    },
+    240_000,
+  );
+
+  // Each of them, one at a time; minutes, so only where asked for (.ci/run).
+  const all = process.env.OCTAVO_ALL_MUTANTS ? syncPoints() : [];
+  it.each(all)(
+    'that $call is missing in $file:$line',
+    ({ file, line }) => {
+      expect(plant(file, line, '')).not.toBe('');
+    },
+    240_000,
+  );
+});

@@ -1,0 +1,98 @@
+/** Plants a bug in a copy of the kernels' sources and asks their tests whether they notice. */
+import { spawnSync } from 'node:child_process';
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ROOT } from './addon.js';
+import { program } from './programs.js';
+import { temporaryFolder } from './write-model.js';
+
+const KERNELS = join(ROOT, 'native', 'kernels');
+
+/** How the tests run, cheapest first; a bug is noticed when one of them fails. */
+const VARIANTS = [
+  { name: 'simt', flags: [], seeds: [0, 1, 2, 3, 4, 5] },
+  { name: 'simt_asan', flags: ['-fsanitize=address,undefined'], seeds: [0, 1] },
+  { name: 'simt_tsan', flags: ['-fsanitize=thread'], seeds: [0] },
+];
+
+/** The part of the suite that a file's kernels are in, and what has to be compiled for it. */
+function affected(file: string): { only: string; units: string[] } {
+  if (/^(attention|kv_tiles)/.test(file)) {
+    return { only: 'attention', units: ['attention_64.cu', 'attention_128.cu'] };
+  }
+  if (file.startsWith('matmul')) return { only: 'matmul', units: ['matmul.cu'] };
+  return { only: file === 'sample.cu' ? 'sample' : 'ops', units: [file] };
+}
+
+/** Every place where a kernel waits for other threads or for its copies. */
+export function syncPoints(): { file: string; line: number; call: string }[] {
+  return readdirSync(KERNELS)
+    .filter((file) => /\.cuh?$/.test(file) && file !== 'mma.cuh')
+    .flatMap((file) =>
+      readFileSync(join(KERNELS, file), 'utf8')
+        .split('\n')
+        .flatMap((text, i) => {
+          const [call] = /(__syncthreads|__syncwarp|async_wait<.*>)\(\)/.exec(text) ?? [];
+          return call === undefined ? [] : [{ file, line: i + 1, call }];
+        }),
+    );
+}
+
+/**
+ * @param at a line from which the waiting is removed, or what is replaced where it stands first
+ * @returns what noticed; '' when nothing did
+ */
+export function plant(file: string, at: number | RegExp, replacement: string): string {
+  const folder = temporaryFolder();
+  cpSync(join(ROOT, 'native'), join(folder, 'native'), { recursive: true });
+  const path = join(folder, 'native', 'kernels', file);
+  const text = readFileSync(path, 'utf8');
+  const changed =
+    typeof at === 'number'
+      ? text
+          .split('\n')
+          .map((l, i) => (i === at - 1 ? l.replace(/(__sync\w+|async_wait<.*>)\(\);/, ';') : l))
+          .join('\n')
+      : text.replace(at, replacement);
+  if (changed === text) throw new Error(`${file} has no ${at}`);
+  writeFileSync(path, changed);
+  const { only, units } = affected(file);
+  for (const { name, flags, seeds } of VARIANTS) {
+    const tests = build(folder, name, flags, units);
+    for (const seed of seeds) {
+      const { status } = program(tests, ['--small', '--only', only, `${seed}`]);
+      if (status !== 0) return `${name} with seed ${seed}`;
+    }
+  }
+  return '';
+}
+
+/** The test program from the objects of the usual build, but for the changed units. */
+function build(folder: string, variant: string, flags: string[], units: string[]): string {
+  const objects = objectsOf(variant).filter((o) => !units.some((unit) => o.endsWith(`/${unit}.o`)));
+  const out = join(folder, `octavo_${variant}_test`);
+  const sources = units.flatMap((unit) => ['-xc++', join(folder, 'native', 'kernels', unit)]);
+  const { status, stderr } = spawnSync(
+    'g++',
+    [
+      ['-std=c++17', '-O1', '-w', '-DOCTAVO_SIMT', `-I${join(folder, 'native')}`, ...flags],
+      [...sources, '-xnone', ...objects, '-pthread', '-o', out],
+    ].flat(),
+    { encoding: 'utf8' },
+  );
+  if (status !== 0) throw new Error(stderr);
+  return out;
+}
+
+function objectsOf(variant: string): string[] {
+  const build = join(ROOT, 'build');
+  const folders =
+    variant === 'simt'
+      ? ['native/simt/CMakeFiles/octavo_simt.dir', 'CMakeFiles/octavo_simt_test.dir']
+      : [`native/simt/CMakeFiles/octavo_${variant}_test.dir`];
+  return folders.flatMap((folder) =>
+    readdirSync(join(build, folder), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.o'))
+      .map((name) => join(build, folder, name)),
+  );
+}

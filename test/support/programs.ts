@@ -1,0 +1,20 @@
+/** The C++ test programs; `node scripts/install.mjs --testing` builds them. */
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import { ROOT } from './addon.js';
+
+export function program(name: string, args: string[]): SpawnSyncReturns<string> {
+  const path = name.includes('/') ? name : join(ROOT, 'build', 'testing', name);
+  const result = spawnSync(path, args, { encoding: 'utf8' });
+  if (result.error) throw result.error;
+  return result;
+}
+
+/** Runs a program that must find nothing wrong. */
+export function run(name: string, args: string[]): void {
+  const { status, stdout, stderr } = program(name, args);
+  console.log(stdout);
+  expect(stderr).toBe('');
+  expect(status, stdout).toBe(0);
+}
