@@ -1,19 +1,27 @@
 /**
- * Tokens a second of the whole engine: prefill of 128-token prompts and decode of what follows, at
- * 1/8/32 concurrent, beside what the machine could do at most, measured in the same run.
+ * Tokens a second of the whole engine: prefill of prompts and decode of what follows, with several
+ * concurrent requests, beside what the machine could do at most, measured in the same run. On the
+ * CPU the demo model and SmolLM2-135M's shape; with `--device cuda` Llama-3-8B's shape.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LLM } from '../lib/index.js';
-import { randomModel, SMOLLM2_135M, type StoredType } from './support/random-models.js';
-import { type BenchRow, jsonPath, report } from './support/report.js';
+import { LLAMA3_8B, randomModel, SMOLLM2_135M, type StoredType } from './support/random-models.js';
+import { type BenchReport, type BenchRow, jsonPath, report } from './support/report.js';
 
-const PROMPT = 128;
 const quick = process.argv.includes('--quick');
-const OUTPUT = quick ? 32 : 64;
-const REPEATS = quick ? 2 : 5;
+
+/** What is measured: so many tokens of prompt and of output, so often. */
+interface Load {
+  readonly prompt: number;
+  readonly output: number;
+  readonly repeats: number;
+}
+const CPU_LOAD: Load = { prompt: 128, output: quick ? 32 : 64, repeats: quick ? 2 : 5 };
+/** Contexts of about 1k. */
+const GPU_LOAD: Load = { prompt: 896, output: quick ? 32 : 128, repeats: 3 };
 
 interface Machine {
   /** Bytes a second that can be read from memory. */
@@ -33,11 +41,17 @@ function machine(): Machine {
 const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1];
 
 /** Seconds for `n` prompts at once with so many tokens each. */
-async function seconds(llm: LLM, n: number, maxTokens: number, salt: number): Promise<number> {
+async function seconds(
+  llm: LLM,
+  { prompt }: Load,
+  n: number,
+  maxTokens: number,
+  salt: number,
+): Promise<number> {
   const { vocabSize } = llm.info;
   const prompts = Array.from({ length: n }, (_, i) => ({
     promptTokenIds: Array.from(
-      { length: PROMPT },
+      { length: prompt },
       (_, t) => (salt * 7919 + i * 104729 + t * 31) % vocabSize,
     ),
   }));
@@ -46,65 +60,124 @@ async function seconds(llm: LLM, n: number, maxTokens: number, salt: number): Pr
   return (performance.now() - start) / 1000;
 }
 
-async function measure(llm: LLM, n: number): Promise<{ prefill: number[]; decode: number[] }> {
+async function measure(
+  llm: LLM,
+  load: Load,
+  n: number,
+): Promise<{ prefill: number[]; decode: number[] }> {
   const prefill: number[] = [];
   const decode: number[] = [];
-  await seconds(llm, n, 2, 0);
-  for (let r = 1; r <= REPEATS; r++) {
-    const first = await seconds(llm, n, 1, r);
-    const all = await seconds(llm, n, 1 + OUTPUT, r + 100);
-    prefill.push((n * PROMPT) / first);
-    decode.push((n * OUTPUT) / (all - first));
+  await seconds(llm, load, n, 2, 0);
+  for (let r = 1; r <= load.repeats; r++) {
+    const first = await seconds(llm, load, n, 1, r);
+    const all = await seconds(llm, load, n, 1 + load.output, r + 100);
+    prefill.push((n * load.prompt) / first);
+    decode.push((n * load.output) / (all - first));
   }
   return { prefill, decode };
 }
 
-async function rowsOf(name: string, model: string | undefined, m: Machine): Promise<BenchRow[]> {
-  const llm = await LLM.load({ ...(model ? { model } : {}), enablePrefixCaching: false });
-  const { weightBytes, numParameters, dtype, isa, numThreads } = llm.info;
-  const rows: BenchRow[] = [];
-  for (const concurrent of [1, 8, 32]) {
-    const { prefill, decode } = await measure(llm, concurrent);
-    const arithmetic = m.flops / (2 * numParameters);
-    const bandwidth = (m.read / weightBytes) * concurrent;
-    const row = (what: string, values: number[], bound: number): BenchRow => {
-      const value = median(values);
-      const spread = { least: Math.min(...values), most: Math.max(...values) };
-      return {
-        name: what,
-        model: name,
-        dtype,
-        isa,
-        threads: numThreads,
-        concurrent,
-        prompt: PROMPT,
-        output: OUTPUT,
-        value,
-        unit: 'tok/s',
-        ...spread,
-        reference: bound,
-        ratio: value / bound,
-      };
+/** Rows of one loaded model; `bounds` are tokens a second that the machine could do at most. */
+async function rowsOf(
+  llm: LLM,
+  name: string,
+  load: Load,
+  concurrent: number,
+  bounds: { prefill?: number; decode: number },
+): Promise<BenchRow[]> {
+  const { dtype, isa, numThreads: threads, device } = llm.info;
+  const { prefill, decode } = await measure(llm, load, concurrent);
+  const row = (what: string, values: number[], bound?: number): BenchRow => {
+    const value = median(values);
+    return {
+      name: what,
+      model: name,
+      dtype,
+      device,
+      isa,
+      threads,
+      concurrent,
+      prompt: load.prompt,
+      output: load.output,
+      value,
+      unit: 'tok/s',
+      least: Math.min(...values),
+      most: Math.max(...values),
+      ...(bound === undefined ? {} : { reference: bound, ratio: value / bound }),
     };
-    rows.push(row('prefill', prefill, arithmetic));
-    rows.push(row('decode', decode, Math.min(arithmetic, bandwidth)));
-  }
-  await llm.close();
-  return rows;
+  };
+  return [row('prefill', prefill, bounds.prefill), row('decode', decode, bounds.decode)];
 }
 
-const bounds = machine();
-const rows: BenchRow[] = [
-  { name: 'machine: read', value: bounds.read / 1e9, unit: 'GB/s' },
-  { name: 'machine: float32', value: bounds.flops / 1e9, unit: 'GFLOP/s' },
-  ...(await rowsOf('octavo-demo', undefined, bounds)),
-];
-if (!quick) {
-  for (const type of ['F32', 'BF16', 'Q8_0'] as StoredType[]) {
-    rows.push(...(await rowsOf(SMOLLM2_135M.name, randomModel(SMOLLM2_135M, type), bounds)));
+async function onCpu(): Promise<BenchReport> {
+  const m = machine();
+  const rows: BenchRow[] = [
+    { name: 'machine: read', value: m.read / 1e9, unit: 'GB/s' },
+    { name: 'machine: float32', value: m.flops / 1e9, unit: 'GFLOP/s' },
+  ];
+  const add = async (name: string, model?: string) => {
+    const llm = await LLM.load({
+      ...(model ? { model } : {}),
+      device: 'cpu',
+      enablePrefixCaching: false,
+    });
+    const prefill = m.flops / (2 * llm.info.numParameters);
+    for (const n of [1, 8, 32]) {
+      const decode = Math.min(prefill, (m.read / llm.info.weightBytes) * n);
+      rows.push(...(await rowsOf(llm, name, CPU_LOAD, n, { prefill, decode })));
+    }
+    await llm.close();
+  };
+  await add('octavo-demo');
+  if (!quick) {
+    for (const type of ['F32', 'BF16', 'Q8_0'] as StoredType[]) {
+      await add(SMOLLM2_135M.name, randomModel(SMOLLM2_135M, type));
+    }
   }
+  return { bench: 'engine', rows, json: jsonPath() };
 }
-report({ bench: 'engine', rows, json: jsonPath() });
-console.log(
-  'reference: the lower of read bandwidth / weight bytes and float32 rate / (2 · parameters)',
-);
+
+/** Decode's bound: weights once, and each sequence's KV, at the rate of a copy on the device. */
+async function onDevice(): Promise<BenchReport> {
+  const json = join(mkdtempSync(join(tmpdir(), 'octavo-bench-')), 'machine.json');
+  const program =
+    process.env.OCTAVO_KERNEL_BENCH ?? join('build', 'testing', 'octavo_kernel_bench');
+  spawnSync(program, ['--only', 'machine', '--json', json], { stdio: 'inherit' });
+  const { machine: m, device } = JSON.parse(readFileSync(json, 'utf8')) as {
+    machine: { copyGBps: number };
+    device: string;
+  };
+  const rows: BenchRow[] = [{ name: 'machine: copy', value: m.copyGBps, unit: 'GB/s' }];
+  const shape = quick ? SMOLLM2_135M : LLAMA3_8B;
+  const model = randomModel(shape, 'BF16');
+  for (const enableCudaGraphs of [true, false]) {
+    const start = performance.now();
+    const llm = await LLM.load({
+      model,
+      device: 'cuda',
+      enablePrefixCaching: false,
+      enableCudaGraphs,
+    });
+    const name = enableCudaGraphs ? shape.name : `${shape.name}, no graphs`;
+    const took = (performance.now() - start) / 1000;
+    rows.push({ name: 'load', model: name, value: took, unit: 's' });
+    for (const n of enableCudaGraphs ? [1, 8, 64, 256] : [1, 64]) {
+      const context = GPU_LOAD.prompt + GPU_LOAD.output / 2;
+      const bytes = llm.info.weightBytes + n * context * llm.info.kvBytesPerToken;
+      const decode = (n * m.copyGBps * 1e9) / bytes;
+      rows.push(...(await rowsOf(llm, name, GPU_LOAD, n, { decode })));
+    }
+    await llm.close();
+  }
+  return { bench: 'engine', rows, json: jsonPath(), device };
+}
+
+const cuda = process.argv.some((arg, i) => arg === '--device' && process.argv[i + 1] === 'cuda');
+if (cuda) {
+  report(await onDevice());
+} else {
+  report(await onCpu());
+  console.log(
+    'reference: the lower of read bandwidth / weight bytes and float32 rate / (2 · parameters)',
+  );
+}

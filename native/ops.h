@@ -115,6 +115,7 @@ struct SampleRow {
 struct ModelShape {
   int32_t hidden_size, num_heads, num_kv_heads, head_size, intermediate_size, vocab_size;
   int32_t block_size, max_num_seqs, max_num_batched_tokens, blocks_per_row;
+  bool kv_8bit = false;  // the cache is kF8E4M3 or kI8
 };
 
 struct Ops {

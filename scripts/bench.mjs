@@ -6,8 +6,9 @@ import { hashOf, isCurrent, ROOT, writeStamp } from './stamp.mjs';
 
 const BENCHES = {
   scheduler: 'schedule + encode + commit of one decode step at 64 … 4096 sequences',
-  engine: 'prefill and decode tokens/s at 1/8/32 concurrent; flags: --quick --f32',
+  engine: 'prefill and decode tokens/s with concurrent requests; flags: --quick --device cuda',
   'cpu-ops': 'every op of the CPU backend beside what this machine can do',
+  kernels: 'the CUDA kernels beside the copy rate of device 0; flags: --only NAME',
 };
 const [name, ...args] = process.argv.slice(2);
 
@@ -22,10 +23,22 @@ if (!Object.hasOwn(BENCHES, name)) {
   process.exit(name === undefined ? 0 : 2);
 }
 run(process.execPath, [join('scripts', 'install.mjs'), '--bench']);
-const program = join('build', 'testing', 'octavo_cpu_bench');
+const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+const program = (bench) => join('build', 'testing', bench);
+const onDevice = name === 'kernels' || args.join(' ').includes('--device cuda');
+if (onDevice && !existsSync(join(ROOT, program('octavo_kernel_bench')))) {
+  console.error(
+    `octavo: this build has no CUDA; ${name} needs an NVIDIA driver and nvcc when it is built`,
+  );
+  process.exit(1);
+}
 if (name === 'cpu-ops') {
-  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
-  run(program, ['--version', version, ...args]);
+  run(program('octavo_cpu_bench'), ['--version', version, ...args]);
+} else if (name === 'kernels') {
+  run(program('octavo_kernel_bench'), ['--version', version, ...args]);
+  const torch = spawnSync('python3', ['-c', 'import torch'], { stdio: 'ignore' });
+  if (torch.status === 0) run('python3', [join('bench', 'peers', 'sdpa.py')]);
+  else console.log('no PyTorch here: nothing beside contiguous attention');
 } else {
   const out = join(ROOT, '.bench');
   const hash = hashOf(['lib', 'bench', 'tsconfig.json', 'tsconfig.bench.json']);

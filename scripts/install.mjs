@@ -123,7 +123,7 @@ if (args.has('--force') || !current) {
 if (args.has('--testing') || args.has('--bench')) {
   if (!existsSync(join(ROOT, 'build', 'CMakeCache.txt'))) build(cuda);
   const targets = args.has('--bench')
-    ? ['octavo_cpu_bench']
+    ? ['octavo_cpu_bench', ...(cuda.archs ? ['octavo_kernel_bench'] : [])]
     : [
         'octavo_testing',
         'octavo_cpu_test',

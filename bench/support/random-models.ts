@@ -37,6 +37,18 @@ export const SMOLLM2_135M: Shape = {
   vocab: 49152,
 };
 
+/** With the head tied to the embedding, which a decode step does not notice. */
+export const LLAMA3_8B: Shape = {
+  name: 'llama3-8b',
+  hidden: 4096,
+  layers: 32,
+  heads: 32,
+  kvHeads: 8,
+  headSize: 128,
+  ffn: 14336,
+  vocab: 128256,
+};
+
 interface Tensor {
   /** Hugging Face's name and GGUF's. */
   readonly names: readonly [string, string];
@@ -108,12 +120,29 @@ const bytesOf = (t: Tensor, type: StoredType) => {
   return stored === 'F32' ? 4 * values : stored === 'BF16' ? 2 * values : (values / 32) * 34;
 };
 
+/** Values of a piece; a larger matrix repeats its rows, which no kernel can tell. */
+const PIECE = 2 ** 22;
+
 function writeTensors(fd: number, tensors: readonly Tensor[], type: StoredType): void {
+  const pieces = new Map<string, Uint8Array>();
   for (const t of tensors) {
-    const values = new Float32Array(t.rows * t.cols);
-    if (t.rows === 1) values.fill(1);
-    else fill(values, t.names[1] === 'token_embd.weight' ? 0.05 : 1 / Math.sqrt(t.cols));
-    writeSync(fd, encode(values, t.rows === 1 ? 'F32' : type));
+    if (t.rows === 1) {
+      writeSync(fd, encode(new Float32Array(t.cols).fill(1), 'F32'));
+      continue;
+    }
+    const scale = t.names[1] === 'token_embd.weight' ? 0.05 : 1 / Math.sqrt(t.cols);
+    const rows = Math.min(t.rows, Math.ceil(PIECE / t.cols));
+    const key = `${rows} ${t.cols} ${scale}`;
+    let piece = pieces.get(key);
+    if (piece === undefined) {
+      const values = new Float32Array(rows * t.cols);
+      fill(values, scale);
+      piece = encode(values, type);
+      pieces.set(key, piece);
+    }
+    for (let left = t.rows; left > 0; left -= rows) {
+      writeSync(fd, piece.subarray(0, (piece.length / rows) * Math.min(rows, left)));
+    }
   }
 }
 

@@ -100,7 +100,6 @@ struct AttentionBlock {
       if (next % kChunkTokens == 0 || tile + 1 == tile_end)
         end_chunk(tile * kTileTokens / kChunkTokens);
     }
-    async_wait<0>();
     __syncthreads();  // the totals are there for all
     if (item.store == kToOutput) write_output();
     if (item.store == kFolded) write_folded();

@@ -60,6 +60,7 @@ struct HeadSize {
   int32_t wide_rows;
   void (*launch)(const AttentionArgs&, const AttentionLaunch&, const DeviceLimits&, cudaStream_t);
   int32_t (*grid)(DType kv, const DeviceLimits&);
+  int64_t (*shared_bytes)(bool kv_8bit);  // the least a block needs
 };
 
 template <int kHead>
@@ -79,6 +80,11 @@ HeadSize head_size() {
   h.grid = [](DType kv, const DeviceLimits& d) {
     return is_8bit_cache(kv) ? blocks_at_once<AttentionShared<kHead, 1, true>>(d, 4)
                              : blocks_at_once<AttentionShared<kHead, 1, false>>(d, 4);
+  };
+  h.shared_bytes = [](bool kv_8bit) -> int64_t {
+    constexpr int kWide = wide_tiles(kHead);
+    return kv_8bit ? AttentionShared<kHead, kWide, true>::bytes(1)
+                   : AttentionShared<kHead, kWide, false>::bytes(1);
   };
   return h;
 }

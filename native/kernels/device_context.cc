@@ -89,6 +89,10 @@ const char* DeviceContext::prepare(const ModelShape& s) {
     return "the CUDA kernels have head sizes 32, 64, 80, 96, 112, 128 and 256, not this model's; "
            "use device \"cpu\"";
   }
+  if (!attention_fits(s.head_size, s.kv_8bit, limits)) {
+    return "an 8-bit KV cache with this head size needs more shared memory than this GPU's blocks "
+           "have; use kvCacheDtype \"auto\"";
+  }
   if (s.hidden_size % 8 != 0 || s.intermediate_size % 8 != 0) {
     return "the CUDA kernels need hidden and intermediate sizes that are multiples of 8; use "
            "device \"cpu\"";

@@ -59,6 +59,8 @@ struct AttentionLaunch {
   int32_t grid = 1;
 };
 bool attention_supports(int32_t head_size);
+// Whether a block has shared memory enough for it.
+bool attention_fits(int32_t head_size, bool kv_8bit, const DeviceLimits& limits);
 int32_t attention_wide_rows(int32_t head_size);
 // Blocks that run at once on the whole device, for the plan.
 int32_t attention_grid(int32_t head_size, DType kv, const DeviceLimits& limits);

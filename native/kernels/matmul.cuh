@@ -95,7 +95,6 @@ struct MatmulBlock {
         multiply(stage);
       }
     }
-    async_wait<0>();
 #pragma unroll
     for (int r = 0; r < kRowTiles; r++) {
 #pragma unroll

@@ -62,7 +62,7 @@ struct Sampler {
       take_better(best, id, __shfl_xor_sync(kAllLanes, best, bit),
                   __shfl_xor_sync(kAllLanes, id, bit));
     }
-    __syncthreads();
+    __syncthreads();  // whoever used s before is done
     if (lane == 0) s.floats[warp] = best, s.ints[warp] = id;
     __syncthreads();
     best = s.floats[0], id = s.ints[0];
@@ -76,7 +76,7 @@ struct Sampler {
 
   OCTAVO_DEVICE double block_sum(double v) {
     for (int bit = 16; bit > 0; bit /= 2) v += __shfl_xor_sync(kAllLanes, v, bit);
-    __syncthreads();
+    __syncthreads();  // whoever used s before is done
     if (lane == 0) s.doubles[warp] = v;
     __syncthreads();
     double sum = 0;
@@ -127,7 +127,6 @@ struct Sampler {
       if (times > 0) v -= r.frequency * times + r.presence;
       values[i] = v;
     });
-    __syncthreads();
   }
 
   // Probability up to a factor, as an integer; 0 = cannot be drawn.
@@ -147,7 +146,7 @@ struct Sampler {
     uint32_t prefix = 0;
     Mass above = 0;
     for (int shift = 24; shift >= 0; shift -= 8) {
-      __syncthreads();
+      __syncthreads();  // whoever used s before is done
       for (int b = tid; b < kBins; b += kThreads) s.bins[b] = 0;
       __syncthreads();
       const uint32_t high = shift == 24 ? 0 : ~0u << (shift + 8);
@@ -176,7 +175,7 @@ struct Sampler {
   template <class Amount>
   OCTAVO_DEVICE int32_t find_id(Mass wanted, Amount amount) {
     const int32_t size = ((a.vocab + kThreads - 1) / kThreads + 31) / 32 * 32;
-    __syncthreads();
+    __syncthreads();  // whoever used s before is done
     for (int c = warp; c < kThreads; c += kWarps) {
       Mass sum = 0;
       for (int32_t i = c * size + lane; i < min(a.vocab, (c + 1) * size); i += 32) sum += amount(i);
@@ -220,7 +219,7 @@ struct Sampler {
     Mass sum = 0;
     each([&](int32_t i) { sum += weight(i); });
     for (int bit = 16; bit > 0; bit /= 2) sum += __shfl_xor_sync(kAllLanes, sum, bit);
-    __syncthreads();
+    __syncthreads();  // whoever used s before is done
     if (lane == 0) s.chunks[warp] = sum;
     __syncthreads();
     Mass total = 0;

@@ -24,11 +24,13 @@ std::unique_ptr<Backend> make_backend(const LoadRequest& r) {
   return make_device_backend(options);
 }
 
-ModelShape shape_of(const ModelConfig& c, const EngineLimits& l) {
-  return {c.hidden_size,   c.num_heads,         c.num_kv_heads,
-          c.head_size,     c.intermediate_size, c.vocab_size,
-          l.block_size,    l.max_num_seqs,      l.max_num_batched_tokens,
-          l.blocks_per_row};
+ModelShape shape_of(const LoadRequest& r) {
+  const ModelConfig& c = r.config;
+  const EngineLimits& l = r.limits;
+  return {c.hidden_size,    c.num_heads,         c.num_kv_heads,
+          c.head_size,      c.intermediate_size, c.vocab_size,
+          l.block_size,     l.max_num_seqs,      l.max_num_batched_tokens,
+          l.blocks_per_row, !r.kv_as_activation};
 }
 
 }  // namespace
@@ -46,7 +48,7 @@ struct Executor::Engine {
 
   static std::unique_ptr<Backend> prepared(const LoadRequest& r) {
     std::unique_ptr<Backend> backend = make_backend(r);
-    const char* why = backend->ops().prepare(backend->ops().context, shape_of(r.config, r.limits));
+    const char* why = backend->ops().prepare(backend->ops().context, shape_of(r));
     if (why != nullptr) throw Error(kErrModelUnsupported, why);
     return backend;
   }

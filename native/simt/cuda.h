@@ -95,9 +95,14 @@ inline int __any_sync(uint32_t mask, int predicate, SIMT_AT) {
   return __ballot_sync(mask, predicate, file, line) != 0;
 }
 
+// Relaxed, as CUDA's are; after a __threadfence of the thread they order what is around them, which
+// is how TSan learns of it: a fence alone makes no edge between threads.
 template <class T>
 T atomicAdd(T* address, T value) {
-  return __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
+  if (!::simt::Engine::current().me().fenced) {
+    return __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
+  }
+  return __atomic_fetch_add(address, value, __ATOMIC_ACQ_REL);
 }
 template <class T>
 T atomicMax(T* address, T value) {
@@ -107,20 +112,7 @@ T atomicMax(T* address, T value) {
   }
   return seen;
 }
-template <class T>
-T atomicMin(T* address, T value) {
-  T seen = __atomic_load_n(address, __ATOMIC_RELAXED);
-  while (value < seen && !__atomic_compare_exchange_n(address, &seen, value, false,
-                                                      __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-  }
-  return seen;
-}
-// An exchange with all other fences instead of a plain one, which TSan does not know: so it sees
-// the edge between a writer and the block that comes last.
-inline void __threadfence() {
-  static int fences = 0;
-  __atomic_fetch_add(&fences, 1, __ATOMIC_SEQ_CST);
-}
+inline void __threadfence() { ::simt::Engine::current().me().fenced = true; }
 template <class T>
 T __ldg(const T* address) {
   return *address;

@@ -255,6 +255,7 @@ void Engine::prepare_fibers() {
     f.warp = i / 32;
     f.done = false;
     f.ready = true;
+    f.fenced = false;
     f.where = "start";
     f.stack_pointer = initial_stack(f.stack + kStackBytes - 64, &Engine::fiber_main);
     ready_.push_back(i);

@@ -65,6 +65,7 @@ struct Fiber {
   Dim3 thread;
   int lane = 0, warp = 0;
   bool done = false, ready = false;
+  bool fenced = false;  // __threadfence: its atomics order what is around them
   const char* where = "start";
   const char* file = "";
   int line = 0;

@@ -1,5 +1,6 @@
 #include "simt/runtime_api.h"
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -14,7 +15,9 @@ struct Graph {
 struct Stream {
   Graph* capturing = nullptr;
 };
-struct Event {};
+struct Event {
+  std::chrono::steady_clock::time_point at;
+};
 
 Device& device() {
   static Device d;
@@ -66,6 +69,7 @@ void enqueue(cudaStream_t stream, Dim3 grid, Dim3 block, size_t shared_bytes,
   submit(stream, [=] {
     Device& d = device();
     if (d.launches++ == d.fail_at_launch) d.sticky = cudaErrorIllegalAddress;
+    if (shared_bytes > d.shared_bytes) d.sticky = cudaErrorInvalidValue;
     if (d.sticky == cudaSuccess) run_grid(grid, block, shared_bytes, body);
   });
 }
@@ -101,8 +105,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   p->totalGlobalMem = simt::device().memory_bytes;
   p->major = 9;
   p->multiProcessorCount = simt::device().multiprocessors;
-  p->sharedMemPerBlockOptin = simt::kMaxSharedBytes;
-  p->sharedMemPerMultiprocessor = simt::kMaxSharedBytes + 1024;
+  p->sharedMemPerBlockOptin = simt::device().shared_bytes;
+  p->sharedMemPerMultiprocessor = simt::device().shared_bytes + 1024;
   return cudaSuccess;
 }
 
@@ -143,7 +147,14 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = new simt::Event;
   return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  event->at = std::chrono::steady_clock::now();
+  return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t stop) {
+  *milliseconds = std::chrono::duration<float, std::milli>(stop->at - start->at).count();
+  return cudaSuccess;
+}
 cudaError_t cudaEventSynchronize(cudaEvent_t) { return simt::device().sticky; }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;

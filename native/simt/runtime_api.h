@@ -69,6 +69,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t stop);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
@@ -88,6 +89,7 @@ struct Device {
   size_t memory_bytes = size_t{512} << 20;
   size_t used_bytes = 0;
   int multiprocessors = 2;
+  size_t shared_bytes = kMaxSharedBytes;  // that a block can have; 99 << 10 on sm_86 and sm_89
   int64_t fail_at_launch = -1;  // this kernel launch and every later call fail: the device is lost
   int64_t launches = 0, graph_launches = 0;
   cudaError_t sticky = cudaSuccess;

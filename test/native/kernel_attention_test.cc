@@ -210,7 +210,8 @@ std::vector<uint16_t> run(const Case& c, const Data& data, const Layout& layout,
                          c.block_size,
                          static_cast<int32_t>(layout.seqs.size()),
                          tokens,
-                         static_cast<int32_t>(layout.stride)};
+                         static_cast<int32_t>(layout.stride),
+                         is_8bit_cache(c.kv_type)};
   const char* why = ops.prepare(ops.context, shape);
   expect(why == nullptr, "prepare: %s", why);
   std::vector<float> q;
@@ -311,11 +312,15 @@ void attention_case(Random& random, const Case& c) {
     same_bits(c, layout, got, turned, run(c, data, turned, true), "in another order");
   }
 #ifdef OCTAVO_SIMT
+  // Fewer and more blocks at once; the shared memory of sm_86 and sm_80: fewer tiles in flight.
   simt::Device& device = simt::device();
-  const int before = device.multiprocessors;
-  device.multiprocessors = static_cast<int>(random.pick({1, 5, 40}));
+  const simt::Device before = device;
+  device.multiprocessors = random.pick({1, 5, 40});
+  device.shared_bytes = random.pick({size_t{99} << 10, size_t{163} << 10});
+  if (c.head_size == 256 && is_8bit_cache(c.kv_type)) device.shared_bytes = size_t{163} << 10;
   same_bits(c, layout, got, layout, run(c, data, layout, true), "on a device of another size");
-  device.multiprocessors = before;
+  device.multiprocessors = before.multiprocessors;
+  device.shared_bytes = before.shared_bytes;
 #endif
 }
 
@@ -388,9 +393,29 @@ void long_context(Random& random) {
   attention_case(random, c);
 }
 
+#ifdef OCTAVO_SIMT
+// Head size 256 with an 8-bit cache on sm_86: 108 KB of shared memory where a block can have 99.
+void refused_for_shared_memory() {
+  const size_t before = simt::device().shared_bytes;
+  simt::device().shared_bytes = size_t{99} << 10;
+  const auto backend = make_device_backend({});
+  const Ops& ops = backend->ops();
+  ModelShape shape{256, 1, 1, 256, 256, 64, 16, 1, 16, 2, true};
+  const char* why = ops.prepare(ops.context, shape);
+  expect(why != nullptr && std::string(why).find("kvCacheDtype") != std::string::npos,
+         "an 8-bit cache that does not fit is accepted");
+  shape.kv_8bit = false;
+  expect(ops.prepare(ops.context, shape) == nullptr, "a cache that fits is refused");
+  simt::device().shared_bytes = before;
+}
+#endif
+
 }  // namespace
 
 void test_kernel_attention(Random& random, const Effort& effort) {
+#ifdef OCTAVO_SIMT
+  refused_for_shared_memory();
+#endif
   grid(random, effort);
   sharers(random, effort);
   if (!effort.small) long_context(random);

@@ -59,7 +59,7 @@ int main_of(int argc, char** argv) {
   config.order = static_cast<simt::Order>(a.seed % 3);
   config.async_copy_late = a.seed / 3 % 2 == 0;
   config.seed = a.seed;
-  config.threads = a.effort.small ? 1 : 2;
+  config.threads = 2;
   if (!a.bug.empty()) return run_planted_bug(a.bug);
 #else
   if (!a.bug.empty()) return 2;
