@@ -10,9 +10,15 @@ const KERNELS = join(ROOT, 'native', 'kernels');
 
 /** How the tests run, cheapest first; a bug is noticed when one of them fails. */
 const VARIANTS = [
-  { name: 'simt', flags: [], seeds: [0, 1, 2, 3, 4, 5] },
-  { name: 'simt_asan', flags: ['-fsanitize=address,undefined'], seeds: [0, 1] },
-  { name: 'simt_tsan', flags: ['-fsanitize=thread'], seeds: [0] },
+  { name: 'simt', flags: [], effort: ['--small'], seeds: [0, 1, 2, 3, 4, 5] },
+  {
+    name: 'simt_asan',
+    flags: ['-fsanitize=address,undefined'],
+    effort: ['--small'],
+    seeds: [0, 1],
+  },
+  { name: 'simt_tsan', flags: ['-fsanitize=thread'], effort: ['--small'], seeds: [0] },
+  { name: 'simt', flags: [], effort: ['--cases', '80'], seeds: [0, 1, 2] },
 ];
 
 /** The part of the suite that a file's kernels are in, and what has to be compiled for it. */
@@ -62,11 +68,11 @@ export function plant(file: string, at: number | RegExp, replacement: string): s
   if (changed === text) throw new Error(`${file} has no ${at}`);
   writeFileSync(path, changed);
   const { only, units } = affected(file);
-  for (const { name, flags, seeds } of VARIANTS) {
+  for (const { name, flags, effort, seeds } of VARIANTS) {
     const tests = build(folder, name, flags, units);
     for (const seed of seeds) {
-      const { status } = program(tests, ['--small', '--only', only, `${seed}`]);
-      if (status !== 0) return `${name} with seed ${seed}`;
+      const { status } = program(tests, [...effort, '--only', only, `${seed}`]);
+      if (status !== 0) return `${name} ${effort.join(' ')} ${seed}`;
     }
   }
   return '';
