@@ -4,7 +4,7 @@
  * CPU the demo model and SmolLM2-135M's shape; with `--device cuda` Llama-3-8B's shape.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LLM } from '../lib/index.js';
@@ -143,6 +143,7 @@ async function onDevice(): Promise<BenchReport> {
   const program =
     process.env.OCTAVO_KERNEL_BENCH ?? join('build', 'testing', 'octavo_kernel_bench');
   spawnSync(program, ['--only', 'machine', '--json', json], { stdio: 'inherit' });
+  if (!existsSync(json)) throw new Error('no CUDA device to measure');
   const { machine: m, device } = JSON.parse(readFileSync(json, 'utf8')) as {
     machine: { copyGBps: number };
     device: string;

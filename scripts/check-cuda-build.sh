@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
-# Builds the addon with all CUDA targets beside the usual build, and loads it without a driver.
+# Builds the addon with all CUDA targets beside the usual build, compares registers with their
+# budget (--write renews it), and loads the addon without a driver.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PATH:/usr/local/cuda/bin"
 archs="80-real;86-real;89-real;90a-real;90-virtual"
+log="$(mktemp)"
+trap 'rm -f "$log"' EXIT
 node node_modules/cmake-js/bin/cmake-js compile -O build-cuda -T octavo --log-level error \
-  "--CDOCTAVO_CUDA_ARCHS=$archs"
+  "--CDOCTAVO_CUDA_ARCHS=$archs" >"$log" 2>&1 || { tail -100 "$log"; exit 1; }
+# Incremental builds check what they compiled.
+node scripts/check-registers.mjs "$log" "$@"
 addon="$PWD/build-cuda/Release/octavo.node"
 node -e "
   const probe = require('$addon').cudaProbe();

@@ -4,10 +4,11 @@
 //   --testing  also the test addon and the C++ test programs
 //   OCTAVO_CUDA = all | native | off     default: native where nvcc and an NVIDIA driver are found
 import { execFileSync, spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { findProgram } from './find-program.mjs';
 import { hashOf, isCurrent, ROOT, writeStamp } from './stamp.mjs';
 
 const require = createRequire(import.meta.url);
@@ -27,17 +28,6 @@ function checkPlatform() {
   if (!process.report.getReport().header.glibcVersionRuntime) {
     fail('needs glibc; this Node.js is built for another C library (musl); use a Debian image');
   }
-}
-
-function findProgram(name, ...more) {
-  for (const folder of [...(process.env.PATH ?? '').split(':'), ...more]) {
-    const path = join(folder, name);
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {}
-  }
-  return undefined;
 }
 
 /** {archs: CMake's list or '', nvcc, why: a sentence} */

@@ -133,7 +133,8 @@ int64_t Session::free_bytes() const {
 
 // Bytes read and bytes written, of the largest copy that is worth it.
 void Session::measure_copy_rate() {
-  const int64_t bytes = smoke ? 1 << 20 : int64_t{2} << 30;
+  const int64_t most = std::min(int64_t{2} << 30, free_bytes() / 4 / 4096 * 4096);
+  const int64_t bytes = smoke ? 1 << 20 : most;
   Buffer from = random_memory(bytes), to = memory(bytes);
   const double us = micros(1, [&](int) {
     check_cuda(cudaMemcpyAsync(to.data(), from.data(), static_cast<size_t>(bytes),

@@ -29,7 +29,9 @@ void launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_byte
                                     static_cast<int>(shared_bytes)),
                "shared memory");
   }
-  kernel<<<grid, block, shared_bytes, stream> > >(std::forward<Args>(args)...);
+  // clang-format off
+  kernel<<<grid, block, shared_bytes, stream>>>(std::forward<Args>(args)...);
+  // clang-format on
 #endif
   check_cuda(cudaGetLastError(), "kernel launch");
 }
