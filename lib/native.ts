@@ -9,7 +9,7 @@ import { STEP_LAYOUT, type StepResult } from './core/step.js';
 import { ERRORS, type ErrorCode, isOctavoError, octavoError } from './errors.js';
 
 /** Stored types; the numbers are native/base/dtype.h's, compared at load. */
-export const DTYPES = { F32: 0, F16: 1, BF16: 2, Q8_0: 3 } as const;
+export const DTYPES = { F32: 0, F16: 1, BF16: 2, Q8_0: 3, Q4_0: 4 } as const;
 export type DTypeName = keyof typeof DTYPES;
 
 /** One tensor of a checkpoint, by the canonical name that native/model/weights.h binds. */

@@ -54,12 +54,12 @@ class Bench {
   void run(bool only_machine) {
     limits();
     if (only_machine) return;
-    for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16, DType::kQ8_0}) {
+    for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16, DType::kQ8_0, DType::kQ4_0}) {
       const std::string type = dtype_name(dtype);
       matmul("matmul 128x1536x576 " + type, dtype, 128, 1536, 576);
       matmul("matmul 512x4096x4096 " + type, dtype, 512, 4096, 4096);
     }
-    for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16, DType::kQ8_0}) {
+    for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16, DType::kQ8_0, DType::kQ4_0}) {
       matmul_stream(dtype, 1);
       matmul_stream(dtype, 4);
     }

@@ -20,7 +20,8 @@ Tensor floats(const Buffer& b, int64_t rows, int64_t cols) {
 void matmul_row(Session& s, DType type, int64_t m, int64_t n, int64_t k) {
   const Ops& ops = s.ops();
   const std::string name = "M " + std::to_string(m) + ", " + std::to_string(n) + " x " +
-                           std::to_string(k) + (type == DType::kQ8_0 ? " Q8_0" : "");
+                           std::to_string(k) +
+                           (is_quantised(type) ? std::string(" ") + dtype_name(type) : "");
   if (s.smoke) m = std::min<int64_t>(m, 20), n = 64, k = 256;
   const int64_t bytes = static_cast<int64_t>(ops.weight_bytes(ops.context, {nullptr, type, n, k}));
   const int64_t each = (bytes + 255) / 256 * 256;
@@ -48,7 +49,9 @@ void bench_matmul(Session& s) {
   }
   matmul_row(s, DType::kBF16, 8192, 8192, 8192);
   for (int64_t m : {1, 64}) matmul_row(s, DType::kBF16, m, 128256, 4096);
-  for (int64_t m : {1, 8, 64}) matmul_row(s, DType::kQ8_0, m, 28672, 4096);
+  for (DType type : {DType::kQ8_0, DType::kQ4_0}) {
+    for (int64_t m : {1, 8, 64}) matmul_row(s, type, m, 28672, 4096);
+  }
 }
 
 void bench_small_ops(Session& s) {

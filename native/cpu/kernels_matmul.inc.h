@@ -135,7 +135,7 @@ constexpr int64_t kMaxDepthBlock = 640;
 OCTAVO_INLINE int64_t depth_block(int64_t depth) {
   const int64_t blocks = (depth + kMaxDepthBlock - 1) / kMaxDepthBlock;
   const int64_t block = (depth + blocks - 1) / blocks;
-  return (block + 31) & ~int64_t{31};  // whole Q8_0 blocks
+  return (block + 31) & ~int64_t{31};  // whole blocks of Q8_0 and Q4_0
 }
 
 static int64_t matmul_scratch(int64_t num_rows, int64_t num_cols, int64_t depth) {
@@ -184,7 +184,7 @@ static void matmul_blocked(const MatmulPanel& p) {
 }
 
 static int32_t direct_rows(DType dtype) {
-  return dtype == DType::kQ8_0 ? kMostRows<WidenQ8> : kTileRows;
+  return is_quantised(dtype) ? kMostRows<WidenQ8> : kTileRows;
 }
 
 static void matmul(const MatmulPanel& p) {
@@ -198,6 +198,8 @@ static void matmul(const MatmulPanel& p) {
       return matmul_direct<WidenBF16>(p);
     case DType::kQ8_0:
       return matmul_direct<WidenQ8>(p);
+    case DType::kQ4_0:
+      return matmul_direct<WidenQ4>(p);
     default:  // types of KV caches: cpu_matmul refuses them
       return;
   }

@@ -37,6 +37,19 @@ struct WidenQ8 {
   OCTAVO_INLINE F32x16 load_tail(const char*, int64_t, int64_t) { return zero(); }
 };
 
+struct WidenQ4 {
+  static constexpr int kVecs = 2;
+  OCTAVO_INLINE int64_t offset(int64_t k) { return (k >> 5) * 18; }
+  OCTAVO_INLINE void load_step(const char* row, int64_t k, F32x16* w) {
+    const char* block = row + offset(k);
+    const F32x16 scale = splat_f16(block);
+    load_i4(block + 2, w[0], w[1]);
+    w[0] = mul(scale, w[0]);
+    w[1] = mul(scale, w[1]);
+  }
+  OCTAVO_INLINE F32x16 load_tail(const char*, int64_t, int64_t) { return zero(); }
+};
+
 // out[n] = row[first .. first + n) widened; out padded with zeros to whole vectors if `pad`.
 template <class Widen>
 static void widen(const char* row, int64_t first, int64_t n, bool pad, float* out) {
@@ -67,6 +80,8 @@ static void widen_dtype(DType dtype, const char* row, int64_t first, int64_t n, 
       return widen<WidenBF16>(row, first, n, pad, out);
     case DType::kQ8_0:
       return widen<WidenQ8>(row, first, n, pad, out);
+    case DType::kQ4_0:
+      return widen<WidenQ4>(row, first, n, pad, out);
     default:  // types of KV caches: no checkpoint holds them
       return;
   }

@@ -45,7 +45,7 @@ extern float g_half_values[65536];
 #endif
 
 // What is written once, from the primitives of the files above:
-//   zero splat load load_n store store_n load_f16 load_bf16 load_i8
+//   zero splat load load_n store store_n load_f16 load_bf16 load_i8 load_i4
 //   add sub mul div fma max min zero_if_less pow2_of_shifted hsum hmax hsum_each transpose16
 namespace octavo {
 namespace OCTAVO_ISA {

@@ -52,6 +52,15 @@ OCTAVO_INLINE F32x16 load_i8(const void* p) {
   const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(p));
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
 }
+// Sixteen bytes: values 0 to 15 low, 16 to 31 high, counted from −8.
+OCTAVO_INLINE void load_i4(const void* p, F32x16& low, F32x16& high) {
+  const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(p));
+  const __m128i mask = _mm_set1_epi8(15), eight = _mm_set1_epi8(8);
+  const __m128i a = _mm_sub_epi8(_mm_and_si128(bytes, mask), eight);
+  const __m128i b = _mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(bytes, 4), mask), eight);
+  low = {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(a))};
+  high = {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(b))};
+}
 
 OCTAVO_INLINE F32x16 add(F32x16 a, F32x16 b) { return {_mm512_add_ps(a.v, b.v)}; }
 OCTAVO_INLINE F32x16 sub(F32x16 a, F32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }

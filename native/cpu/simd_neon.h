@@ -70,11 +70,20 @@ OCTAVO_INLINE F32x16 load_bf16_n(const void* p, int64_t n) {
   __builtin_memcpy(h, p, static_cast<size_t>(n) * 2);
   return load_bf16(h);
 }
-OCTAVO_INLINE F32x16 load_i8(const void* p) {
-  const int8x16_t bytes = vld1q_s8(static_cast<const int8_t*>(p));
+OCTAVO_INLINE F32x16 widen_i8(int8x16_t bytes) {
   const int16x8_t a = vmovl_s8(vget_low_s8(bytes)), b = vmovl_s8(vget_high_s8(bytes));
   return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(a))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(a))),
            vcvtq_f32_s32(vmovl_s16(vget_low_s16(b))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(b)))}};
+}
+OCTAVO_INLINE F32x16 load_i8(const void* p) {
+  return widen_i8(vld1q_s8(static_cast<const int8_t*>(p)));
+}
+// Sixteen bytes: values 0 to 15 low, 16 to 31 high, counted from −8.
+OCTAVO_INLINE void load_i4(const void* p, F32x16& low, F32x16& high) {
+  const uint8x16_t bytes = vld1q_u8(static_cast<const uint8_t*>(p));
+  const int8x16_t eight = vdupq_n_s8(8);
+  low = widen_i8(vsubq_s8(vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15))), eight));
+  high = widen_i8(vsubq_s8(vreinterpretq_s8_u8(vshrq_n_u8(bytes, 4)), eight));
 }
 
 OCTAVO_INLINE F32x16 add(F32x16 x, F32x16 y) {

@@ -55,8 +55,8 @@ void read(void* context, void* host, const void* source, size_t bytes) {
 
 size_t weight_bytes(void*, Tensor stored) {
   const int64_t values = stored.rows * stored.cols;
-  if (stored.dtype != DType::kQ8_0) return static_cast<size_t>(values) * 2;
-  return static_cast<size_t>(q8_scales_offset(stored.rows, stored.cols) + values / 32 * 2);
+  if (!is_quantised(stored.dtype)) return static_cast<size_t>(values) * 2;
+  return static_cast<size_t>(scales_offset(stored) + values / 32 * 2);
 }
 Tensor load_weight(void* context, Tensor stored, void* target) {
   return self(context).load_weight(stored, target);
@@ -71,8 +71,8 @@ void run_graph(void* context, int64_t key, void (*body)(void*), void* argument) 
 }
 
 const void* scales_of(const Tensor& t) {
-  if (t.dtype != DType::kQ8_0) return nullptr;
-  return static_cast<const char*>(t.data) + q8_scales_offset(t.rows, t.cols);
+  if (!is_quantised(t.dtype)) return nullptr;
+  return static_cast<const char*>(t.data) + scales_offset(t);
 }
 
 void embedding(void* context, Tensor out, Tensor table, const int32_t* ids) {

@@ -221,7 +221,7 @@ float value_at(const char* data, DType dtype, int64_t i) {
 
 }  // namespace
 
-// Plain types become the activations' type; Q8_0 is taken apart into bytes and scales.
+// Plain types become the activations' type; quantised ones are taken apart into bytes and scales.
 Tensor DeviceContext::load_weight(Tensor stored, void* memory) {
   char* const target = static_cast<char*>(memory);
   const char* data = static_cast<const char*>(stored.data);
@@ -239,16 +239,18 @@ Tensor DeviceContext::load_weight(Tensor stored, void* memory) {
     const int64_t first = row * stored.cols;
     halves.clear();
     bytes.clear();
-    if (stored.dtype == DType::kQ8_0) {
+    if (is_quantised(stored.dtype)) {
+      const int64_t size = block_bytes(stored.dtype);
       for (int64_t b = first / 32; b < (first + n) / 32; b++) {
         uint16_t scale;
-        std::memcpy(&scale, data + b * 34, 2);
+        std::memcpy(&scale, data + b * size, 2);
         halves.push_back(scale);
-        bytes.insert(bytes.end(), data + b * 34 + 2, data + b * 34 + 34);
+        bytes.insert(bytes.end(), data + b * size + 2, data + (b + 1) * size);
       }
-      upload(bytes.data(), n, target + first);
+      upload(bytes.data(), static_cast<int64_t>(bytes.size()),
+             target + quantised_bytes(stored.dtype, first));
       upload(reinterpret_cast<const char*>(halves.data()), n / 32 * 2,
-             target + q8_scales_offset(stored.rows, stored.cols) + first / 32 * 2);
+             target + scales_offset(stored) + first / 32 * 2);
     } else {
       for (int64_t i = first; i < first + n; i++) {
         const float f = value_at(data, stored.dtype, i);
@@ -257,7 +259,7 @@ Tensor DeviceContext::load_weight(Tensor stored, void* memory) {
       upload(reinterpret_cast<const char*>(halves.data()), n * 2, target + first * 2);
     }
   }
-  if (stored.dtype == DType::kQ8_0) out.dtype = DType::kQ8_0;
+  if (is_quantised(stored.dtype)) out.dtype = stored.dtype;
   return out;
 }
 

@@ -92,9 +92,13 @@ class DeviceContext {
   std::map<int64_t, cudaGraphExec_t> graphs_;
 };
 
-// Q8_0 on the device: all bytes [rows, cols], then all scales [rows, cols / 32], 256-byte aligned.
-inline int64_t q8_scales_offset(int64_t rows, int64_t cols) {
-  return (rows * cols + 255) / 256 * 256;
+// Q8_0 and Q4_0 on the device: all bytes [rows, cols] or [rows, cols / 2], then all scales
+// [rows, cols / 32], 256-byte aligned.
+inline int64_t quantised_bytes(DType t, int64_t values) {
+  return values / 32 * (block_bytes(t) - 2);
+}
+inline int64_t scales_offset(const Tensor& t) {
+  return (quantised_bytes(t.dtype, t.rows * t.cols) + 255) / 256 * 256;
 }
 
 }  // namespace octavo::device

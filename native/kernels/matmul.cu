@@ -21,19 +21,25 @@ void launch_tile(MatmulArgs a, const DeviceLimits& d, cudaStream_t stream) {
   launch(matmul_kernel<T, Tile>, grid, dim3(Tile::kThreads), Tile::kSharedBytes, stream, a);
 }
 
-// <Q8, warps along N, along M, 16-row tiles of a warp, 8-token tiles of a warp, stages>
-using Few = MatmulTile<false, 4, 1, 1, 2, 4>;
-using Some = MatmulTile<false, 4, 1, 1, 8, 4>;
-using Many = MatmulTile<false, 4, 2, 2, 8, 3>;
-using FewQ8 = MatmulTile<true, 4, 1, 1, 2, 4>;
-using SomeQ8 = MatmulTile<true, 4, 2, 1, 4, 3>;
+// <bits, warps along N, along M, 16-row tiles of a warp, 8-token tiles of a warp, stages>
+using Few = MatmulTile<16, 4, 1, 1, 2, 4>;
+using Some = MatmulTile<16, 4, 1, 1, 8, 4>;
+using Many = MatmulTile<16, 4, 2, 2, 8, 3>;
+template <int kBits>
+using FewOf = MatmulTile<kBits, 4, 1, 1, 2, 4>;
+template <int kBits>
+using SomeOf = MatmulTile<kBits, 4, 2, 1, 4, 3>;
+
+template <class T, int kBits>
+void launch_quantised(const MatmulArgs& a, const DeviceLimits& d, cudaStream_t stream) {
+  if (a.m <= FewOf<kBits>::kCols) return launch_tile<T, FewOf<kBits>>(a, d, stream);
+  launch_tile<T, SomeOf<kBits>>(a, d, stream);
+}
 
 template <class T>
 void launch_as(const MatmulArgs& a, DType weight, const DeviceLimits& d, cudaStream_t stream) {
-  if (weight == DType::kQ8_0) {
-    if (a.m <= FewQ8::kCols) return launch_tile<T, FewQ8>(a, d, stream);
-    return launch_tile<T, SomeQ8>(a, d, stream);
-  }
+  if (weight == DType::kQ8_0) return launch_quantised<T, 8>(a, d, stream);
+  if (weight == DType::kQ4_0) return launch_quantised<T, 4>(a, d, stream);
   if (a.m <= Few::kCols) return launch_tile<T, Few>(a, d, stream);
   // A large tile reads less, but a short grid of them leaves processors idle.
   const bool fits_large = Many::kSharedBytes <= d.shared_per_block;

@@ -1,8 +1,8 @@
 // Matrix multiply on tensor cores, weights streamed through shared memory with cp.async. Weights
 // are the 16-row side of the mma, tokens its 8-column side, whatever M: every output is summed over
-// K in ascending steps of 16 inside a part of K, and parts are added in order. Q8_0 weights stay
-// bytes in shared memory, become T exactly in registers, and each block of 32 is summed on its own
-// before its scale is applied in float.
+// K in ascending steps of 16 inside a part of K, and parts are added in order. Q8_0 and Q4_0
+// weights stay packed in shared memory, become T exactly in registers, and each block of 32 is
+// summed on its own before its scale is applied in float.
 #pragma once
 
 #include "kernels/launch.cuh"
@@ -15,20 +15,21 @@ constexpr int kStepK = 64;
 
 // A block computes kRows outputs (rows of the weight) of kCols tokens; a warp kRowTiles · 16 of
 // them times kColTiles · 8.
-template <bool kQ8, int kWarpsN, int kWarpsM, int kRowTiles, int kColTiles, int kStages>
+template <int kBits, int kWarpsN, int kWarpsM, int kRowTiles, int kColTiles, int kStages>
 struct MatmulTile {
-  static constexpr bool kQuantised = kQ8;
+  static constexpr int kWeightBits = kBits;  // 16, or 8 and 4 of quantised weights
+  static constexpr bool kQuantised = kBits < 16;
   static constexpr int kNumWarpsN = kWarpsN, kNumRowTiles = kRowTiles, kNumColTiles = kColTiles;
   static constexpr int kNumStages = kStages;
   static constexpr int kThreads = kWarpsN * kWarpsM * 32;
   static constexpr int kRows = kWarpsN * kRowTiles * 16;
   static constexpr int kCols = kWarpsM * kColTiles * 8;
   using XRows = SharedRows<kStepK / 8>;
-  // A row of weights in a step: 128 bytes, or 64 quantised ones, padded to 80 against conflicts.
-  static constexpr int kWeightPitch = kQ8 ? 80 : XRows::kRowBytes;
+  // A row of weights in a step: 128 bytes, or 64 or 32 and 16 more against bank conflicts.
+  static constexpr int kWeightPitch = kQuantised ? kStepK * kBits / 8 + 16 : XRows::kRowBytes;
   static constexpr int kWeightBytes = kRows * kWeightPitch;
   static constexpr int kXBytes = kCols * XRows::kRowBytes;
-  static constexpr int kScaleBytes = kQ8 ? kRows * 4 : 0;  // two float16 a row
+  static constexpr int kScaleBytes = kQuantised ? kRows * 4 : 0;  // two float16 a row
   static constexpr int kStageBytes = kWeightBytes + kXBytes + kScaleBytes;
   static constexpr int kSharedBytes = kStages * kStageBytes + 16;
 };
@@ -90,7 +91,7 @@ struct MatmulBlock {
       load_step(s + Tile::kNumStages - 1, steps, begin, end);
       const unsigned char* stage = shared + s % Tile::kNumStages * Tile::kStageBytes;
       if constexpr (Tile::kQuantised) {
-        multiply_q8(stage);
+        multiply_quantised(stage);
       } else {
         multiply(stage);
       }
@@ -107,7 +108,7 @@ struct MatmulBlock {
       const int64_t k0 = begin + static_cast<int64_t>(step) * kStepK;
       unsigned char* stage = shared + step % Tile::kNumStages * Tile::kStageBytes;
       if constexpr (Tile::kQuantised) {
-        load_q8(stage, k0, end);
+        load_quantised(stage, k0, end);
       } else {
         load_rows(stage, static_cast<const T*>(part.weight), n0, part.n, Tile::kRows, k0, end);
       }
@@ -128,14 +129,16 @@ struct MatmulBlock {
     }
   }
 
-  OCTAVO_DEVICE void load_q8(unsigned char* stage, int64_t k0, int64_t k_end) {
-    const int8_t* weight = static_cast<const int8_t*>(part.weight);
-    for (int i = threadIdx.x; i < Tile::kRows * 4; i += Tile::kThreads) {
-      const int r = i / 4, chunk = i % 4;
-      const int64_t row = n0 + r, k = k0 + chunk * 16;
+  OCTAVO_DEVICE void load_quantised(unsigned char* stage, int64_t k0, int64_t k_end) {
+    constexpr int kValues = 128 / Tile::kWeightBits;  // of 16 bytes
+    constexpr int kChunks = kStepK / kValues;
+    const char* weight = static_cast<const char*>(part.weight);
+    for (int i = threadIdx.x; i < Tile::kRows * kChunks; i += Tile::kThreads) {
+      const int r = i / kChunks, chunk = i % kChunks;
+      const int64_t row = n0 + r, k = k0 + chunk * kValues;
       const bool inside = row < part.n && k < k_end;
       async_copy16(stage + r * Tile::kWeightPitch + chunk * 16,
-                   weight + (inside ? row * a.k + k : 0), inside);
+                   weight + (inside ? (row * a.k + k) / kValues * 16 : 0), inside);
     }
     F16* scales = reinterpret_cast<F16*>(stage + Tile::kWeightBytes + Tile::kXBytes);
     const F16* from = static_cast<const F16*>(part.scales);
@@ -174,7 +177,25 @@ struct MatmulBlock {
 
   // ldmatrix on bytes gives a lane four neighbours of K, 4t … 4t+3, where the mma expects 2t, 2t+1,
   // 2t+8, 2t+9: the tokens are read in the same permuted order, so the products match.
-  OCTAVO_DEVICE void multiply_q8(const unsigned char* stage) {
+  // bytes[0], [1]: rows g, g+8 of the first 16 of a block of K; [2], [3] of the other 16.
+  OCTAVO_DEVICE void quantised_bytes(const unsigned char* stage, int row0, int block,
+                                     uint32_t (&bytes)[4]) {
+    const int row = row0 + (lane & 7) + (lane >> 3 & 1) * 8;
+    const unsigned char* from = stage + row * Tile::kWeightPitch + (lane >> 4) * 16;
+    if constexpr (Tile::kWeightBits == 8) {
+      ldmatrix(bytes, from + block * 32);
+    } else {
+      uint32_t packed[4];  // both blocks of a step
+      ldmatrix(packed, from);
+#pragma unroll
+      for (int i = 0; i < 4; i++) {  // four at once: n − 8 as a signed byte
+        const uint32_t four = packed[block * 2 + i % 2] >> (i / 2 * 4) & 0x0f0f0f0fu;
+        bytes[i] = ((four | 0x80808080u) - 0x08080808u) ^ 0x80808080u;
+      }
+    }
+  }
+
+  OCTAVO_DEVICE void multiply_quantised(const unsigned char* stage) {
     const unsigned char* x = stage + Tile::kWeightBytes;
     const F16* scales = reinterpret_cast<const F16*>(x + Tile::kXBytes);
 #pragma unroll
@@ -182,12 +203,11 @@ struct MatmulBlock {
 #pragma unroll
       for (int r = 0; r < kRowTiles; r++) {
         const int row0 = (warp_n * kRowTiles + r) * 16;
-        const int row = row0 + (lane & 7) + (lane >> 3 & 1) * 8;
         uint32_t bytes[4];
-        ldmatrix(bytes, stage + row * Tile::kWeightPitch + block * 32 + (lane >> 4) * 16);
+        quantised_bytes(stage, row0, block, bytes);
         uint32_t w[2][4];
 #pragma unroll
-        for (int i = 0; i < 8; i++) {  // bytes[0], [1]: rows g, g+8 of the first 16 of K; [2], [3]
+        for (int i = 0; i < 8; i++) {
           const uint32_t pair = bytes[i / 4 * 2 + i % 2] >> (i / 2 % 2 * 16);
           w[i / 4][i % 4] = pack2<T>(widen_i8(pair), widen_i8(pair >> 8));
         }

@@ -10,8 +10,8 @@ constexpr int kMaxMatmulParts = 3;
 struct MatmulArgs {
   struct Part {
     void* out;           // [M][N], T or float
-    const void* weight;  // [N][K] of T; for Q8_0 [N][K] signed bytes
-    const void* scales;  // for Q8_0 [N][K/32] float16
+    const void* weight;  // [N][K] of T; for Q8_0 [N][K] signed bytes, for Q4_0 [N][K/2] as stored
+    const void* scales;  // for Q8_0 and Q4_0 [N][K/32] float16
     const float* bias;   // [N] or null
     int64_t n;
     int64_t tile_begin;  // first tile of N that is this part's

@@ -18,12 +18,22 @@ __global__ void embedding_kernel(float* out, const T* table, const int32_t* ids,
   float* to = out + blockIdx.x * cols;
   for (int64_t i = threadIdx.x; i < cols; i += kThreads) to[i] = widen(from[i]);
 }
-__global__ void embedding_q8_kernel(float* out, const int8_t* table, const F16* scales,
-                                    const int32_t* ids, int64_t cols) {
+// Of quantised rows; kBits 8 or 4.
+template <int kBits>
+__global__ void embedding_quantised_kernel(float* out, const uint8_t* table, const F16* scales,
+                                           const int32_t* ids, int64_t cols) {
   const int64_t row = ids[blockIdx.x];
+  const uint8_t* from = table + row * cols * kBits / 8;
   for (int64_t i = threadIdx.x; i < cols; i += kThreads) {
     const float scale = widen(scales[row * (cols / 32) + i / 32]);
-    out[blockIdx.x * cols + i] = static_cast<float>(table[row * cols + i]) * scale;
+    float value;
+    if constexpr (kBits == 8) {
+      value = widen_i8(from[i]);
+    } else {
+      const int byte = from[i / 32 * 16 + i % 16];
+      value = static_cast<float>((i % 32 < 16 ? byte & 15 : byte >> 4) - 8);
+    }
+    out[blockIdx.x * cols + i] = value * scale;
   }
 }
 
@@ -149,9 +159,11 @@ void launch_unpack(const UnpackArgs& args, cudaStream_t stream) {
 void launch_embedding(Tensor out, Tensor table, const void* scales, const int32_t* ids,
                       cudaStream_t stream) {
   const dim3 grid(static_cast<uint32_t>(out.rows)), block(kThreads);
-  if (table.dtype == DType::kQ8_0) {
-    launch(embedding_q8_kernel, grid, block, 0, stream, out.f32(),
-           static_cast<const int8_t*>(table.data), static_cast<const F16*>(scales), ids, out.cols);
+  if (is_quantised(table.dtype)) {
+    const auto kernel =
+        table.dtype == DType::kQ8_0 ? embedding_quantised_kernel<8> : embedding_quantised_kernel<4>;
+    launch(kernel, grid, block, 0, stream, out.f32(), static_cast<const uint8_t*>(table.data),
+           static_cast<const F16*>(scales), ids, out.cols);
   } else if (table.dtype == DType::kF16) {
     launch(embedding_kernel<F16>, grid, block, 0, stream, out.f32(),
            static_cast<const F16*>(table.data), ids, out.cols);

@@ -59,7 +59,7 @@ function readCases(): Case[] {
 const cases = readCases();
 
 it('there are as many cases as the reference has', () => {
-  expect(cases.length).toBe(16 + 7 + 1);
+  expect(cases.length).toBe(16 + 8 + 1);
 });
 
 describe.each(cases)('$name', ({ model, prompts, logits }) => {

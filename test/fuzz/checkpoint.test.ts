@@ -10,7 +10,13 @@ function check({ files, tensors, config }: Checkpoint): void {
   const names = new Set<string>();
   for (const t of tensors) {
     expect(t.offset + t.bytes).toBeLessThanOrEqual(statSync(files[t.file]).size);
-    const [values, bytes] = { F32: [1, 4], F16: [1, 2], BF16: [1, 2], Q8_0: [32, 34] }[t.dtype];
+    const [values, bytes] = {
+      F32: [1, 4],
+      F16: [1, 2],
+      BF16: [1, 2],
+      Q8_0: [32, 34],
+      Q4_0: [32, 18],
+    }[t.dtype];
     expect(t.bytes).toBe(((t.rows * t.cols) / values) * bytes);
     names.add(t.name);
   }

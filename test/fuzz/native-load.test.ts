@@ -72,7 +72,7 @@ function spoil(tensors: readonly NativeTensor[], seed: number): NativeTensor[] {
   const values = [0, 1, 7, 2 ** 20, 2 ** 31, 2 ** 40, 2 ** 52];
   const target = list[rng.integer(list.length)];
   if (rng.integer(5) === 0)
-    target.dtype = (['F32', 'F16', 'BF16', 'Q8_0'] as const)[rng.integer(4)];
+    target.dtype = (['F32', 'F16', 'BF16', 'Q8_0', 'Q4_0'] as const)[rng.integer(5)];
   target[fields[rng.integer(fields.length)]] = values[rng.integer(values.length)];
   if (rng.integer(6) === 0) list.splice(rng.integer(list.length), 1);
   if (rng.integer(6) === 0) list.push({ ...target });

@@ -21,9 +21,10 @@ struct Part {
 std::vector<Part> random_parts(Random& random, int64_t depth, bool small) {
   std::vector<Part> parts;
   for (int64_t left = random.between(1, 3); left > 0; left--) {
-    const DType dtype = depth % 32 == 0
-                            ? random.pick({DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0})
-                            : random.pick({DType::kF32, DType::kF16, DType::kBF16});
+    const DType dtype =
+        depth % 32 == 0
+            ? random.pick({DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0})
+            : random.pick({DType::kF32, DType::kF16, DType::kBF16});
     const int64_t cols = random.between(1, small ? 40 : 210);
     parts.push_back({dtype, cols, random_stored(random, dtype, cols, depth),
                      random_f32(random, cols), random.chance(40)});
@@ -32,7 +33,7 @@ std::vector<Part> random_parts(Random& random, int64_t depth, bool small) {
 }
 
 // Lanes add depth/16 terms each, a tree and a bias follow; every rounding is at most half an ulp
-// of Σ|x·w|. (A Q8_0 weight is exact: 11 bits of scale times 8 fit a float.)
+// of Σ|x·w|. (A quantised weight is exact: 11 bits of scale times 8 fit a float.)
 double tolerance(int64_t depth, double magnitude) {
   return (static_cast<double>(depth) / 16 + 8) * 0x1p-24 * magnitude + 1e-37;
 }

@@ -10,13 +10,12 @@
 namespace octavo::test {
 namespace {
 
-constexpr DType kDTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0};
+constexpr DType kDTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0};
 
 void test_embedding(const Backends& backends, Random& random) {
   for (int i = 0; i < 40; i++) {
-    const DType dtype = kDTypes[i % 4];
-    const int64_t cols =
-        dtype == DType::kQ8_0 ? 32 * random.between(1, 20) : random.between(1, 700);
+    const DType dtype = kDTypes[i % 5];
+    const int64_t cols = is_quantised(dtype) ? 32 * random.between(1, 20) : random.between(1, 700);
     const int64_t vocab = random.between(1, 50), n = random.between(1, 90);
     const Bytes table = random_stored(random, dtype, vocab, cols);
     std::vector<int32_t> ids;

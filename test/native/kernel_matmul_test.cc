@@ -117,7 +117,8 @@ void matmul_case(Random& random, const Case& c) {
 void test_kernel_matmul(Random& random, const Effort& effort) {
   const std::vector<int> ms = {1, 2, 15, 16, 17, 33, 64, 65, 130},
                          ks = {32, 64, 96, 160, 544, 1056}, ns = {8, 50, 64, 72, 200};
-  const std::vector<DType> weights = {DType::kBF16, DType::kF16, DType::kF32, DType::kQ8_0};
+  const std::vector<DType> weights = {DType::kBF16, DType::kF16, DType::kF32, DType::kQ8_0,
+                                      DType::kQ4_0};
   const auto size = [](const auto& list) { return static_cast<int>(list.size()); };
   const auto rows =
       pairwise(random, {size(ms), size(ks), size(ns), size(weights), 2, 3}, effort.cases);

@@ -21,7 +21,8 @@ void test_embedding(Random& random) {
   const DType type = any_type(random);
   const auto backend = make(type);
   const Ops& ops = backend->ops();
-  const DType stored = random.pick({DType::kF32, DType::kBF16, DType::kF16, DType::kQ8_0});
+  const DType stored =
+      random.pick({DType::kF32, DType::kBF16, DType::kF16, DType::kQ8_0, DType::kQ4_0});
   const int64_t rows = random.between(1, 20), cols = random.between(1, 20) * 32;
   const Bytes table = random_stored(random, stored, rows, cols);
   const Tensor host{table.data(), stored, rows, cols};
@@ -39,7 +40,7 @@ void test_embedding(Random& random) {
   for (int64_t i = 0; i < n * cols; i++) {
     const char* row = table.data() + ids[i / cols] * row_bytes(stored, cols);
     const float value = static_cast<float>(reference::stored_value(stored, row, i % cols));
-    const float want = stored == DType::kQ8_0 ? value : rounded(type, value);
+    const float want = is_quantised(stored) ? value : rounded(type, value);
     expect(got[i] == want, "embedding: %g, want %g", got[i], want);
   }
 }

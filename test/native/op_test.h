@@ -104,6 +104,10 @@ inline Bytes random_stored(Random& random, DType dtype, int64_t rows, int64_t co
         std::memcpy(at, &f16, 2);
         for (int b = 0; b < 32; b++) at[2 + b] = static_cast<char>(random.between(-128, 127));
         break;
+      case DType::kQ4_0:
+        std::memcpy(at, &f16, 2);
+        for (int b = 0; b < 16; b++) at[2 + b] = static_cast<char>(random.between(-128, 127));
+        break;
       default:  // types of KV caches: no matrix is stored in them
         break;
     }

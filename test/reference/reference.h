@@ -33,6 +33,13 @@ inline double stored_value(DType dtype, const void* row, int64_t k) {
       std::memcpy(&half, block, 2);
       return static_cast<double>(half_to_float(half)) * static_cast<signed char>(block[2 + k % 32]);
     }
+    case DType::kQ4_0: {
+      const char* block = bytes + k / 32 * 18;
+      std::memcpy(&half, block, 2);
+      const int byte = static_cast<unsigned char>(block[2 + k % 16]);
+      const int value = (k % 32 < 16 ? byte % 16 : byte / 16) - 8;
+      return static_cast<double>(half_to_float(half)) * value;
+    }
     default:
       break;  // types of KV caches
   }
