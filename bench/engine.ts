@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { LLM } from '../lib/index.js';
+import { type EngineOptions, LLM } from '../lib/index.js';
 import { LLAMA3_8B, randomModel, SMOLLM2_135M, type StoredType } from './support/random-models.js';
 import { type BenchReport, type BenchRow, jsonPath, report } from './support/report.js';
 
@@ -151,18 +151,22 @@ async function onDevice(): Promise<BenchReport> {
   const rows: BenchRow[] = [{ name: 'machine: copy', value: m.copyGBps, unit: 'GB/s' }];
   const shape = quick ? SMOLLM2_135M : LLAMA3_8B;
   const model = randomModel(shape, 'BF16');
-  for (const enableCudaGraphs of [true, false]) {
+  const modes: { name: string; options: EngineOptions; concurrent: number[] }[] = [
+    { name: shape.name, options: {}, concurrent: [1, 8, 64, 256] },
+    { name: `${shape.name}, no graphs`, options: { enableCudaGraphs: false }, concurrent: [1, 64] },
+    { name: `${shape.name}, cuBLASLt`, options: { batchInvariant: false }, concurrent: [64, 256] },
+  ];
+  for (const { name, options, concurrent } of modes) {
     const start = performance.now();
     const llm = await LLM.load({
       model,
       device: 'cuda',
       enablePrefixCaching: false,
-      enableCudaGraphs,
+      ...options,
     });
-    const name = enableCudaGraphs ? shape.name : `${shape.name}, no graphs`;
     const took = (performance.now() - start) / 1000;
     rows.push({ name: 'load', model: name, value: took, unit: 's' });
-    for (const n of enableCudaGraphs ? [1, 8, 64, 256] : [1, 64]) {
+    for (const n of concurrent) {
       const context = GPU_LOAD.prompt + GPU_LOAD.output / 2;
       const bytes = llm.info.weightBytes + n * context * llm.info.kvBytesPerToken;
       const decode = (n * m.copyGBps * 1e9) / bytes;

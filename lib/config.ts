@@ -30,6 +30,7 @@ const schema = z.strictObject({
   gpuMemoryUtilization: z.number().min(0.01).max(1),
   enableCudaGraphs: z.boolean(),
   enableCascadeAttention: z.boolean(),
+  batchInvariant: z.boolean(),
   maxModelLen: positive(2 ** 24).optional(),
   blockSize: z.union([z.literal(8), z.literal(16), z.literal(32)]),
   numGpuBlocksOverride: z
@@ -71,6 +72,10 @@ export interface EngineOptions {
   enableCudaGraphs?: boolean;
   /** On a GPU, read KV that several sequences share once for all of them. Default true. */
   enableCascadeAttention?: boolean;
+  /** The same bits for a request whatever runs beside it. Default true. False lets a GPU multiply
+   * batches of 128 tokens and more with cuBLASLt where that library is found (`info.isa` says so);
+   * no difference on the CPU. */
+  batchInvariant?: boolean;
   /** Longest prompt + output of one sequence, in tokens. Default: what the model was made for, or
    * what the KV pool holds if that is less. */
   maxModelLen?: number;
@@ -128,6 +133,7 @@ export function engineConfig(options: EngineOptions = {}): EngineConfig {
     gpuMemoryUtilization: 0.9,
     enableCudaGraphs: true,
     enableCascadeAttention: true,
+    batchInvariant: true,
     blockSize: 16,
     longPrefillTokenThreshold: 0,
     maxNumWaiting: 10_000,

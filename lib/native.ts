@@ -80,6 +80,7 @@ export interface NativeDevice {
   readonly maxNumBlocks: number;
   readonly graphs: boolean;
   readonly sharePrefixes: boolean;
+  readonly batchInvariant: boolean;
 }
 
 export interface NativeLoadRequest {

@@ -118,6 +118,7 @@ if (args.has('--testing') || args.has('--bench')) {
         'octavo_testing',
         'octavo_cpu_test',
         'octavo_sample_test',
+        'octavo_fake_cublas_lt',
         'octavo_simt_test',
         'octavo_simt_asan_test',
         'octavo_simt_tsan_test',

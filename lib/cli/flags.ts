@@ -13,6 +13,12 @@ const ENGINE_FLAGS: readonly Row[] = [
   ['gpu-memory-utilization', 'gpuMemoryUtilization', 'number', 'share of GPU memory (0.9)'],
   ['no-enable-cuda-graphs', 'enableCudaGraphs', 'off', 'launch every kernel of a step'],
   [
+    'no-batch-invariant',
+    'batchInvariant',
+    'off',
+    'on a GPU, cuBLASLt for large batches where it is found',
+  ],
+  [
     'no-enable-cascade-attention',
     'enableCascadeAttention',
     'off',

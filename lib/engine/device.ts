@@ -71,6 +71,7 @@ export function nativeDevice(
     maxNumBlocks: Math.min(2 ** 30, usefulBlocks(config, sizes.maxNumSeqs, sizes.maxModelLen)),
     graphs: config.enableCudaGraphs,
     sharePrefixes: config.enableCascadeAttention,
+    batchInvariant: config.batchInvariant,
   };
 }
 

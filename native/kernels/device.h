@@ -30,6 +30,10 @@ struct DeviceOptions {
   DType activation = DType::kBF16;  // or kF16
   bool graphs = true;
   bool share_prefixes = true;  // cascade attention
+  // A row has the same bits in any batch. False: large matrix products may go to cuBLASLt, which is
+  // searched for where no path is given.
+  bool batch_invariant = true;
+  std::string cublas_lt;
 };
 
 // Throws ERR_DEVICE_NOT_FOUND, ERR_OUT_OF_MEMORY, ERR_DEVICE_LOST.

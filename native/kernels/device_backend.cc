@@ -88,9 +88,28 @@ void rms_norm(void* context, Tensor out, Tensor x, Tensor add, const float* weig
   launch_rms_norm(out, x, add, weight, eps, c.stream);
 }
 
+// From so many tokens on, where a product is bound by arithmetic.
+constexpr int64_t kLargeBatch = 128;
+
+bool large_matmul(DeviceContext& c, const Tensor& x, const MatmulPart& part) {
+  if (c.cublas_lt == nullptr || x.rows < kLargeBatch || part.bias != nullptr) return false;
+  if (part.weight.dtype != c.options.activation) return false;
+  const CublasLt::Problem problem{x.rows, part.weight.rows, x.cols, c.options.activation,
+                                  part.out.dtype == DType::kF32};
+  return c.cublas_lt->matmul(problem, x.data, part.weight.data, part.out.data, c.stream);
+}
+
 void matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_parts) {
   DeviceContext& c = self(context);
   OCTAVO_CHECK(is_plain(c, x) && x.cols % 8 == 0);
+  std::vector<MatmulPart> left;
+  if (c.cublas_lt != nullptr) {
+    for (int32_t i = 0; i < num_parts; i++) {
+      if (!large_matmul(c, x, parts[i])) left.push_back(parts[i]);
+    }
+    parts = left.data();
+    num_parts = static_cast<int32_t>(left.size());
+  }
   for (int32_t begin = 0; begin < num_parts;) {
     MatmulArgs args;
     args.x = x.data;

@@ -71,6 +71,8 @@ DeviceContext::DeviceContext(const DeviceOptions& o) : options(o) {
   limits.shared_per_block = static_cast<int64_t>(p.sharedMemPerBlockOptin);
   limits.shared_per_multiprocessor = static_cast<int64_t>(p.sharedMemPerMultiprocessor);
   check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
+  if (!o.batch_invariant) cublas_lt = CublasLt::open(o.cublas_lt);
+  if (cublas_lt != nullptr) isa += ", cublasLt";
   for (int i = 0; i < 2; i++) {
     check_cuda(cudaEventCreateWithFlags(&staged_[i], cudaEventDisableTiming), "making an event");
   }

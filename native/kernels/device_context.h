@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/attention_plan.h"
+#include "kernels/cublas_lt.h"
 #include "kernels/device.h"
 #include "kernels/device_memory.h"
 #include "kernels/launchers.h"
@@ -65,7 +66,7 @@ class DeviceContext {
 
   const DeviceOptions options;
   DeviceLimits limits;
-  std::string isa;  // "sm_90"
+  std::string isa;  // "sm_90"; "sm_90, cublasLt" where large products go there
   ModelShape shape{};
   cudaStream_t stream = nullptr;
 
@@ -73,6 +74,7 @@ class DeviceContext {
   DeviceMemory partial_out, partial_state, matmul_partial, matmul_counters;
   AttentionPlan plan;  // of the step, at fixed addresses
   const HostPlan* host_plan = nullptr;
+  std::unique_ptr<CublasLt> cublas_lt;  // null = own kernels for everything
 
  private:
   void sample_some(Tensor logits, const SampleRow* rows, int32_t num_rows);

@@ -21,6 +21,7 @@ std::unique_ptr<Backend> make_backend(const LoadRequest& r) {
   options.activation = r.activation;
   options.graphs = r.graphs;
   options.share_prefixes = r.share_prefixes;
+  options.batch_invariant = r.batch_invariant;
   return make_device_backend(options);
 }
 

@@ -33,6 +33,7 @@ struct LoadRequest {
   int32_t max_num_blocks = INT32_MAX;  // of a pool that is measured
   bool graphs = true;
   bool share_prefixes = true;
+  bool batch_invariant = true;
 };
 
 struct LoadedInfo {

@@ -73,6 +73,7 @@ void read_device(const Napi::Object& from, LoadRequest& r) {
   r.max_num_blocks = size_of(from, "maxNumBlocks", 2, INT32_MAX);
   r.graphs = get_bool(from, "graphs");
   r.share_prefixes = get_bool(from, "sharePrefixes");
+  r.batch_invariant = get_bool(from, "batchInvariant");
 }
 
 TensorSpec read_tensor(const Napi::Object& from) {

@@ -24,6 +24,7 @@ export function testDevice(device: Partial<NativeDevice> = {}): NativeDevice {
     maxNumBlocks: 2 ** 30,
     graphs: true,
     sharePrefixes: true,
+    batchInvariant: true,
     ...device,
   };
 }

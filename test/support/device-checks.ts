@@ -60,7 +60,8 @@ function referenceChecks(device: CheckedDevice): Check[] {
       'the demo text; an id differs only where the lead is small',
       () => greedyText(device, golden, device.full ? 48 : 12),
     ],
-    ['the loss on held-out text', () => loss(device, golden)],
+    ['the loss on held-out text', () => loss(device, golden, {})],
+    ['the loss without batch invariance', () => loss(device, golden, { batchInvariant: false })],
   ];
 }
 
@@ -97,8 +98,12 @@ async function greedyText(device: CheckedDevice, golden: Golden, length: number)
   }
 }
 
-async function loss(device: CheckedDevice, golden: Golden): Promise<string> {
-  const llm = await device.load({ maxNumBatchedTokens: device.full ? 2048 : 192 });
+async function loss(
+  device: CheckedDevice,
+  golden: Golden,
+  options: EngineOptions,
+): Promise<string> {
+  const llm = await device.load({ maxNumBatchedTokens: device.full ? 2048 : 192, ...options });
   try {
     const text = readFixture(device, 'validation.txt');
     const all = await llm.tokenizer.encode(text, { addSpecialTokens: false });
@@ -118,7 +123,7 @@ async function loss(device: CheckedDevice, golden: Golden): Promise<string> {
     const theirs = device.full ? golden.validation.mean_nll : mean(want);
     // bf16 between ops: 2⁻⁹ relative each, averaged over hundreds of tokens.
     assert(Math.abs(ours - theirs) < 5e-3, `${ours}, the reference ${theirs}`);
-    return `${ours.toFixed(4)} nats over ${losses.flat().length} tokens (reference ${theirs.toFixed(4)})`;
+    return `${ours.toFixed(4)} nats over ${losses.flat().length} tokens (reference ${theirs.toFixed(4)}; ${llm.info.isa})`;
   } finally {
     await llm.close();
   }
