@@ -32,6 +32,8 @@ struct MatmulTile {
   static constexpr int kScaleBytes = kQuantised ? kRows * 4 : 0;  // two float16 a row
   static constexpr int kStageBytes = kWeightBytes + kXBytes + kScaleBytes;
   static constexpr int kSharedBytes = kStages * kStageBytes + 16;
+  // For the compiler; 0 = as it likes. It would spill to have two of the 4-bit tile.
+  static constexpr int kMinBlocks = kBits == 4 && kWarpsM > 1 ? 1 : 0;
 };
 
 template <class T, class Tile>
@@ -181,15 +183,15 @@ struct MatmulBlock {
   OCTAVO_DEVICE void quantised_bytes(const unsigned char* stage, int row0, int block,
                                      uint32_t (&bytes)[4]) {
     const int row = row0 + (lane & 7) + (lane >> 3 & 1) * 8;
-    const unsigned char* from = stage + row * Tile::kWeightPitch + (lane >> 4) * 16;
+    const unsigned char* from = stage + row * Tile::kWeightPitch;
     if constexpr (Tile::kWeightBits == 8) {
-      ldmatrix(bytes, from + block * 32);
+      ldmatrix(bytes, from + block * 32 + (lane >> 4) * 16);
     } else {
-      uint32_t packed[4];  // both blocks of a step
-      ldmatrix(packed, from);
+      uint32_t packed[4];  // [0], [1]: rows g, g+8; the others are the same again
+      ldmatrix(packed, from + block * 16);
 #pragma unroll
       for (int i = 0; i < 4; i++) {  // four at once: n − 8 as a signed byte
-        const uint32_t four = packed[block * 2 + i % 2] >> (i / 2 * 4) & 0x0f0f0f0fu;
+        const uint32_t four = packed[i % 2] >> (i / 2 * 4) & 0x0f0f0f0fu;
         bytes[i] = ((four | 0x80808080u) - 0x08080808u) ^ 0x80808080u;
       }
     }
@@ -302,7 +304,8 @@ struct MatmulBlock {
 
 // Grid: [tiles of N over all parts][tiles of M][parts of K if spread]
 template <class T, class Tile>
-__global__ void __launch_bounds__(Tile::kThreads) matmul_kernel(const MatmulArgs a) {
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kMinBlocks)
+    matmul_kernel(const MatmulArgs a) {
   OCTAVO_SHARED(shared);
   MatmulBlock<T, Tile> block(a, shared);
   block.run();

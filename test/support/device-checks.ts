@@ -123,7 +123,9 @@ async function loss(
     const theirs = device.full ? golden.validation.mean_nll : mean(want);
     // bf16 between ops: 2⁻⁹ relative each, averaged over hundreds of tokens.
     assert(Math.abs(ours - theirs) < 5e-3, `${ours}, the reference ${theirs}`);
-    return `${ours.toFixed(4)} nats over ${losses.flat().length} tokens (reference ${theirs.toFixed(4)}; ${llm.info.isa})`;
+    const reference = theirs.toFixed(4);
+    const { length } = losses.flat();
+    return `${ours.toFixed(4)} nats over ${length} tokens (reference ${reference}; ${llm.info.isa})`;
   } finally {
     await llm.close();
   }
