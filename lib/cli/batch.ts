@@ -1,6 +1,7 @@
 /** `octavo generate --prompts-file`: many prompts at once, results in the order of the file. */
 import { MultiBar, Presets } from 'cli-progress';
-import type { SamplingParamsInput } from '../core/sampling-params.js';
+import { isBeamSearch, SHARED_PARAMS } from '../core/beam-params.js';
+import type { GenerateParams } from '../engine/gate.js';
 import type { LLM } from '../engine/llm.js';
 import type { RequestOutput } from '../engine/outputs.js';
 import { type GenerateFlags, samplesText } from './generate.js';
@@ -9,7 +10,7 @@ import { badLine, type PromptLine } from './prompt-input.js';
 export async function generateBatch(
   llm: LLM,
   lines: readonly PromptLine[],
-  params: SamplingParamsInput,
+  params: GenerateParams,
   flags: GenerateFlags,
   signal: AbortSignal,
 ): Promise<RequestOutput[]> {
@@ -22,7 +23,7 @@ export async function generateBatch(
   try {
     return await llm.generate(
       lines.map(({ prompt }) => prompt),
-      lines.map((line) => ({ ...params, ...line.params })),
+      lines.map((line) => ({ ...baseFor(line, params), ...line.params }) as GenerateParams),
       {
         signal,
         useModelDefaults: flags.useModelDefaults ?? false,
@@ -43,6 +44,12 @@ export async function generateBatch(
   } finally {
     bar.stop();
   }
+}
+
+/** Flags of the call hold for every line; sampling ones not for a line that asks for beams. */
+function baseFor(line: PromptLine, params: GenerateParams): GenerateParams {
+  if (!isBeamSearch(line.params) || isBeamSearch(params)) return params;
+  return Object.fromEntries(Object.entries(params).filter(([name]) => SHARED_PARAMS.has(name)));
 }
 
 /** Prints each output as soon as all before it are printed. */

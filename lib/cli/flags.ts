@@ -1,9 +1,10 @@
 /** The flags that engine options and sampling parameters become; one table each. */
 import { type Command, Option } from 'commander';
 import type { EngineOptions } from '../config.js';
+import type { BeamSearchParams } from '../core/beam-params.js';
 import type { SamplingParamsInput } from '../core/sampling-params.js';
 
-type Kind = 'number' | 'string' | 'on' | 'off' | 'ids' | 'list' | 'bias';
+type Kind = 'number' | 'string' | 'on' | 'off' | 'ids' | 'list' | 'bias' | 'flag-or-word';
 type Row = readonly [flag: string, name: string, kind: Kind, help: string];
 
 const ENGINE_FLAGS: readonly Row[] = [
@@ -79,12 +80,22 @@ const SAMPLING_FLAGS: readonly Row[] = [
   ['cache-salt', 'cacheSalt', 'string', 'share cached prefixes only within this salt'],
 ];
 
+const BEAM_FLAGS: readonly Row[] = [
+  ['beam', 'beamWidth', 'number', 'beam search with so many beams, instead of sampling'],
+  ['length-penalty', 'lengthPenalty', 'number', 'score = logprob / length ^ this (default 1)'],
+  ['early-stopping', 'earlyStopping', 'flag-or-word', 'true, false or never (default false)'],
+];
+
 const ids = (text: string) => text.split(',').map((word) => number(word.trim()));
 const collect = (text: string, before: string[] | undefined) => [...(before ?? []), text];
 
 /** NaN for what is no number: the gate refuses it with a sentence that names the parameter. */
 function number(text: string): number {
   return text.trim() === '' ? Number.NaN : Number(text);
+}
+
+function flagOrWord(text: string): boolean | string {
+  return text === 'true' ? true : text === 'false' ? false : text;
 }
 
 /** Commander keeps values by its own names, so each row's is `key`. */
@@ -97,10 +108,12 @@ function optionOf([flag, name, kind, help]: Row): { option: Option; key: string 
     bias: ' <id:bias>',
     on: '',
     off: '',
+    'flag-or-word': ' <word>',
   }[kind];
   const option = new Option(`--${flag}${value}`, help);
   if (kind === 'number') option.argParser(number);
   if (kind === 'ids') option.argParser(ids);
+  if (kind === 'flag-or-word') option.argParser(flagOrWord);
   if (kind === 'list' || kind === 'bias') option.argParser(collect);
   return { option, key: option.attributeName() || name };
 }
@@ -139,6 +152,7 @@ export function addEngineFlags(command: Command): Command {
 
 export function addSamplingFlags(command: Command): Command {
   add(command, SAMPLING_FLAGS, 'Sampling:');
+  add(command, BEAM_FLAGS, 'Beam search:');
   return command;
 }
 
@@ -148,6 +162,10 @@ export function engineOptionsOf(values: Record<string, unknown>): EngineOptions 
 
 export function samplingParamsOf(values: Record<string, unknown>): SamplingParamsInput {
   return collectValues(SAMPLING_FLAGS, values);
+}
+
+export function beamParamsOf(values: Record<string, unknown>): Partial<BeamSearchParams> {
+  return collectValues(BEAM_FLAGS, values);
 }
 
 /** Ids of a --prompt-token-ids flag. */

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { defaultModel } from '../config.js';
-import type { SamplingParamsInput } from '../core/sampling-params.js';
+import { isBeamSearch } from '../core/beam-params.js';
+import type { GenerateParams } from '../engine/gate.js';
 import { LLM } from '../engine/llm.js';
 import type { RequestOutput } from '../engine/outputs.js';
 import type { Prompt } from '../engine/prompts.js';
@@ -9,6 +10,7 @@ import { generateBatch } from './batch.js';
 import {
   addEngineFlags,
   addSamplingFlags,
+  beamParamsOf,
   engineOptionsOf,
   parseIds,
   samplingParamsOf,
@@ -51,9 +53,10 @@ export function generateCommand(): Command {
 }
 
 async function generate(argument: string | undefined, flags: GenerateFlags): Promise<void> {
-  const params: SamplingParamsInput = {
+  const params: GenerateParams = {
     maxTokens: DEFAULT_MAX_TOKENS,
     ...samplingParamsOf(flags),
+    ...beamParamsOf(flags),
   };
   const lines = flags.promptsFile ? await readPromptsFile(flags.promptsFile) : null;
   const prompt = lines ? null : await onePrompt(argument, flags);
@@ -92,15 +95,20 @@ async function onePrompt(argument: string | undefined, flags: GenerateFlags): Pr
 async function generateOne(
   llm: LLM,
   prompt: Prompt,
-  params: SamplingParamsInput,
+  params: GenerateParams,
   flags: GenerateFlags,
   signal: AbortSignal,
 ): Promise<RequestOutput> {
   const { stdout } = process;
+  const options = { signal, useModelDefaults: flags.useModelDefaults ?? false };
+  if (isBeamSearch(params)) {
+    const output = await llm.generate(prompt, params, options);
+    stdout.write(flags.json ? jsonLine(output) : samplesText(output));
+    return output;
+  }
   const streams = !flags.json && (params.n ?? 1) === 1;
   let last: RequestOutput | undefined;
   try {
-    const options = { signal, useModelDefaults: flags.useModelDefaults ?? false };
     for await (const output of llm.stream(prompt, params, options)) {
       last = output;
       if (streams) stdout.write(output.outputs[0].delta);
@@ -118,8 +126,13 @@ function jsonLine(output: RequestOutput): string {
   return `${JSON.stringify({ ...output, outputs })}\n`;
 }
 
-/** Several samples of one prompt, each under its number. */
+/** Several samples of one prompt, each under its number; beams with their score. */
 export function samplesText(output: RequestOutput): string {
   if (output.outputs.length === 1) return `${output.outputs[0].text}\n`;
-  return output.outputs.map(({ index, text }) => `[${index}] ${text}\n`).join('');
+  return output.outputs
+    .map(({ index, score, text }) => {
+      const label = score === undefined ? `[${index}]` : `[${index}] (${score.toFixed(4)})`;
+      return `${label} ${text}\n`;
+    })
+    .join('');
 }

@@ -1,7 +1,7 @@
 /** Where prompts come from: argument, file, stdin, a file of many. */
 import { readFile } from 'node:fs/promises';
 import { text as readAll } from 'node:stream/consumers';
-import type { SamplingParamsInput } from '../core/sampling-params.js';
+import type { GenerateParams } from '../engine/gate.js';
 import type { Prompt } from '../engine/prompts.js';
 import { octavoError } from '../errors.js';
 
@@ -38,12 +38,12 @@ export interface PromptLine {
   /** 1 = the first line of the file. */
   readonly line: number;
   readonly prompt: Prompt;
-  readonly params: SamplingParamsInput;
+  readonly params: GenerateParams;
 }
 
 /**
  * A prompts file: JSONL if its name ends in .jsonl (objects {prompt | promptTokenIds | messages,
- * …sampling parameters}), else one prompt a line. Empty lines are passed over.
+ * …parameters of sampling or of a beam search}), else one prompt a line. Empty lines are passed over.
  * @throws ERR_FILE naming the line
  */
 export async function readPromptsFile(path: string): Promise<PromptLine[]> {

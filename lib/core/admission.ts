@@ -128,6 +128,12 @@ export class Admission {
     for (const sequence of group.sequences) {
       if (sequence.finishReason !== null) continue;
       const total = Math.ceil(sequence.numTokens / blockSize);
+      if (sequence.asleep) {
+        // It wakes as a fork of the first beam and copies its last block where that is begun.
+        sequence.numPromised = total - Math.floor(sequence.numTokens / blockSize);
+        needed += sequence.numPromised;
+        continue;
+      }
       const parent = sequence.forkParent;
       if (parent !== null && parent.numComputed < sequence.forkAt) {
         sequence.numPromised = total - Math.floor(sequence.forkAt / blockSize);

@@ -2,6 +2,7 @@
  * Takes the results of a step in: computed tokens, prefixes that now have their KV, forks that were
  * waiting for it, prompt logprobs, drawn tokens and who ended by them.
  */
+import { growBeams, takeCandidates } from './beam-forks.js';
 import type { SchedulerState } from './scheduler-state.js';
 import type { Sequence, SequenceGroup } from './sequence.js';
 import type { StepResult } from './step.js';
@@ -18,8 +19,8 @@ export function commitStep(
   const ended: SequenceGroup[] = [];
   const forked = advance(state, step);
   if (step.numPromptRows > 0) gatherPromptLogprobs(step, result);
-  const retired = acceptTokens(state, step, result, judge, ended);
-  if (forked || retired) renewRunning(state);
+  const changed = acceptTokens(state, step, result, judge, ended);
+  if (forked || changed) renewRunning(state);
   return ended;
 }
 
@@ -54,12 +55,14 @@ function forkReady(state: SchedulerState, parent: Sequence): boolean {
   for (const child of parent.waitingForks!) {
     if (child.forkAt !== parent.numComputed) continue;
     state.fork(parent, child);
+    parent.group.hasNewForks = true;
     forked = true;
   }
   if (forked) state.countShared(parent.group);
   return forked;
 }
 
+/** True: somebody ended, or other sequences run now. */
 function acceptTokens(
   state: SchedulerState,
   step: Step,
@@ -69,16 +72,39 @@ function acceptTokens(
 ): boolean {
   const { sampleSeqs, numSamples } = step;
   const { tokenIds, logprobs } = result;
-  let retired = false;
+  let changed = false;
+  let top = 0;
   for (let i = 0; i < numSamples; i++) {
     const sequence = sampleSeqs[i];
+    const { group } = sequence;
+    const from = top;
+    top += Math.max(0, group.params.numLogprobs);
     if (sequence.finishReason !== null) continue;
-    if (accept(sequence, i, tokenIds[i], logprobs, judge)) {
-      retired = true;
-      if (state.retire(sequence)) ended.push(sequence.group);
+    if (group.beams !== null) {
+      if (tokenIds[i] < 0) sequence.finishReason = 'error';
+      else takeCandidates(sequence, result, from, top);
+      if (acceptBeams(state, group, ended)) changed = true;
+    } else if (accept(sequence, i, tokenIds[i], logprobs, judge)) {
+      changed = true;
+      if (state.retire(sequence)) ended.push(group);
     }
   }
-  return retired;
+  return changed;
+}
+
+/** After a beam's row: the group goes on once all its live beams have theirs. True as above. */
+function acceptBeams(state: SchedulerState, group: SequenceGroup, ended: SequenceGroup[]): boolean {
+  const failed = group.sequences.some((sequence) => sequence.finishReason === 'error');
+  if (!failed && !group.beams!.ready) return false;
+  const growth = failed ? 'over' : growBeams(state, group);
+  if (growth === 'changed') group.hasNewForks = true;
+  if (growth !== 'over') return growth === 'changed';
+  for (const sequence of group.sequences) {
+    sequence.finishReason = failed ? 'error' : 'stop';
+    state.retire(sequence);
+  }
+  ended.push(group);
+  return true;
 }
 
 /** True: the sequence has ended. A row with nothing to draw from ends it without a token. */

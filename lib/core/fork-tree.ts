@@ -8,7 +8,7 @@
  * The samples of a new request are the simplest such tree: all hang on the first at the length of
  * the prompt, have nothing of their own to catch up, and so draw from the parent's last row: the
  * prompt is computed once and n first tokens come from one row of logits. A group that was
- * preempted is the general case, and so would be the beams of a search.
+ * preempted is the general case, beams of a search among them.
  */
 import type { Sequence, SequenceGroup } from './sequence.js';
 
@@ -19,11 +19,11 @@ export function plantForks(group: SequenceGroup): void {
     const child = sequences[i];
     child.forkParent = null;
     child.waitingForks = null;
-    if (child.finishReason !== null) continue;
+    if (child.finishReason !== null || child.asleep) continue;
     let parent: Sequence | null = null;
     let length = -1;
     for (let j = 0; j < i; j++) {
-      if (sequences[j].finishReason !== null) continue;
+      if (sequences[j].finishReason !== null || sequences[j].asleep) continue;
       const common = commonLength(sequences[j], child);
       if (common <= length) continue;
       parent = sequences[j];

@@ -52,6 +52,7 @@ export function planGroup(
   const copiesBefore = step.numCopies;
   for (let i = from; i < to; i++) {
     const sequence = members[i];
+    if (sequence.candidates !== null) continue; // a beam that waits for the others
     if (!makeRoom(state, step, sequence)) return false;
     const others = to - i - 1;
     planQuery(state, step, sequence, budget - step.numTokens - others);

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { octavoError } from '../errors.js';
+import type { BeamParams } from './beam-search.js';
 
 const MAX_INT32 = 2 ** 31 - 1;
 
@@ -181,6 +182,8 @@ export interface DrawContext extends ModelLimits {
 
 /** The form behind the gate: nothing left to look up while steps run. */
 export interface DrawParams extends SamplingParams {
+  /** A beam search of n beams; nothing is drawn. */
+  readonly beam: BeamParams | null;
   readonly seed: number;
   readonly badWordIds: readonly (readonly number[])[];
   /** Ids that end a sequence as EOS: none when EOS is to be ignored. */
@@ -207,6 +210,7 @@ export function completeParams(params: SamplingParams, context: DrawContext): Dr
   const needsPrompt = params.repetitionPenalty !== 1;
   return Object.freeze({
     ...params,
+    beam: null,
     seed: params.seed ?? context.seed,
     badWordIds: (context.badWordIds ?? []).filter((word) => word.length > 0),
     eosTokenIds,

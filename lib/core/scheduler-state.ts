@@ -98,8 +98,7 @@ export class SchedulerState {
 
   /** One sequence has ended, its finishReason says why. True: so has its group. */
   retire(sequence: Sequence): boolean {
-    this.tables.release(sequence);
-    this.tables.giveRow(sequence);
+    this.#letGo(sequence);
     const { group } = sequence;
     if (--group.numUnfinished > 0) return false;
     this.#forget(group);
@@ -139,7 +138,6 @@ export class SchedulerState {
     child.publishAt = parent.publishAt;
     this.numPromised -= child.numPromised;
     child.numPromised = 0;
-    child.group.hasNewForks = true;
   }
 
   /** Brings the group's peak of shared blocks up to date. */
@@ -189,12 +187,16 @@ export class SchedulerState {
   #withdraw(group: SequenceGroup): void {
     for (let i = group.sequences.length - 1; i >= 0; i--) {
       const sequence = group.sequences[i];
-      if (sequence.row < 0) continue;
-      this.tables.release(sequence);
-      this.tables.giveRow(sequence);
-      this.numPromised -= sequence.numPromised;
-      sequence.numPromised = 0;
+      if (sequence.row >= 0) this.#letGo(sequence);
     }
+  }
+
+  /** Table, row and promised blocks. */
+  #letGo(sequence: Sequence): void {
+    this.tables.release(sequence);
+    this.tables.giveRow(sequence);
+    this.numPromised -= sequence.numPromised;
+    sequence.numPromised = 0;
   }
 
   #forget(group: SequenceGroup): void {

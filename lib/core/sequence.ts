@@ -6,6 +6,7 @@
  * computes some of the rest, and when computed catches up with tokens a token is drawn.
  */
 import { assert } from '../errors.js';
+import { BeamSearch, type Candidates } from './beam-search.js';
 import type { TableOwner } from './block-table.js';
 import { UNSALTED_ROOT } from './prefix-hash.js';
 import type { DrawParams } from './sampling-params.js';
@@ -53,6 +54,10 @@ export class Sequence implements TableOwner {
   /** The stop string or stop id that ended it. */
   stopReason: string | number | null = null;
   cumulativeLogprob = 0;
+  /** A beam that has brought its next tokens and waits for the others of its group. */
+  candidates: Candidates | null = null;
+  /** A beam to be: no tokens of its own yet, no table. */
+  asleep = false;
   /** Set while the sequence waits to be forked from another; see fork-tree. */
   forkParent: Sequence | null = null;
   forkAt = 0;
@@ -68,6 +73,7 @@ export class Sequence implements TableOwner {
     this.group = group;
     this.index = index;
     this.solo = params.n === 1;
+    this.asleep = params.beam !== null && index > 0;
     this.tokens = prompt;
     this.numTokens = group.numPromptTokens;
     this.numPromptTokens = group.numPromptTokens;
@@ -93,7 +99,7 @@ export class Sequence implements TableOwner {
 
   /** In the running list: has a table of its own. */
   get isActive(): boolean {
-    return this.row >= 0 && this.forkParent === null && this.finishReason === null;
+    return this.row >= 0 && this.forkParent === null && this.finishReason === null && !this.asleep;
   }
 
   append(token: number): void {
@@ -111,6 +117,18 @@ export class Sequence implements TableOwner {
     this.forkParent = null;
     this.waitingForks = null;
     this.numPromised = 0;
+    this.candidates = null;
+  }
+
+  /** The same tokens as another of the group (a fork of it). */
+  copyTokens(from: Sequence): void {
+    if (this.tokens.length < from.numTokens || this.tokens === from.tokens) {
+      this.tokens = from.tokens.slice();
+    } else {
+      this.tokens.set(from.tokens.subarray(0, from.numTokens));
+    }
+    this.numTokens = from.numTokens;
+    this.lastToken = from.lastToken;
   }
 
   /** Takes room for output beside the prompt, at most what it may ever need. */
@@ -143,8 +161,9 @@ export class SequenceGroup {
   readonly id: string;
   readonly params: DrawParams;
   readonly numPromptTokens: number;
-  /** All n samples, finished ones too. */
+  /** All n samples, finished ones too; of a beam search, what its live beams take turns to be. */
   readonly sequences: readonly Sequence[];
+  readonly beams: BeamSearch | null;
   /** Order of arrival, given by the scheduler. */
   arrival = -1;
   /** Root of its prefixes in the cache: its salt's. */
@@ -178,6 +197,7 @@ export class SequenceGroup {
     const sequences: Sequence[] = [];
     for (let i = 0; i < params.n; i++) sequences.push(new Sequence(this, i, prompt));
     this.sequences = sequences;
+    this.beams = params.beam === null ? null : new BeamSearch(this, params.beam);
   }
 
   get finished(): boolean {

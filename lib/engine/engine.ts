@@ -67,7 +67,7 @@ export class Engine {
   abort(request: Request, error?: Error): void {
     if (request.settled || !this.#requests.has(request)) return;
     for (const sequence of request.group.sequences) {
-      if (sequence.finishReason === null) finishText(sequence);
+      if (sequence.finishReason === null && sequence.attachment !== null) finishText(sequence);
     }
     this.#scheduler.abort(request.group.id);
     this.#counts.numRequestsAborted++;
@@ -154,9 +154,13 @@ export class Engine {
     for (let i = 0; i < step.numSamples; i++) {
       const sequence = step.sampleSeqs[i];
       const { group } = sequence;
-      const top = tops.read(Math.max(0, group.params.numLogprobs));
+      const numTop = Math.max(0, group.params.numLogprobs);
+      const top = group.beams === null ? tops.read(numTop) : tops.skip(numTop);
       const request = requestOf(group);
       if (request.settled || result.tokenIds[i] < 0) continue;
+      this.#counts.generationTokens++;
+      touched.add(request);
+      if (group.beams !== null) continue;
       const record = sequence.attachment as SequenceRecord;
       if (record.wantsLogprobs) {
         record.logprobs.push({
@@ -167,8 +171,6 @@ export class Engine {
         });
       }
       if (sequence.finishReason !== null) finishText(sequence);
-      this.#counts.generationTokens++;
-      touched.add(request);
     }
     for (const request of touched) {
       request.noteToken();

@@ -8,42 +8,28 @@ import {
   engineSizes,
   type PoolPlace,
 } from '../config.js';
-import {
-  completeParams,
-  type SamplingParams,
-  type SamplingParamsInput,
-  validateSamplingParams,
-} from '../core/sampling-params.js';
+import { type BeamSearchParams, isBeamSearch } from '../core/beam-params.js';
+import type { SamplingParamsInput } from '../core/sampling-params.js';
 import { schedulerConfig } from '../core/scheduler-config.js';
-import { SequenceGroup } from '../core/sequence.js';
 import { isOctavoError, octavoError } from '../errors.js';
 import { type Checkpoint, kvBytesPerToken, openCheckpoint } from '../model/checkpoint.js';
 import type { NativeAddon } from '../native.js';
-import {
-  type ChatMessage,
-  ChatTemplate,
-  defaultChatTemplate,
-  type RenderOptions,
-} from '../text/chat-template.js';
+import type { ChatMessage, RenderOptions } from '../text/chat-template.js';
 import { ggufTokenizerFiles } from '../text/gguf-tokenizer.js';
-import { OutputText } from '../text/output-text.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { chooseDevice, kvElement, nativeDevice } from './device.js';
 import { Engine } from './engine.js';
 import { createNativeExecutor } from './executor.js';
+import { Gate, type GenerateParams } from './gate.js';
 import type { EngineStats, RequestOutput } from './outputs.js';
-import { badWordIds, type EncodedPrompt, encodePrompt, type Prompt } from './prompts.js';
-import { Request, SequenceRecord } from './request.js';
+import type { Prompt } from './prompts.js';
+import type { Request, RequestOptions } from './request.js';
 import { seedSource } from './seeds.js';
 
-/** What belongs to a call rather than to the drawing of tokens. */
-export interface RequestOptions {
-  /** Aborts the request; its KV is free before the next step. The caller gets ERR_ABORTED. */
-  readonly signal?: AbortSignal;
-  /** Shown in the output; must not be in use. Default: a UUID. For a batch `-0`, `-1` … follow. */
-  readonly requestId?: string;
-  /** Take sampling values of the model's generation_config.json where none are given. */
-  readonly useModelDefaults?: boolean;
+/** Of a batch. */
+export interface BatchOptions extends RequestOptions {
+  /** Called with each output as it ends, and its place in the batch. */
+  readonly onOutput?: (output: RequestOutput, index: number) => void;
 }
 
 /** What the loaded model is. */
@@ -84,17 +70,15 @@ export class LLM {
   readonly info: ModelInfo;
   readonly tokenizer: Tokenizer;
   readonly #engine: Engine;
-  readonly #checkpoint: Checkpoint;
-  readonly #nextSeed: () => number;
-  #template: ChatTemplate | undefined;
+  readonly #gate: Gate;
   #closed = false;
 
   private constructor(parts: Parts) {
     this.info = parts.info;
     this.tokenizer = parts.tokenizer;
     this.#engine = parts.engine;
-    this.#checkpoint = parts.checkpoint;
-    this.#nextSeed = seedSource(parts.config.seed);
+    const seeds = seedSource(parts.config.seed);
+    this.#gate = new Gate(parts.checkpoint, parts.tokenizer, parts.info, seeds);
   }
 
   /**
@@ -168,27 +152,28 @@ export class LLM {
 
   /**
    * Generates to the end. An array is a batch: outputs come in its order, `params` may be one for
-   * all or an array of the same length. Everything is checked before anything is accepted.
+   * all or an array of the same length; params with a `beamWidth` ask for a beam search. Everything
+   * is checked before anything is accepted.
    * @throws ERR_INVALID_PROMPT, ERR_INVALID_PARAM, ERR_PROMPT_TOO_LONG, ERR_REQUEST_TOO_LARGE,
    * ERR_OVERLOADED, ERR_ABORTED, ERR_CLOSED
    */
   generate(
     prompt: Prompt,
-    params?: SamplingParamsInput,
+    params?: GenerateParams,
     options?: RequestOptions,
   ): Promise<RequestOutput>;
   generate(
     prompts: readonly Prompt[],
-    params?: SamplingParamsInput | readonly SamplingParamsInput[],
-    options?: RequestOptions & { onOutput?: (output: RequestOutput, index: number) => void },
+    params?: GenerateParams | readonly GenerateParams[],
+    options?: BatchOptions,
   ): Promise<RequestOutput[]>;
   async generate(
     prompt: Prompt | readonly Prompt[],
-    params: SamplingParamsInput | readonly SamplingParamsInput[] = {},
-    options: RequestOptions & { onOutput?: (output: RequestOutput, index: number) => void } = {},
+    params: GenerateParams | readonly GenerateParams[] = {},
+    options: BatchOptions = {},
   ): Promise<RequestOutput | RequestOutput[]> {
     if (Array.isArray(prompt)) return this.#batch(prompt, params, options);
-    const request = await this.#request(prompt as Prompt, params as SamplingParamsInput, options);
+    const request = await this.#request(prompt as Prompt, params as GenerateParams, options);
     const stop = this.#listen([request], options.signal);
     try {
       this.#engine.submit(request);
@@ -198,10 +183,36 @@ export class LLM {
     }
   }
 
+  /**
+   * Beam search: the `beamWidth` best continuations by score, best first, each with its `score`; as
+   * Hugging Face's `generate(num_beams=…)` finds them. Beams share their KV; where they part, at
+   * most a block is copied and nothing is computed twice. `beamWidth` is 4 if not given.
+   * @throws what `generate()` throws
+   */
+  beamSearch(
+    prompt: Prompt,
+    params?: Partial<BeamSearchParams>,
+    options?: RequestOptions,
+  ): Promise<RequestOutput>;
+  beamSearch(
+    prompts: readonly Prompt[],
+    params?: Partial<BeamSearchParams> | readonly Partial<BeamSearchParams>[],
+    options?: BatchOptions,
+  ): Promise<RequestOutput[]>;
+  beamSearch(
+    prompt: Prompt | readonly Prompt[],
+    params: Partial<BeamSearchParams> | readonly Partial<BeamSearchParams>[] = {},
+    options: BatchOptions = {},
+  ): Promise<RequestOutput | RequestOutput[]> {
+    const whole = (some: Partial<BeamSearchParams>) => ({ beamWidth: 4, ...some });
+    const all = Array.isArray(params) ? params.map(whole) : whole(params as BeamSearchParams);
+    return this.generate(prompt as Prompt[], all, options);
+  }
+
   /** `generate({messages}, …)`: the conversation goes through the model's chat template. */
   chat(
     messages: readonly ChatMessage[],
-    params: SamplingParamsInput = {},
+    params: GenerateParams = {},
     options: RequestOptions & { readonly template?: RenderOptions } = {},
   ): Promise<RequestOutput> {
     const { template, ...rest } = options;
@@ -219,6 +230,14 @@ export class LLM {
     params: SamplingParamsInput = {},
     options: RequestOptions = {},
   ): AsyncGenerator<RequestOutput, void, void> {
+    if (isBeamSearch(params)) {
+      throw octavoError(
+        'ERR_INVALID_PARAM',
+        'a beam search cannot be streamed: its best output may change until the end; ' +
+          'use beamSearch() or generate()',
+        { param: 'beamWidth' },
+      );
+    }
     const request = await this.#request(prompt, params, options);
     const stop = this.#listen([request], options.signal);
     try {
@@ -232,7 +251,7 @@ export class LLM {
 
   /** The text that the model's chat template makes of a conversation. */
   applyChatTemplate(messages: readonly ChatMessage[], options?: RenderOptions): string {
-    return this.#chatTemplate().render(messages, options);
+    return this.#gate.chatTemplate().render(messages, options);
   }
 
   /** Counters since load, and gauges now. */
@@ -261,8 +280,8 @@ export class LLM {
 
   async #batch(
     prompts: readonly Prompt[],
-    params: SamplingParamsInput | readonly SamplingParamsInput[],
-    options: RequestOptions & { onOutput?: (output: RequestOutput, index: number) => void },
+    params: GenerateParams | readonly GenerateParams[],
+    options: BatchOptions,
   ): Promise<RequestOutput[]> {
     if (Array.isArray(params) && params.length !== prompts.length) {
       throw octavoError(
@@ -275,7 +294,7 @@ export class LLM {
     const base = options.requestId ?? randomUUID();
     const requests: Request[] = [];
     for (let i = 0; i < prompts.length; i++) {
-      const own = (Array.isArray(params) ? params[i] : params) as SamplingParamsInput;
+      const own = (Array.isArray(params) ? params[i] : params) as GenerateParams;
       try {
         const request = await this.#request(prompts[i], own, {
           ...options,
@@ -324,55 +343,10 @@ export class LLM {
   }
 
   /** Checks and encodes everything; nothing enters the queue here. */
-  async #request(
-    prompt: Prompt,
-    input: SamplingParamsInput,
-    options: RequestOptions,
-  ): Promise<Request> {
+  async #request(prompt: Prompt, params: GenerateParams, options: RequestOptions) {
     if (this.#closed) throw octavoError('ERR_CLOSED', 'the model was closed; load it anew');
     if (options.signal?.aborted) throw abortedError(options.signal);
-    const { vocabSize } = this.info;
-    const defaults = options.useModelDefaults ? this.#checkpoint.generationDefaults : {};
-    const params = validateSamplingParams({ ...defaults, ...input }, { vocabSize });
-    const encoded = await encodePrompt(
-      prompt,
-      this.tokenizer,
-      () => this.#chatTemplate(),
-      vocabSize,
-    );
-    const complete = completeParams(params, {
-      vocabSize,
-      eosTokenIds: this.info.eosTokenIds,
-      seed: this.#nextSeed(),
-      badWordIds: await badWordIds(params.badWords, this.tokenizer),
-    });
-    const group = new SequenceGroup({
-      id: options.requestId ?? randomUUID(),
-      promptTokens: encoded.tokenIds,
-      params: complete,
-    });
-    this.#attach(group, params, encoded);
-    return new Request(group, encoded.text, encoded.tokenIds);
-  }
-
-  #attach(group: SequenceGroup, params: SamplingParams, encoded: EncodedPrompt): void {
-    for (const sequence of group.sequences) {
-      const text = new OutputText(this.tokenizer, {
-        skipSpecialTokens: params.skipSpecialTokens,
-        stop: params.stop,
-        includeStopStrInOutput: params.includeStopStrInOutput,
-        promptTail: encoded.tokenIds.slice(-16),
-      });
-      sequence.attachment = new SequenceRecord(text, params.logprobs !== undefined);
-    }
-  }
-
-  #chatTemplate(): ChatTemplate {
-    const { tokenizer } = this;
-    const own = this.#checkpoint.chatTemplate;
-    const source = own ?? defaultChatTemplate((token) => tokenizer.tokenToId(token) !== undefined);
-    this.#template ??= new ChatTemplate(source, tokenizer);
-    return this.#template;
+    return this.#gate.request(prompt, params, options);
   }
 
   /** Aborts requests when the signal says so. Returns what takes the listener off again. */

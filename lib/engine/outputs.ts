@@ -12,9 +12,9 @@ export interface TokenLogprob {
 
 export type FinishReason = 'stop' | 'length' | 'abort';
 
-/** One of the n samples of a request. */
+/** One of the n samples of a request, or one of its beams. */
 export interface CompletionOutput {
-  /** 0 … n − 1. */
+  /** 0 … n − 1; of beams, 0 is the best. */
   readonly index: number;
   /** All text so far; never contains the token that ended the sequence. */
   readonly text: string;
@@ -24,6 +24,8 @@ export interface CompletionOutput {
   readonly tokenIds: readonly number[];
   /** Sum of the raw logprobs of tokenIds, in nats. */
   readonly cumulativeLogprob: number;
+  /** Of a beam: cumulativeLogprob / tokenIds.length ^ lengthPenalty. */
+  readonly score?: number;
   /** One entry per token of tokenIds, if `logprobs` was asked for. */
   readonly logprobs?: readonly TokenLogprob[];
   /** null while it runs. `stop`: EOS, a stop id or a stop string; `length`: maxTokens or the

@@ -1,4 +1,5 @@
 /** One request on its way: what the engine records of it, and the caller's side of it. */
+import type { FinishedBeam } from '../core/beam-search.js';
 import type { Sequence, SequenceGroup } from '../core/sequence.js';
 import type { StepResult } from '../core/step.js';
 import type { OutputText } from '../text/output-text.js';
@@ -28,6 +29,11 @@ export class TopListReader {
 
   constructor(readonly result: StepResult) {}
 
+  skip(length: number): [] {
+    this.#at += length;
+    return [];
+  }
+
   read(length: number): { tokenId: number; logprob: number }[] {
     const { topTokenIds, topLogprobs } = this.result;
     const list = [];
@@ -36,6 +42,16 @@ export class TopListReader {
     }
     return list;
   }
+}
+
+/** What belongs to a call rather than to the drawing of tokens. */
+export interface RequestOptions {
+  /** Aborts the request; its KV is free before the next step. The caller gets ERR_ABORTED. */
+  readonly signal?: AbortSignal;
+  /** Shown in the output; must not be in use. Default: a UUID. For a batch `-0`, `-1` … follow. */
+  readonly requestId?: string;
+  /** Take sampling values of the model's generation_config.json where none are given. */
+  readonly useModelDefaults?: boolean;
 }
 
 export class Request {
@@ -53,6 +69,8 @@ export class Request {
     readonly group: SequenceGroup,
     readonly prompt: string | null,
     readonly promptTokenIds: readonly number[],
+    /** An empty text, for outputs that are known only at the end. */
+    readonly newText: () => OutputText,
   ) {}
 
   /** It has ended, well or not. */
@@ -125,7 +143,10 @@ export class Request {
       ...(group.params.promptLogprobs === undefined
         ? {}
         : { promptLogprobs: promptLogprobs(group) }),
-      outputs: group.sequences.map((sequence) => completion(sequence, whole)),
+      outputs:
+        group.beams === null
+          ? group.sequences.map((sequence) => completion(sequence, whole))
+          : group.beams.finished.map((beam, index) => beamOutput(beam, index, this.newText())),
       finished: group.finished,
       seed: group.params.seed,
       numCachedTokens: group.numCachedTokens,
@@ -161,6 +182,23 @@ function completion(sequence: Sequence, whole: boolean): CompletionOutput {
     ...(record.wantsLogprobs ? { logprobs: record.logprobs.slice() } : {}),
     finishReason: sequence.finishReason as FinishReason | null,
     stopReason: sequence.stopReason,
+  };
+}
+
+function beamOutput(beam: FinishedBeam, index: number, text: OutputText): CompletionOutput {
+  const tokenIds = Array.from(beam.tokens);
+  const joins = beam.finishReason === 'stop' ? tokenIds.slice(0, -1) : tokenIds;
+  for (const id of joins) text.push(id);
+  text.finish();
+  return {
+    index,
+    text: text.text,
+    delta: text.text,
+    tokenIds,
+    cumulativeLogprob: beam.cumulativeLogprob,
+    score: beam.score,
+    finishReason: beam.finishReason as FinishReason,
+    stopReason: beam.stopReason,
   };
 }
 

@@ -43,6 +43,35 @@ describe('octavo generate', () => {
     expect(octavo(['generate', '--prompt-token-ids', ids.join(), ...GREEDY])).toEqual(expected);
   });
 
+  it('searches with beams: scores with the text, JSON, lines of a file', () => {
+    const beams = ['--beam', '3', '--max-tokens', '8', '--length-penalty', '0.5'];
+    const { stdout } = octavo(['generate', text, ...beams, '--early-stopping', 'never', '--json']);
+    const { outputs } = JSON.parse(stdout);
+    expect(outputs).toHaveLength(3);
+    const scores = outputs.map((o: { score: number }) => o.score);
+    expect(scores).toEqual([...scores].sort((a, b) => b - a));
+    const plain = octavo(['generate', text, ...beams, '--early-stopping', 'never']).stdout;
+    expect(plain.startsWith(`[0] (${scores[0].toFixed(4)}) ${outputs[0].text}`)).toBe(true);
+
+    const path = file(
+      'beams.jsonl',
+      [
+        JSON.stringify({ prompt: text, beamWidth: 2, earlyStopping: true }),
+        JSON.stringify({ prompt: text, beamWidth: 2, earlyStopping: 'perhaps' }),
+      ].join('\n'),
+    );
+    const refused = octavo(['generate', '--prompts-file', path, '--temperature', '0.5']);
+    expect(refused).toMatchObject({ status: 2, stdout: '' });
+    expect(refused.stderr).toMatch(/line 2: earlyStopping must be true, false or "never"/);
+    writeFileSync(path, readFileSync(path, 'utf8').split('\n')[0]);
+    const lines = octavo(['generate', '--prompts-file', path, '--temperature', '0.5', '--json']);
+    expect(JSON.parse(lines.stdout).outputs).toHaveLength(2);
+    expect(octavo(['generate', text, '--beam', '0']).stderr).toMatch(/beamWidth must be/);
+    expect(octavo(['generate', text, '--beam', '2', '--n', '2']).stderr).toMatch(
+      /no parameter "n"/,
+    );
+  });
+
   it('prints JSON, samples, stats', () => {
     const { stdout, stderr } = octavo([
       'generate',

@@ -32,6 +32,16 @@ const WORLDS: Record<string, World> = {
   'blocks of one': { ...BASE, blockSize: 1, numBlocks: 150 },
   'odd blocks, many forks': { ...BASE, blockSize: 7, numBlocks: 50, maxN: 8, maxNumSeqs: 12 },
   'forks without cache': { ...BASE, enablePrefixCaching: false, maxN: 6, numBlocks: 50 },
+  beams: { ...BASE, beamTenths: 5, maxN: 4, numBlocks: 60 },
+  'beams in a pool that just holds one search': { ...BASE, beamTenths: 8, maxN: 6, numBlocks: 70 },
+  'beams and nothing else, odd blocks': {
+    ...BASE,
+    beamTenths: 10,
+    maxN: 5,
+    blockSize: 7,
+    numBlocks: 50,
+    maxNumBatchedTokens: 12,
+  },
   'aborts everywhere': { ...BASE, abortPercent: 25, numRequests: 400 },
 };
 

@@ -48,6 +48,19 @@ export function drawToken(
   return -1;
 }
 
+/** Log-softmax after a prefix, as far as beams need it: integers, so that ties are exact. */
+export function logprobsOf(content: number): number[] {
+  return Array.from({ length: VOCAB }, (_, token) => -1 - ((mix(content, token) >>> 0) % 50));
+}
+
+/** The n best of a row, best first, ties by lower id. */
+function bestOf(row: readonly number[], n: number): number[] {
+  return row
+    .map((_, i) => i)
+    .sort((a, b) => row[b] - row[a] || a - b)
+    .slice(0, n);
+}
+
 /** Runs encoded steps on the model of the KV; throws where a step would corrupt or misread it. */
 export class FakeExecutor {
   readonly #kv: Int32Array;
@@ -92,8 +105,16 @@ export class FakeExecutor {
         contents.push(content);
       }
     }
+    const topTokenIds: number[] = [];
+    const topLogprobs: number[] = [];
     const tokenIds = step.samples.map((sample) => {
       const at = sample.seqRow * L.samplerDoubles;
+      const numTop = sampler[at + L.samplerNumLogprobs];
+      const row = numTop > 0 ? logprobsOf(contents[sample.tokenRow]) : [];
+      for (const id of bestOf(row, numTop)) {
+        topTokenIds.push(id);
+        topLogprobs.push(row[id]);
+      }
       const seed = sampler[at + L.samplerSeedLow] + 2 ** 32 * sampler[at + L.samplerSeedHigh];
       const key = { seed, temperature: sampler[at + L.samplerTemperature] };
       return drawToken(key, sample.position, contents[sample.tokenRow], sample.extras);
@@ -105,8 +126,8 @@ export class FakeExecutor {
       // Enough to know it again: the content of the row, and the target.
       promptLogprobs: Float64Array.from(step.promptRows, (row) => contents[row.tokenRow]),
       promptRanks: Int32Array.from(step.promptRows, (row) => row.target),
-      topTokenIds: new Int32Array(0),
-      topLogprobs: new Float64Array(0),
+      topTokenIds: Int32Array.from(topTokenIds),
+      topLogprobs: Float64Array.from(topLogprobs),
     };
   }
 

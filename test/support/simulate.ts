@@ -7,6 +7,7 @@
  * corruption also changes the output, which is compared with the request generated alone, by a
  * plain loop without any cache.
  */
+import { type BeamSearchParams, completeBeamParams } from '../../lib/core/beam-params.js';
 import {
   completeParams,
   type DrawParams,
@@ -19,7 +20,16 @@ import { SequenceGroup } from '../../lib/core/sequence.js';
 import { StepEncoder } from '../../lib/core/step-encoder.js';
 import type { Step } from '../../lib/core/step-record.js';
 import type { Judge } from '../../lib/core/stop.js';
-import { drawToken, EMPTY, FakeExecutor, mix, randomFrom, VOCAB } from './fake-executor.js';
+import { beamReference } from '../reference/beam-search.js';
+import {
+  drawToken,
+  EMPTY,
+  FakeExecutor,
+  logprobsOf,
+  mix,
+  randomFrom,
+  VOCAB,
+} from './fake-executor.js';
 
 const EOS = 63;
 
@@ -77,12 +87,26 @@ export function generateAlone(
   }
 }
 
+/** The beams of a search alone, in a comparable form. */
+function beamsAlone(prompt: readonly number[], params: DrawParams, maxModelLen: number): string[] {
+  const start = prompt.reduce((h, token) => mix(h, token), EMPTY);
+  const beams = beamReference((generated) => logprobsOf(generated.reduce(mix, start)), {
+    ...params.beam!,
+    maxNew: Math.min(params.maxTokens, maxModelLen - prompt.length),
+    minNew: params.minTokens,
+    endIds: [...params.endTokenIds],
+  });
+  return beams.map(({ tokens, score }) => `${score.toFixed(9)} ${tokens}`).sort();
+}
+
 export interface World extends SchedulerOptions {
   readonly numRequests: number;
   readonly maxN: number;
   /** Chance of an abort per step, in percent. */
   readonly abortPercent: number;
   readonly promptLogprobs?: boolean;
+  /** Of ten requests, so many search with beams. */
+  readonly beamTenths?: number;
 }
 
 export interface Outcome {
@@ -117,7 +141,14 @@ export class Simulation {
   #numFinished = 0;
 
   constructor(seed: number, world: World) {
-    const { numRequests: _, maxN: __, abortPercent: ___, promptLogprobs: ____, ...options } = world;
+    const {
+      numRequests: _,
+      maxN: __,
+      abortPercent: ___,
+      promptLogprobs: ____,
+      beamTenths: _____,
+      ...options
+    } = world;
     this.#world = world;
     this.#random = randomFrom(seed);
     this.scheduler = new Scheduler({ hashSeed: seed, ...options });
@@ -162,23 +193,8 @@ export class Simulation {
     const shared = random(2) === 0 ? this.#prefixes[random(this.#prefixes.length)] : [];
     const prompt = [...shared, ...this.#tokens(1 + random(30))];
     const maxTokens = 1 + random(40);
-    const input: SamplingParamsInput = {
-      n: random(2) === 0 ? 1 : 1 + random(this.#world.maxN),
-      maxTokens,
-      temperature: [1, 1, 0.1, 0][random(4)],
-      minTokens: random(3) === 0 ? random(maxTokens + 1) : 0,
-      stopTokenIds: random(4) === 0 ? [random(VOCAB)] : [],
-      ignoreEos: random(5) === 0,
-      allowedTokenIds: random(8) === 0 ? this.#tokens(6) : undefined,
-      cacheSalt: random(6) === 0 ? `tenant ${random(2)}` : undefined,
-      promptLogprobs: this.#world.promptLogprobs && random(3) === 0 ? 0 : undefined,
-    };
-    const params = completeParams(validateSamplingParams(input, { vocabSize: VOCAB }), {
-      vocabSize: VOCAB,
-      eosTokenIds: [EOS],
-      seed: random(1 << 30),
-      badWordIds: random(6) === 0 ? [[random(VOCAB)], this.#tokens(2)] : [],
-    });
+    const beams = random(10) < (this.#world.beamTenths ?? 0);
+    const params = beams ? this.#beamParams(maxTokens) : this.#samplingParams(maxTokens);
     const group = new SequenceGroup({ id, promptTokens: prompt, params });
     try {
       this.scheduler.add(group);
@@ -190,6 +206,42 @@ export class Simulation {
       return;
     }
     this.#live.set(id, { group, prompt, judged: Array(params.n).fill(0) });
+  }
+
+  #beamParams(maxTokens: number): DrawParams {
+    const random = this.#random;
+    const input: BeamSearchParams = {
+      beamWidth: 1 + random(this.#world.maxN),
+      maxTokens,
+      minTokens: random(3) === 0 ? random(maxTokens + 1) : 0,
+      lengthPenalty: [1, 0, -0.5, 1.5][random(4)],
+      earlyStopping: ([true, false, 'never'] as const)[random(3)],
+      stopTokenIds: random(2) === 0 ? this.#tokens(1 + random(8)) : [],
+      ignoreEos: random(3) === 0,
+      cacheSalt: random(6) === 0 ? `tenant ${random(2)}` : undefined,
+    };
+    return completeBeamParams(input, { vocabSize: VOCAB, eosTokenIds: [EOS], seed: 1 });
+  }
+
+  #samplingParams(maxTokens: number): DrawParams {
+    const random = this.#random;
+    const input: SamplingParamsInput = {
+      n: random(2) === 0 ? 1 : 1 + random(this.#world.maxN),
+      maxTokens,
+      temperature: [1, 1, 0.1, 0][random(4)],
+      minTokens: random(3) === 0 ? random(maxTokens + 1) : 0,
+      stopTokenIds: random(4) === 0 ? [random(VOCAB)] : [],
+      ignoreEos: random(5) === 0,
+      allowedTokenIds: random(8) === 0 ? this.#tokens(6) : undefined,
+      cacheSalt: random(6) === 0 ? `tenant ${random(2)}` : undefined,
+      promptLogprobs: this.#world.promptLogprobs && random(3) === 0 ? 0 : undefined,
+    };
+    return completeParams(validateSamplingParams(input, { vocabSize: VOCAB }), {
+      vocabSize: VOCAB,
+      eosTokenIds: [EOS],
+      seed: random(1 << 30),
+      badWordIds: random(6) === 0 ? [[random(VOCAB)], this.#tokens(2)] : [],
+    });
   }
 
   #abortSomebody(): void {
@@ -265,6 +317,12 @@ export class Simulation {
     const { maxModelLen } = this.scheduler.config;
     this.#live.delete(group.id);
     this.#numFinished++;
+    if (group.beams !== null) {
+      const ours = group.beams.finished.map((b) => `${b.score.toFixed(9)} ${b.tokens}`).sort();
+      const alone = beamsAlone(prompt, group.params, maxModelLen);
+      if (ours.join('|') === alone.join('|')) return;
+      throw new Error(`${group.id} found the beams ${ours.join('|')}, alone ${alone.join('|')}`);
+    }
     for (const sequence of group.sequences) {
       const expected = generateAlone(prompt, group.params, sequence.index, maxModelLen);
       const { finishReason, stopReason } = sequence;
