@@ -194,7 +194,7 @@ describe('one to one', () => {
     const options = names('lib/config.ts', /^ {2}(\w+)\?: /gm);
     const params = names('lib/core/sampling-params.ts', /^ {2}readonly (\w+)\??: .*;$/gm);
     const missing = [...options, ...params].filter((name) => !readme.includes(`\`${name}\``));
-    const inner = ['vocabSize', 'eosTokenIds', 'badWordIds', 'endTokenIds', 'numLogprobs'];
+    const inner = ['beam', 'vocabSize', 'eosTokenIds', 'badWordIds', 'endTokenIds', 'numLogprobs'];
     inner.push(
       'numPromptLogprobs',
       'allowedIds',

@@ -43,7 +43,7 @@ export interface PromptLine {
 
 /**
  * A prompts file: JSONL if its name ends in .jsonl (objects {prompt | promptTokenIds | messages,
- * …parameters of sampling or of a beam search}), else one prompt a line. Empty lines are passed over.
+ * …parameters}), else one prompt a line. Empty lines are passed over.
  * @throws ERR_FILE naming the line
  */
 export async function readPromptsFile(path: string): Promise<PromptLine[]> {

@@ -1,7 +1,7 @@
 /**
- * What a caller may ask of a beam search, validated at the gate and frozen. A beam search is a group
- * of `beamWidth` sequences that draw nothing: their parameters are those of a greedy request whose
- * lists of best tokens are its candidates.
+ * What a caller may ask of a beam search, validated at the gate and frozen. A beam search is a
+ * group of `beamWidth` sequences that draw nothing: their parameters are those of a greedy request
+ * whose lists of best tokens are its candidates.
  */
 import { z } from 'zod';
 import { octavoError } from '../errors.js';
