@@ -5,9 +5,10 @@
  *
  * A step: each live beam brings its best next tokens with their log-softmax; of all of them
  * together the best `numCandidates` are looked at, best first, ties by lower beam, then lower
- * token id. One that ends (an ending id, or maxTokens) is finished if it ranks among the first `width`,
- * else dropped; the best `width` that do not end are the live beams of the next step. A finished
- * beam scores cumulative logprob / (generated tokens)^lengthPenalty, its ending id included in both.
+ * token id. One that ends (an ending id, or maxTokens) is finished if it ranks among the first
+ * `width`, else dropped; the best `width` that do not end are the live beams of the next step. A
+ * finished beam scores cumulative logprob / (generated tokens)^lengthPenalty, its ending id
+ * included in both.
  */
 import { assert } from '../errors.js';
 import type { FinishReason, Sequence, SequenceGroup } from './sequence.js';
