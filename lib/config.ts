@@ -47,6 +47,9 @@ const schema = z.strictObject({
     .max(2 ** 20),
   maxNumWaiting: positive(2 ** 24),
   enablePrefixCaching: z.boolean(),
+  swapSpace: z.number().min(0).max(65536).optional(),
+  preemptionPolicy: z.enum(['auto', 'recompute', 'swap']),
+  schedulingPolicy: z.enum(['fcfs', 'priority']),
   enableChunkedPrefill: z.boolean(),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
   numThreads: positive(1024),
@@ -97,6 +100,17 @@ export interface EngineOptions {
   longPrefillTokenThreshold?: number;
   /** Requests that may wait; one more is refused with ERR_OVERLOADED. Default 10,000. */
   maxNumWaiting?: number;
+  /** GiB of host memory that preempted requests are swapped to (page-locked for a GPU; on the CPU
+   * backend a second pool, touched lazily). Default: 4, but at most a quarter of the free memory
+   * and (CPU) the size of the KV pool. 0 = never swap. */
+  swapSpace?: number;
+  /** What happens to a request when the KV pool is full and it has to make room: `recompute` frees
+   * its KV, which is computed again; `swap` moves it to the swap space while there is room; `auto`
+   * (default) swaps requests with several sequences (samples, beams) and recomputes others. */
+  preemptionPolicy?: 'auto' | 'recompute' | 'swap';
+  /** `fcfs` (default): first come, first served; `priority`: requests with a lower `priority`
+   * first. */
+  schedulingPolicy?: 'fcfs' | 'priority';
   /** Reuse the KV of shared prefixes. Default true. */
   enablePrefixCaching?: boolean;
   /** Split long prompts over steps. Default true. */
@@ -138,6 +152,8 @@ export function engineConfig(options: EngineOptions = {}): EngineConfig {
     longPrefillTokenThreshold: 0,
     maxNumWaiting: 10_000,
     enablePrefixCaching: true,
+    preemptionPolicy: 'auto',
+    schedulingPolicy: 'fcfs',
     enableChunkedPrefill: true,
     numThreads: defaultThreads(),
     isa: 'auto',
@@ -191,6 +207,8 @@ export interface EngineSizes {
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
   readonly blocksPerRow: number;
+  /** Blocks of the host pool; 0 = none. */
+  readonly numHostBlocks: number;
 }
 
 /** Where the KV pool lives, as far as sizes depend on it. */
@@ -244,7 +262,8 @@ export function engineSizes(
   const maxModelLen = measuredLater ? wantedLen : Math.min(wantedLen, holds);
   const blocksPerRow = Math.ceil(maxModelLen / blockSize);
   const maxNumBatchedTokens = stepTokens(config, maxNumSeqs, maxModelLen, place);
-  return { numBlocks, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blocksPerRow };
+  const numHostBlocks = hostBlocks(config, kvBytesPerToken * blockSize, place, numBlocks, useful);
+  return { numBlocks, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blocksPerRow, numHostBlocks };
 }
 
 /** More blocks than so many no batch can fill. */
@@ -265,6 +284,21 @@ function poolBlocks(
   }
   if (place.onDevice) return 0;
   return Math.min(useful, Math.floor(Math.min(4 * GiB, availableMemory() / 2) / blockBytes));
+}
+
+function hostBlocks(
+  config: EngineConfig,
+  blockBytes: number,
+  { onDevice }: PoolPlace,
+  numBlocks: number,
+  useful: number,
+): number {
+  if (config.preemptionPolicy === 'recompute') return 0;
+  if (config.swapSpace !== undefined) {
+    return Math.min(2 ** 30, Math.floor((config.swapSpace * GiB) / blockBytes));
+  }
+  const room = Math.floor(Math.min(4 * GiB, availableMemory() / 4) / blockBytes);
+  return Math.min(room, (onDevice ? useful : numBlocks) - 1);
 }
 
 function stepTokens(

@@ -66,6 +66,8 @@ export interface NativeLimits {
   readonly maxModelLen: number;
   /** Block ids per row of the block-table slab. */
   readonly blocksPerRow: number;
+  /** Blocks of the host pool that preempted groups are swapped to. */
+  readonly numHostBlocks: number;
 }
 
 /** Where a model runs; all but `index` is for devices only. */

@@ -44,4 +44,38 @@ class Buffer {
   size_t bytes_ = 0;
 };
 
+// Host memory that swaps are fast with.
+class HostBuffer {
+ public:
+  HostBuffer() = default;
+  // Throws ERR_OUT_OF_MEMORY.
+  HostBuffer(const Ops& ops, size_t bytes) : ops_(&ops), bytes_(bytes) {
+    if (bytes == 0) return;
+    data_ = ops.allocate_host(ops.context, bytes);
+    if (data_ == nullptr) {
+      throw Error(kErrOutOfMemory, "could not allocate " + std::to_string(bytes) +
+                                       " bytes of host memory to swap to; lower swapSpace");
+    }
+  }
+  HostBuffer(HostBuffer&& other) noexcept { *this = std::move(other); }
+  HostBuffer& operator=(HostBuffer&& other) noexcept {
+    std::swap(ops_, other.ops_);
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  HostBuffer(const HostBuffer&) = delete;
+  HostBuffer& operator=(const HostBuffer&) = delete;
+  ~HostBuffer() {
+    if (data_ != nullptr) ops_->release_host(ops_->context, data_, bytes_);
+  }
+
+  void* data() const { return data_; }
+
+ private:
+  const Ops* ops_ = nullptr;
+  void* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
 }  // namespace octavo

@@ -38,6 +38,10 @@ export function printStats(llm: LLM, outputs: readonly RequestOutput[], wallMs: 
       ['blocks shared', `${count(shared)} at most by one request`],
       ['block copies', count(stats.numBlockCopies)],
       ['preemptions', count(stats.numPreemptions)],
+      [
+        'blocks swapped',
+        `${count(stats.numBlocksSwappedOut)} out, ${count(stats.numBlocksSwappedIn)} in`,
+      ],
       ['steps', count(stats.numSteps)],
     ],
     process.stderr,

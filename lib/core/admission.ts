@@ -33,6 +33,14 @@ export function checkAdmissible(state: SchedulerState, group: SequenceGroup): vo
 /** Refuses what could never run, however long it waited. */
 export function checkFeasible(state: SchedulerState, group: SequenceGroup): void {
   const { config, pool } = state;
+  if (group.priority !== 0 && config.schedulingPolicy !== 'priority') {
+    throw octavoError(
+      'ERR_INVALID_PARAM',
+      'a request has a priority, but the engine serves first come, first served; load it with ' +
+        "schedulingPolicy 'priority', or leave priority out",
+      { param: 'priority' },
+    );
+  }
   const { n, maxTokens } = group.params;
   const promptLen = group.numPromptTokens;
   if (promptLen >= config.maxModelLen) {
@@ -128,16 +136,9 @@ export class Admission {
     for (const sequence of group.sequences) {
       if (sequence.finishReason !== null) continue;
       const total = Math.ceil(sequence.numTokens / blockSize);
-      if (sequence.asleep) {
-        // It wakes as a fork of the first beam and copies its last block where that is begun.
-        sequence.numPromised = total - Math.floor(sequence.numTokens / blockSize);
-        needed += sequence.numPromised;
-        continue;
-      }
       const parent = sequence.forkParent;
-      if (parent !== null && parent.numComputed < sequence.forkAt) {
-        sequence.numPromised = total - Math.floor(sequence.forkAt / blockSize);
-        needed += sequence.numPromised;
+      if (sequence.asleep || (parent !== null && parent.numComputed < sequence.forkAt)) {
+        needed += this.#state.blocksOfFork(sequence);
         continue;
       }
       unhang(sequence);
@@ -190,7 +191,7 @@ export class Admission {
     for (const sequence of this.#active) {
       assert(tables.grow(sequence, sequence.numTokens), 'an admitted group did not fit');
     }
-    for (const sequence of group.sequences) state.numPromised += sequence.numPromised;
+    state.promiseForks(group);
     state.enterRunning(group, this.#active);
     if (from > 0) state.countShared(group);
     if (!group.wasAdmitted) group.numCachedTokens = this.#active[0].numComputed;

@@ -9,7 +9,7 @@
  * reads past numBlocks.
  */
 import { assert } from '../errors.js';
-import type { BlockPool } from './block-pool.js';
+import { type BlockPool, NULL_BLOCK } from './block-pool.js';
 
 /** What a table needs to know of its sequence; changed only by {@link BlockTables}. */
 export interface TableOwner {
@@ -123,6 +123,21 @@ export class BlockTables {
       this.#set(child, i, block);
     }
     this.#resize(child, count);
+  }
+
+  /** Takes back the copy that {@link prepareWrite} would have made of `source`. */
+  undoCopy(owner: TableOwner, index: number, source: number): void {
+    this.pool.touch(source);
+    this.pool.free(this.blockAt(owner, index));
+    this.#set(owner, index, source);
+  }
+
+  /** Frees the entries `from … to − 1`, last first, and leaves the null block in their place. */
+  dropHead(owner: TableOwner, from: number, to: number): void {
+    for (let i = to - 1; i >= from; i--) {
+      this.pool.free(this.blockAt(owner, i));
+      this.#set(owner, i, NULL_BLOCK);
+    }
   }
 
   /** Frees the table last block first, so that a sequence's tail is evicted before its head. */

@@ -33,6 +33,7 @@ function advance(state: SchedulerState, step: Step): boolean {
     if (sequence.finishReason !== null) continue;
     sequence.numComputed += queryLens[i];
     if (sequence.numComputed >= sequence.publishAt) publish(state, sequence);
+    if (state.config.slidingWindow > 0) state.slide(sequence);
     if (sequence.waitingForks !== null && forkReady(state, sequence)) forked = true;
   }
   return forked;
@@ -44,7 +45,10 @@ function publish(state: SchedulerState, sequence: Sequence): void {
   while (sequence.numComputed >= sequence.publishAt) {
     const block = tables.blockAt(sequence, sequence.numPublished);
     const at = sequence.publishAt - pool.blockSize;
-    sequence.prefix = pool.prefixes.publish(block, sequence.prefix, sequence.tokens, at);
+    // After a swap, who shares it may have published it already.
+    sequence.prefix = pool.prefixes.isPublished(block)
+      ? pool.prefixes.identityOf(block)
+      : pool.prefixes.publish(block, sequence.prefix, sequence.tokens, at);
     sequence.numPublished++;
     sequence.publishAt += pool.blockSize;
   }

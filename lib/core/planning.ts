@@ -6,7 +6,7 @@
  */
 import { nextStop } from './fork-tree.js';
 import type { SchedulerState } from './scheduler-state.js';
-import type { Sequence } from './sequence.js';
+import type { Sequence, SequenceGroup } from './sequence.js';
 import type { Step } from './step-record.js';
 
 /** Plans everybody in the running list; true when somebody was preempted. */
@@ -68,11 +68,25 @@ function makeRoom(state: SchedulerState, step: Step, sequence: Sequence): boolea
   const { numComputed, numTokens } = sequence;
   while (!tables.prepareWrite(sequence, numComputed, numTokens, step)) {
     const victim = running[running.length - 1].group;
-    if (victim === sequence.group) step.rollBack();
-    state.preempt(victim);
+    if (victim === sequence.group) takeOut(state, step, victim);
+    state.preempt(victim, step);
     if (victim === sequence.group) return false;
   }
   return true;
+}
+
+/** Takes a group that is half planned out of the step; its tables are as they were. */
+function takeOut(state: SchedulerState, step: Step, group: SequenceGroup): void {
+  const { tables, pool } = state;
+  for (let i = step.numCopies - 1; i >= step.numMarkedCopies; i--) {
+    const [source, target] = step.copies.subarray(2 * i, 2 * i + 2);
+    for (const sequence of group.sequences) {
+      const index = Math.floor(sequence.numComputed / pool.blockSize);
+      if (index >= sequence.numBlocks || tables.blockAt(sequence, index) !== target) continue;
+      tables.undoCopy(sequence, index, source);
+    }
+  }
+  step.rollBack();
 }
 
 function planQuery(state: SchedulerState, step: Step, sequence: Sequence, limit: number): void {

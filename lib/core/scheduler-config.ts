@@ -18,6 +18,17 @@ export interface SchedulerConfig {
   /** May a prompt be computed over several steps? */
   readonly enableChunkedPrefill: boolean;
   readonly enablePrefixCaching: boolean;
+  /** Blocks of the host pool that preempted groups are swapped to; 0 = none. */
+  readonly numHostBlocks: number;
+  /**
+   * What a preempted group loses. recompute: its KV, which is computed again. swap: nothing, while
+   * the host pool has room. auto: recompute for one sequence, swap for a group with several.
+   */
+  readonly preemptionPolicy: 'recompute' | 'swap' | 'auto';
+  /** priority: lower `priority` first, then the earlier; fcfs: the earlier first. */
+  readonly schedulingPolicy: 'fcfs' | 'priority';
+  /** No layer looks further back than so many tokens, itself included; 0 = some layer sees all. */
+  readonly slidingWindow: number;
   /** Mixed into the bucket hash of the prefix cache; draw it at random per process. */
   readonly hashSeed: number;
 }
@@ -33,8 +44,12 @@ const DEFAULTS = {
   longPrefillThreshold: 0,
   enableChunkedPrefill: true,
   enablePrefixCaching: true,
+  numHostBlocks: 0,
+  preemptionPolicy: 'auto',
+  schedulingPolicy: 'fcfs',
+  slidingWindow: 0,
   hashSeed: 0,
-};
+} as const;
 
 const MINIMA = {
   numBlocks: 2,
@@ -44,10 +59,12 @@ const MINIMA = {
   maxModelLen: 2,
   maxNumWaiting: 1,
   longPrefillThreshold: 0,
+  numHostBlocks: 0,
+  slidingWindow: 0,
 } as const;
 
 export function schedulerConfig(options: SchedulerOptions): SchedulerConfig {
-  const config = { ...DEFAULTS, ...options };
+  const config: SchedulerConfig = { ...DEFAULTS, ...options };
   for (const [name, minimum] of Object.entries(MINIMA)) {
     const value = config[name as keyof typeof MINIMA];
     if (Number.isInteger(value) && value >= minimum && value < 2 ** 31) continue;

@@ -6,9 +6,12 @@ import { assert } from '../errors.js';
 import { BlockPool } from './block-pool.js';
 import { BlockTables } from './block-table.js';
 import { unhang } from './fork-tree.js';
+import { HostBlocks } from './host-blocks.js';
 import { makeSamplerSlab, writeSamplerRow } from './sampler-slab.js';
 import type { SchedulerConfig } from './scheduler-config.js';
 import type { FinishReason, Sequence, SequenceGroup } from './sequence.js';
+import type { Step } from './step-record.js';
+import { swapOut } from './swapping.js';
 
 /** Counts since the start; never reset. */
 export interface SchedulerStats {
@@ -17,17 +20,23 @@ export interface SchedulerStats {
   numPrefixQueries: number;
   numPrefixHits: number;
   numBlockCopies: number;
+  /** Blocks moved to the host pool, and back. */
+  numSwappedOut: number;
+  numSwappedIn: number;
 }
 
 export class SchedulerState {
   readonly config: SchedulerConfig;
   readonly pool: BlockPool;
   readonly tables: BlockTables;
+  readonly hostBlocks: HostBlocks;
   readonly samplerSlab: Float64Array;
   /** Every group that is not finished. */
   readonly groups = new Map<string, SequenceGroup>();
   /** First to be admitted first. */
   readonly waiting: SequenceGroup[] = [];
+  /** Groups whose blocks are in the host pool, first to come back first. */
+  readonly swapped: SequenceGroup[] = [];
   /** Sequences with a table of their own, in the order of {@link precedes}, groups together. */
   readonly running: Sequence[] = [];
   /** Blocks that forks still to come will need; admission leaves them alone. */
@@ -37,6 +46,8 @@ export class SchedulerState {
     numPrefixQueries: 0,
     numPrefixHits: 0,
     numBlockCopies: 0,
+    numSwappedOut: 0,
+    numSwappedIn: 0,
   };
   /** Groups aborted while a step runs: their blocks are not handed out before it ends. */
   readonly #fenced: SequenceGroup[] = [];
@@ -47,15 +58,14 @@ export class SchedulerState {
     this.pool = new BlockPool({ numBlocks, blockSize, hashSeed });
     const blocksPerRow = Math.ceil(config.maxModelLen / blockSize);
     this.tables = new BlockTables(this.pool, config.maxNumSeqs, blocksPerRow);
+    this.hostBlocks = new HostBlocks(config.numHostBlocks);
     this.samplerSlab = makeSamplerSlab(config.maxNumSeqs);
   }
 
   /** Into the line, in order; a preempted group arrived before all others that wait. */
   enqueue(group: SequenceGroup): void {
     group.state = 'waiting';
-    let at = this.waiting.length;
-    while (at > 0 && precedes(group, this.waiting[at - 1])) at--;
-    this.waiting.splice(at, 0, group);
+    insert(this.waiting, group);
   }
 
   /** Gives each unfinished sequence its row in the slabs. */
@@ -75,16 +85,57 @@ export class SchedulerState {
     this.running.splice(at, 0, ...active);
   }
 
-  /** Room is short: frees everything the group has; it will be computed again. */
-  preempt(group: SequenceGroup): void {
+  /** Room is short: frees all blocks of a group, into the host pool or to be computed again. */
+  preempt(group: SequenceGroup, step: Step): void {
     this.leaveRunning(group);
+    const { preemptionPolicy } = this.config;
+    const maySwap =
+      preemptionPolicy === 'swap' || (preemptionPolicy === 'auto' && group.numUnfinished > 1);
+    const isSwapped = maySwap && swapOut(this, step, group);
     this.#withdraw(group);
+    group.numPreemptions++;
+    this.stats.numPreemptions++;
+    if (isSwapped) {
+      group.numSwaps++;
+      group.state = 'swapped';
+      insert(this.swapped, group);
+    } else {
+      this.recompute(group);
+    }
+  }
+
+  /** Back into the line with nothing computed. */
+  recompute(group: SequenceGroup): void {
+    if (group.state === 'swapped') this.#leaveHost(group);
     for (const sequence of group.sequences) {
       if (sequence.finishReason === null) sequence.forgetComputed();
     }
-    group.numPreemptions++;
-    this.stats.numPreemptions++;
     this.enqueue(group);
+  }
+
+  /** Blocks that a sequence takes when it is forked: what it does not share, or its copy. */
+  blocksOfFork(sequence: Sequence): number {
+    if (sequence.finishReason !== null) return 0;
+    if (!sequence.asleep && sequence.forkParent === null) return 0;
+    const { blockSize } = this.config;
+    const at = sequence.asleep ? sequence.numTokens : sequence.forkAt;
+    return Math.ceil(sequence.numTokens / blockSize) - Math.floor(at / blockSize);
+  }
+
+  /** Keeps blocks for all forks of the group that are still to come. */
+  promiseForks(group: SequenceGroup): void {
+    for (const sequence of group.sequences) {
+      sequence.numPromised = this.blocksOfFork(sequence);
+      this.numPromised += sequence.numPromised;
+    }
+  }
+
+  /** Frees what has slid out of the window of a sequence's next query. */
+  slide(sequence: Sequence): void {
+    const reach = sequence.numComputed - this.config.slidingWindow + 1;
+    const end = Math.floor(reach / this.config.blockSize);
+    if (end > sequence.numSlid) this.tables.dropHead(sequence, sequence.numSlid, end);
+    sequence.numSlid = Math.max(sequence.numSlid, end);
   }
 
   leaveRunning(group: SequenceGroup): void {
@@ -108,6 +159,7 @@ export class SchedulerState {
   /** Ends a group from outside. While a step runs, its blocks and rows stay fenced till then. */
   terminate(group: SequenceGroup, reason: FinishReason, stepRuns: boolean): void {
     if (group.state === 'waiting') this.waiting.splice(this.waiting.indexOf(group), 1);
+    else if (group.state === 'swapped') this.#leaveHost(group);
     else this.leaveRunning(group);
     for (const sequence of group.sequences) {
       sequence.finishReason ??= reason;
@@ -136,6 +188,7 @@ export class SchedulerState {
     child.prefix = parent.prefix;
     child.numPublished = parent.numPublished;
     child.publishAt = parent.publishAt;
+    child.numSlid = parent.numSlid;
     this.numPromised -= child.numPromised;
     child.numPromised = 0;
   }
@@ -164,9 +217,12 @@ export class SchedulerState {
     const counts = new Int32Array(pool.numBlocks);
     let rows = 0;
     let promised = 0;
+    const hosted = new Set<number>();
+    let numHosted = 0;
     const holders = new Set([...this.groups.values(), ...this.#fenced]);
     for (const group of holders) {
       for (const sequence of group.sequences) {
+        for (const block of sequence.hostTable ?? []) hosted.add(block);
         if (sequence.row >= 0) rows++;
         else assert(sequence.numBlocks === 0, 'blocks without a row');
         for (const block of tables.blocksOf(sequence)) counts[block]++;
@@ -174,11 +230,16 @@ export class SchedulerState {
         const listed = this.running.includes(sequence);
         assert(listed === sequence.isActive, 'the running list and a sequence disagree');
       }
+      numHosted += group.numHostBlocks;
+      if (group.state === 'swapped') assert(this.swapped.includes(group), 'a group is lost');
       if (group.state === 'waiting') assert(this.waiting.includes(group), 'a group is lost');
     }
     for (let b = 1; b < pool.numBlocks; b++) {
       assert(counts[b] === pool.refCounts[b], 'a count is not the number of tables');
     }
+    hosted.delete(-1);
+    assert(hosted.size === numHosted, 'swapped blocks are shared between groups, or lost');
+    assert(numHosted + this.hostBlocks.numFree === this.hostBlocks.numBlocks, 'swap space leaks');
     assert(rows + tables.numFreeRows === tables.numRows, 'rows were lost');
     assert(promised === this.numPromised, 'promised blocks were miscounted');
   }
@@ -199,6 +260,18 @@ export class SchedulerState {
     sequence.numPromised = 0;
   }
 
+  /** Gives the group's host blocks back. */
+  #leaveHost(group: SequenceGroup): void {
+    this.swapped.splice(this.swapped.indexOf(group), 1);
+    const given = new Set<number>();
+    for (const sequence of group.sequences) {
+      for (const block of sequence.hostTable ?? []) if (block >= 0) given.add(block);
+      sequence.hostTable = null;
+    }
+    for (const block of given) this.hostBlocks.give(block);
+    group.numHostBlocks = 0;
+  }
+
   #forget(group: SequenceGroup): void {
     group.state = 'finished';
     this.groups.delete(group.id);
@@ -207,10 +280,17 @@ export class SchedulerState {
 }
 
 /**
- * The order of both lists, and so of everything: who is admitted first, who takes from the budget
- * first, and (from the other end) who is preempted first. First come, first served; a policy with
- * priorities would compare them before the arrival.
+ * The order of all lists, and so of everything: who is admitted first, who takes from the budget
+ * first, and (from the other end) who is preempted first. Lower priority value first, then first
+ * come, first served; without the policy `priority` all have the same.
  */
 export function precedes(a: SequenceGroup, b: SequenceGroup): boolean {
-  return a.arrival < b.arrival;
+  return a.priority === b.priority ? a.arrival < b.arrival : a.priority < b.priority;
+}
+
+/** Into a list that {@link precedes} orders. */
+function insert(list: SequenceGroup[], group: SequenceGroup): void {
+  let at = list.length;
+  while (at > 0 && precedes(group, list[at - 1])) at--;
+  list.splice(at, 0, group);
 }

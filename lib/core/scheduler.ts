@@ -21,6 +21,7 @@ import type { FinishReason, SequenceGroup } from './sequence.js';
 import type { StepResult } from './step.js';
 import { Step } from './step-record.js';
 import type { Judge } from './stop.js';
+import { admitSwapped } from './swapping.js';
 
 export class Scheduler {
   readonly config: SchedulerConfig;
@@ -71,7 +72,18 @@ export class Scheduler {
 
   /** Requests that run. */
   get numRunning(): number {
-    return this.#state.groups.size - this.#state.waiting.length;
+    const { groups, waiting, swapped } = this.#state;
+    return groups.size - waiting.length - swapped.length;
+  }
+
+  /** Requests that are preempted and wait in the host pool. */
+  get numSwapped(): number {
+    return this.#state.swapped.length;
+  }
+
+  /** Blocks of the host pool that are free. */
+  get numFreeHostBlocks(): number {
+    return this.#state.hostBlocks.numFree;
   }
 
   /** Is there anything to schedule or to wait for? */
@@ -118,9 +130,11 @@ export class Scheduler {
     const step = this.#records[this.#turn];
     step.clear();
     const preempted = planRunning(this.#state, step);
-    if (!preempted) this.#admission.admit(step);
+    if (!preempted) admitSwapped(this.#state, step);
+    if (!preempted && this.#state.swapped.length === 0) this.#admission.admit(step);
     step.seal();
     if (step.numSeqs === 0) {
+      assert(step.numSwapOuts + step.numSwapIns === 0, 'a step that swaps and computes nothing');
       this.#forgetRecords();
       return null;
     }
@@ -138,9 +152,15 @@ export class Scheduler {
     return commitStep(this.#state, step, result, judge);
   }
 
-  /** The step failed: what it wrote is unknown, so its groups end with 'error'; returns them. */
+  /**
+   * The step failed: what it wrote is unknown, so its groups end with 'error'; returns them. What
+   * it swapped out is computed again.
+   */
   discard(step: Step): readonly SequenceGroup[] {
     this.#land(step);
+    for (const group of step.swappedOut) {
+      if (group.state === 'swapped') this.#state.recompute(group);
+    }
     const failed: SequenceGroup[] = [];
     for (let i = 0; i < step.numSeqs; i++) {
       const { group } = step.seqs[i];

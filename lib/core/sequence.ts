@@ -38,6 +38,10 @@ export class Sequence implements TableOwner {
   numSlots = 0;
   /** Identity of the prefix up to the last published block, or the root. */
   prefix = UNSALTED_ROOT;
+  /** While its group is swapped out: for each block of the table, where it is in the host pool. */
+  hostTable: Int32Array | null = null;
+  /** Entries at the start of the table that slid out of the window and are null now. */
+  numSlid = 0;
   /** Blocks of the table whose content is known to the prefix cache. */
   numPublished = 0;
   /** numComputed at which the next block can be published. */
@@ -113,6 +117,7 @@ export class Sequence implements TableOwner {
     this.numComputed = 0;
     this.prefix = this.group.root;
     this.numPublished = 0;
+    this.numSlid = 0;
     this.publishAt = 0;
     this.forkParent = null;
     this.waitingForks = null;
@@ -155,6 +160,8 @@ export interface GroupOptions {
   /** Copied. */
   readonly promptTokens: ArrayLike<number>;
   readonly params: DrawParams;
+  /** Lower runs first under the policy `priority`. Default 0. */
+  readonly priority?: number;
 }
 
 export class SequenceGroup {
@@ -164,11 +171,12 @@ export class SequenceGroup {
   /** All n samples, finished ones too; of a beam search, what its live beams take turns to be. */
   readonly sequences: readonly Sequence[];
   readonly beams: BeamSearch | null;
+  readonly priority: number;
   /** Order of arrival, given by the scheduler. */
   arrival = -1;
   /** Root of its prefixes in the cache: its salt's. */
   root = UNSALTED_ROOT;
-  state: 'new' | 'waiting' | 'running' | 'finished' = 'new';
+  state: 'new' | 'waiting' | 'running' | 'swapped' | 'finished' = 'new';
   numUnfinished: number;
   /** Entry i belongs to prompt token i + 1; complete with numPromptTokens − 1 entries. */
   readonly promptLogprobs: PromptLogprob[] = [];
@@ -178,6 +186,10 @@ export class SequenceGroup {
   numSharedBlocks = 0;
   numBlockCopies = 0;
   numPreemptions = 0;
+  /** Of the preemptions, those by swap. */
+  numSwaps = 0;
+  /** Blocks that it holds in the host pool. */
+  numHostBlocks = 0;
   wasAdmitted = false;
   /** Forks of it came to life in the commit under way. */
   hasNewForks = false;
@@ -190,6 +202,7 @@ export class SequenceGroup {
     assert(numPrompt > 0, 'a group without a prompt');
     this.id = id;
     this.params = params;
+    this.priority = options.priority ?? 0;
     this.numPromptTokens = numPrompt;
     this.numUnfinished = params.n;
     // All read the same array until their first own token, which makes them enlarge it.

@@ -31,6 +31,7 @@ export class StepEncoder {
     this.#floats = new Float32Array(words.buffer);
     this.#header(step);
     this.#sequences(step);
+    this.#words.set(step.swaps, this.#words[L.headerSwapsAt]);
     this.#copies(step);
     this.#promptRows(step);
     this.#samples(step);
@@ -40,7 +41,8 @@ export class StepEncoder {
 
   #header(step: Step): void {
     const tokensAt = L.headerWords + step.numSeqs * L.seqWords;
-    const copiesAt = tokensAt + step.numTokens;
+    const swapsAt = tokensAt + step.numTokens;
+    const copiesAt = swapsAt + step.swaps.length;
     const samplesAt = copiesAt + step.numCopies * L.copyWords;
     const promptRowsAt = samplesAt + step.numSamples * L.sampleWords;
     const extrasAt = promptRowsAt + step.numPromptRows * L.promptRowWords;
@@ -54,8 +56,11 @@ export class StepEncoder {
     words[L.headerNumCopies] = step.numCopies;
     words[L.headerNumSamples] = step.numSamples;
     words[L.headerNumPromptRows] = step.numPromptRows;
+    words[L.headerNumSwapOuts] = step.numSwapOuts;
+    words[L.headerNumSwapIns] = step.numSwapIns;
     words[L.headerSeqsAt] = L.headerWords;
     words[L.headerTokensAt] = tokensAt;
+    words[L.headerSwapsAt] = swapsAt;
     words[L.headerCopiesAt] = copiesAt;
     words[L.headerSamplesAt] = samplesAt;
     words[L.headerPromptRowsAt] = promptRowsAt;

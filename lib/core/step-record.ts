@@ -4,7 +4,7 @@
  * are sized once and used again (two records take turns), because a record is made every step.
  */
 import type { CopySink } from './block-table.js';
-import type { Sequence } from './sequence.js';
+import type { Sequence, SequenceGroup } from './sequence.js';
 
 export class Step implements CopySink {
   numSeqs = 0;
@@ -12,11 +12,17 @@ export class Step implements CopySink {
   numCopies = 0;
   numSamples = 0;
   numPromptRows = 0;
+  numSwapOuts = 0;
+  numSwapIns = 0;
   /** Length numSeqs … each with its query length. */
   readonly seqs: Sequence[];
   readonly queryLens: Int32Array;
   /** (source, target) pairs. */
   readonly copies: Int32Array;
+  /** (block of the pool, block of the host pool) pairs; a step has one direction only. */
+  readonly swaps: number[] = [];
+  /** Groups that this step swaps out. */
+  readonly swappedOut: SequenceGroup[] = [];
   /** Sample i draws the next token of sampleSeqs[i] from token row sampleTokenRows[i]. */
   readonly sampleSeqs: Sequence[];
   readonly sampleTokenRows: Int32Array;
@@ -46,6 +52,10 @@ export class Step implements CopySink {
     this.numCopies = 0;
     this.numSamples = 0;
     this.numPromptRows = 0;
+    this.numSwapOuts = 0;
+    this.numSwapIns = 0;
+    this.swaps.length = 0;
+    this.swappedOut.length = 0;
     this.promptSeqs.length = 0;
   }
 
@@ -72,6 +82,16 @@ export class Step implements CopySink {
     this.copies[at + 1] = target;
   }
 
+  addSwapOut(block: number, host: number): void {
+    this.swaps.push(block, host);
+    this.numSwapOuts++;
+  }
+
+  addSwapIn(block: number, host: number): void {
+    this.swaps.push(block, host);
+    this.numSwapIns++;
+  }
+
   addPromptRow(sequence: Sequence, tokenRow: number, target: number): void {
     const i = this.numPromptRows++;
     this.promptSeqs.push(sequence);
@@ -88,7 +108,15 @@ export class Step implements CopySink {
     this.#mark[4] = this.numPromptRows;
   }
 
-  /** Takes out what was added since {@link setMark}, copies and samples with it. */
+  /** Copies before the mark. */
+  get numMarkedCopies(): number {
+    return this.#mark[2];
+  }
+
+  /**
+   * Takes out what was added since {@link setMark}, copies and samples with it. Swaps stay: they
+   * are of other groups.
+   */
   rollBack(): void {
     this.#highSeqs = Math.max(this.#highSeqs, this.numSeqs);
     this.#highSamples = Math.max(this.#highSamples, this.numSamples);

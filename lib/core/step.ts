@@ -3,9 +3,10 @@
  * steps refer to. `native.ts` compares this table with the addon's own at load, so it can never
  * drift. All offsets are in 32-bit words from the start of the buffer.
  *
- * A step buffer is one Int32Array: header · sequences · tokens · copies · samples · prompt rows ·
- * extras. Per scheduled sequence: how many tokens it computes now (`queryLen` ≥ 1), how many its
- * cache holds after this step (`contextLen`), its row in the slabs, how many blocks its table has.
+ * A step buffer is one Int32Array: header · sequences · tokens · swaps · copies · samples · prompt
+ * rows · extras. Order of execution: swap-outs, swap-ins, copies, the forward pass. Per scheduled
+ * sequence: how many tokens it computes now (`queryLen` ≥ 1), how many its cache holds after this
+ * step (`contextLen`), its row in the slabs, how many blocks its table has.
  * Positions and slots are not sent: position = contextLen − queryLen + i, slot from the table.
  *
  * The block-table slab is an Int32Array [maxNumSeqs][blocksPerRow]; the sampler slab a Float64Array
@@ -23,7 +24,7 @@
  * A prompt row asks for the logprob of `target` at a token row, with the `numTop` best beside it.
  */
 export const STEP_LAYOUT = {
-  version: 1,
+  version: 2,
   // header
   headerWords: 16,
   headerVersion: 0,
@@ -39,12 +40,19 @@ export const STEP_LAYOUT = {
   headerSamplesAt: 10,
   headerPromptRowsAt: 11,
   headerExtrasAt: 12,
+  headerNumSwapOuts: 13,
+  headerNumSwapIns: 14,
+  headerSwapsAt: 15,
   // one scheduled sequence
   seqWords: 4,
   seqQueryLen: 0,
   seqContextLen: 1,
   seqRow: 2,
   seqNumBlocks: 3,
+  // one block swap; the outs come first
+  swapWords: 2,
+  swapDevice: 0,
+  swapHost: 1,
   // one block copy
   copyWords: 2,
   copySource: 0,

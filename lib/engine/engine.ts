@@ -77,16 +77,19 @@ export class Engine {
   }
 
   stats(): EngineStats {
-    const { pool, stats, numRunning, numWaiting } = this.#scheduler;
+    const { pool, stats, numRunning, numWaiting, numSwapped } = this.#scheduler;
     return {
       numRequestsRunning: numRunning,
       numRequestsWaiting: numWaiting,
+      numRequestsSwapped: numSwapped,
       kvCacheUsage: pool.usage,
       ...this.#counts,
       prefixCacheQueries: stats.numPrefixQueries,
       prefixCacheHits: stats.numPrefixHits,
       numPreemptions: stats.numPreemptions,
       numBlockCopies: stats.numBlockCopies,
+      numBlocksSwappedOut: stats.numSwappedOut,
+      numBlocksSwappedIn: stats.numSwappedIn,
     };
   }
 

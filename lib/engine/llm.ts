@@ -45,6 +45,8 @@ export interface ModelInfo {
   /** Blocks of the KV pool, the null block included. */
   readonly numBlocks: number;
   readonly kvBytesPerToken: number;
+  /** Blocks of the host pool for swapping. */
+  readonly numHostBlocks: number;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
   readonly device: string;
@@ -129,6 +131,10 @@ export class LLM {
       longPrefillThreshold: config.longPrefillTokenThreshold,
       enableChunkedPrefill: config.enableChunkedPrefill,
       enablePrefixCaching: config.enablePrefixCaching,
+      numHostBlocks: planned.numHostBlocks,
+      preemptionPolicy: config.preemptionPolicy,
+      schedulingPolicy: config.schedulingPolicy,
+      slidingWindow: widestWindow(model.windows),
       hashSeed: randomInt(2 ** 31),
     });
     const engine = new Engine(executor, scheduling);
@@ -363,6 +369,11 @@ export class LLM {
     signal.addEventListener('abort', abort, { once: true });
     return () => signal.removeEventListener('abort', abort);
   }
+}
+
+/** How far back any layer looks; 0 where one sees everything. */
+function widestWindow(windows: Int32Array): number {
+  return windows.includes(0) ? 0 : Math.max(...windows);
 }
 
 /** Says which prompt of a batch an error is about: in its message, and as `promptIndex`. */

@@ -65,8 +65,10 @@ export interface RequestOutput {
   readonly numSharedBlocks: number;
   /** Blocks copied because a sequence wrote into a shared one. */
   readonly numBlockCopies: number;
-  /** How often it was preempted and computed again. */
+  /** How often it was preempted. */
   readonly numPreemptions: number;
+  /** How many of these times its KV was swapped, not computed again. */
+  readonly numSwaps: number;
   readonly metrics: RequestMetrics;
 }
 
@@ -74,6 +76,8 @@ export interface RequestOutput {
 export interface EngineStats {
   readonly numRequestsRunning: number;
   readonly numRequestsWaiting: number;
+  /** Preempted, their KV in the swap space. */
+  readonly numRequestsSwapped: number;
   /** Share of the pool's blocks in use, 0 … 1. */
   readonly kvCacheUsage: number;
   readonly peakKvCacheUsage: number;
@@ -85,6 +89,9 @@ export interface EngineStats {
   readonly prefixCacheHits: number;
   readonly numPreemptions: number;
   readonly numBlockCopies: number;
+  /** Blocks moved to the swap space, and back. */
+  readonly numBlocksSwappedOut: number;
+  readonly numBlocksSwappedIn: number;
   readonly numRequestsFinished: number;
   readonly numRequestsAborted: number;
 }

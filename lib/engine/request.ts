@@ -153,6 +153,7 @@ export class Request {
       numSharedBlocks: group.numSharedBlocks,
       numBlockCopies: group.numBlockCopies,
       numPreemptions: group.numPreemptions,
+      numSwaps: group.numSwaps,
       metrics: this.#metrics(),
     };
   }

@@ -75,6 +75,7 @@ std::vector<std::vector<int32_t>> AttentionPlanner::find_sharers(const BatchView
     if (batch.context_len[s] - queries < kChunkTokens) continue;
     if (queries * shape_.group > shape_.wide_rows / 2) continue;
     const int32_t* table = batch.block_tables + s * batch.table_stride;
+    if (table[0] == 0) continue;  // slid out of the window: nothing there to share
     by_prefix[std::vector<int32_t>(table, table + blocks)].push_back(s);
   }
   std::vector<std::vector<int32_t>> out;

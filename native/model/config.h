@@ -29,6 +29,16 @@ struct ModelConfig {
   float rope_attention_factor = 1;
   std::vector<float> inverse_frequencies;  // [rotary_size / 2]
   std::vector<int32_t> windows;            // [num_layers], 0 = full attention
+
+  // No layer looks further back than this, the query itself included; 0 = some layer sees all.
+  int32_t widest_window() const {
+    int32_t widest = 0;
+    for (int32_t w : windows) {
+      if (w == 0) return 0;
+      widest = w > widest ? w : widest;
+    }
+    return widest;
+  }
 };
 
 // What the scheduler may ask of one step; activations are sized by it once.
@@ -38,7 +48,8 @@ struct EngineLimits {
   int32_t max_num_seqs = 0;
   int32_t max_num_batched_tokens = 0;
   int32_t max_model_len = 0;
-  int32_t blocks_per_row = 0;  // of the block-table slab
+  int32_t blocks_per_row = 0;   // of the block-table slab
+  int32_t num_host_blocks = 0;  // that blocks can be swapped to
 };
 
 // One tensor of a checkpoint, as lib/native.ts describes it.

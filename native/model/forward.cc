@@ -106,9 +106,17 @@ void Forward::profile() {
   ops_.end_step(ops_.context);
 }
 
+void Forward::swap(const std::vector<BlockSwap>& swaps, bool to_host) {
+  if (swaps.empty()) return;
+  ops_.swap_blocks(ops_.context, cache_.pool(), cache_.host_pool(), cache_.block_bytes(),
+                   swaps.data(), static_cast<int32_t>(swaps.size()), to_host);
+}
+
 void Forward::run(StepInput& step, StepOutput& out) {
   resolve_rows(step);
   batch_ = ops_.begin_step(ops_.context, host_view(step));
+  swap(step.swap_outs, true);
+  swap(step.swap_ins, false);
   if (batch_.num_copies > 0) {
     ops_.copy_blocks(ops_.context, cache_.pool(), cache_.block_bytes(), batch_.copies,
                      batch_.num_copies);

@@ -20,14 +20,18 @@ class Forward {
   // A pass of the largest size that touches no cache: whatever the backend takes lazily is taken.
   void profile();
   // Throws ERR_OUT_OF_MEMORY.
-  void allocate_cache(int32_t num_blocks) { cache_.allocate(ops_, num_blocks); }
+  void allocate_cache(int32_t num_blocks) {
+    cache_.allocate(ops_, num_blocks, limits_.num_host_blocks);
+  }
 
-  // block copies → forward (KV write before attention, layer by layer) → sample.
+  // swaps out → swaps in → block copies → forward (layer by layer, KV write before attention) →
+  // sample.
   void run(StepInput& step, StepOutput& out);
   int32_t num_blocks() const { return cache_.num_blocks(); }
   int64_t block_bytes() const { return cache_.block_bytes(); }
 
  private:
+  void swap(const std::vector<BlockSwap>& swaps, bool to_host);
   void resolve_rows(const StepInput& step);
   int64_t padded_tokens(const StepInput& step) const;
   BatchView host_view(const StepInput& step) const;

@@ -2,6 +2,8 @@
 // of a block behind its values: [num_layers][K|V][num_kv_heads][block_size] floats.
 #pragma once
 
+#include <vector>
+
 #include "base/paged_kv.h"
 #include "buffer.h"
 #include "model/config.h"
@@ -22,10 +24,14 @@ class KvCache {
     block_bytes_ = (bytes + kAlign - 1) / kAlign * kAlign;
   }
 
-  // Takes the memory; before that layer() has a null base.
-  void allocate(const Ops& ops, int32_t num_blocks) {
+  // Takes the memory; before that layer() has a null base. The null block becomes zeros: where a
+  // window has moved past a block, masked lanes may still read it, and 0 · NaN is not 0.
+  void allocate(const Ops& ops, int32_t num_blocks, int32_t num_host_blocks) {
     num_blocks_ = num_blocks;
     pool_ = Buffer(ops, static_cast<size_t>(num_blocks * block_bytes_), "the KV cache");
+    host_pool_ = HostBuffer(ops, static_cast<size_t>(num_host_blocks * block_bytes_));
+    const std::vector<char> zeros(static_cast<size_t>(block_bytes_));
+    ops.write(ops.context, pool_.data(), zeros.data(), zeros.size());
   }
 
   PagedKV layer(int32_t index) const {
@@ -48,6 +54,7 @@ class KvCache {
     return kv;
   }
   void* pool() const { return pool_.data(); }
+  void* host_pool() const { return host_pool_.data(); }
   int32_t num_blocks() const { return num_blocks_; }
   int64_t block_bytes() const { return block_bytes_; }
 
@@ -59,6 +66,7 @@ class KvCache {
   int32_t block_size_ = 0, num_blocks_ = 0;
   int64_t kv_stride_ = 0, values_bytes_ = 0, block_bytes_ = 0;
   Buffer pool_;
+  HostBuffer host_pool_;  // same layout of blocks
 };
 
 }  // namespace octavo

@@ -14,6 +14,7 @@ struct StepInput {
   std::vector<int32_t> context_len;   // [num_seqs]
   std::vector<int32_t> block_tables;  // [num_seqs][table_stride]
   int64_t table_stride = 0;
+  std::vector<BlockSwap> swap_outs, swap_ins;
   std::vector<BlockCopy> copies;
   // Draws first, then prompt rows. `logits_row` holds the token row until the head is computed;
   // list pointers point into `extras`, outputs are set by the executor.

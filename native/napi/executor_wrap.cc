@@ -150,7 +150,7 @@ Napi::Value ExecutorWrap::load(const Napi::CallbackInfo& info) {
   if (failure.failed()) return rejected(env, failure);
   state_ = State::kLoading;
   limits_ = request->limits;
-  vocab_size_ = request->config.vocab_size;
+  model_ = {request->config.vocab_size, request->config.widest_window()};
   auto loaded = std::make_shared<LoadedInfo>();
   Executor* executor = executor_.get();
   return launch(
@@ -182,7 +182,7 @@ Napi::Value ExecutorWrap::step(const Napi::CallbackInfo& info) {
     b.words = typed_data<int32_t>(info[0], napi_int32_array, &b.num_words);
     b.tables = typed_data<int32_t>(info[1], napi_int32_array, &b.num_table_words);
     b.samplers = typed_data<double>(info[2], napi_float64_array, &b.num_sampler_doubles);
-    parse_step(b, limits_, vocab_size_, input.get());
+    parse_step(b, limits_, model_, input.get());
 #ifdef OCTAVO_TESTING
     input->capture_logits = info[3].IsBoolean() && info[3].As<Napi::Boolean>().Value();
 #endif

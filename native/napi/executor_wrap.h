@@ -8,6 +8,7 @@
 
 #include "model/executor.h"
 #include "napi/error.h"
+#include "napi/step_layout.h"
 
 namespace octavo {
 
@@ -41,7 +42,7 @@ class ExecutorWrap : public Napi::ObjectWrap<ExecutorWrap> {
   bool stepping_ = false;
   int pending_ = 0;  // while > 0 the process stays alive
   EngineLimits limits_;
-  int32_t vocab_size_ = 0;
+  StepModel model_;
 };
 
 }  // namespace octavo

@@ -57,6 +57,7 @@ EngineLimits read_limits(const Napi::Object& from) {
   l.max_num_batched_tokens = size_of(from, "maxNumBatchedTokens", 1, 1 << 24);
   l.max_model_len = size_of(from, "maxModelLen", 1, INT32_MAX);
   l.blocks_per_row = size_of(from, "blocksPerRow", 1, INT32_MAX);
+  l.num_host_blocks = size_of(from, "numHostBlocks", 0, INT32_MAX);
   return l;
 }
 

@@ -19,8 +19,8 @@ void require(bool holds, const char* what) {
 
 class Parser {
  public:
-  Parser(const StepBuffers& in, const EngineLimits& limits, int32_t vocab, StepInput* out)
-      : in_(in), limits_(limits), vocab_(vocab), out_(*out) {}
+  Parser(const StepBuffers& in, const EngineLimits& limits, const StepModel& model, StepInput* out)
+      : in_(in), limits_(limits), vocab_(model.vocab_size), window_(model.window), out_(*out) {}
 
   void run() {
     require(in_.num_words >= layout::headerWords, "the buffer is shorter than its header");
@@ -33,6 +33,7 @@ class Parser {
             "the sampler slab is too short");
     sequences();
     tokens();
+    swaps();
     copies();
     extras();
     samples();
@@ -84,8 +85,12 @@ class Parser {
       const int32_t blocks = s[layout::seqNumBlocks];
       const int32_t* from = in_.tables + int64_t{s[layout::seqRow]} * limits_.blocks_per_row;
       int32_t* to = out_.block_tables.data() + i * widest;
+      // Blocks that no layer's window reaches any more may have been replaced by the null block.
+      const int64_t first = int64_t{s[layout::seqContextLen]} - s[layout::seqQueryLen];
+      const int64_t slid = window_ == 0 ? 0 : (first - window_ + 1) / limits_.block_size;
       for (int32_t b = 0; b < blocks; ++b) {
-        require(from[b] >= 1 && from[b] < limits_.num_blocks, "a block id is out of range");
+        require((from[b] >= 1 || (from[b] == 0 && b < slid)) && from[b] < limits_.num_blocks,
+                "a block id is out of range");
         to[b] = from[b];
       }
     }
@@ -101,6 +106,20 @@ class Parser {
 
   void check_id(int32_t id) const {
     require(id >= 0 && id < vocab_, "a token id is outside the vocabulary");
+  }
+
+  void swaps() {
+    const int64_t outs =
+        count(layout::headerNumSwapOuts, limits_.num_host_blocks, "too many swaps");
+    const int64_t ins = count(layout::headerNumSwapIns, limits_.num_host_blocks, "too many swaps");
+    const int32_t* s = section(layout::headerSwapsAt, outs + ins, layout::swapWords);
+    for (int64_t i = 0; i < outs + ins; ++i, s += layout::swapWords) {
+      const BlockSwap swap{s[layout::swapDevice], s[layout::swapHost]};
+      require(swap.device >= 1 && swap.device < limits_.num_blocks && swap.host >= 0 &&
+                  swap.host < limits_.num_host_blocks,
+              "a block swap is out of range");
+      (i < outs ? out_.swap_outs : out_.swap_ins).push_back(swap);
+    }
   }
 
   void copies() {
@@ -229,6 +248,7 @@ class Parser {
   const StepBuffers& in_;
   const EngineLimits& limits_;
   const int32_t vocab_;
+  const int32_t window_;
   StepInput& out_;
   int64_t total_ = 0;
   int64_t extras_at_ = 0;
@@ -236,9 +256,9 @@ class Parser {
 
 }  // namespace
 
-void parse_step(const StepBuffers& in, const EngineLimits& limits, int32_t vocab_size,
+void parse_step(const StepBuffers& in, const EngineLimits& limits, const StepModel& model,
                 StepInput* out) {
-  Parser(in, limits, vocab_size, out).run();
+  Parser(in, limits, model, out).run();
 }
 
 }  // namespace octavo

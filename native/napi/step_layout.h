@@ -12,10 +12,12 @@ namespace octavo {
 // Word offsets; names and values are exported and compared with STEP_LAYOUT.
 // clang-format off
 #define OCTAVO_STEP_LAYOUT(X) \
-  X(version, 1) X(headerWords, 16) X(headerVersion, 0) X(headerTotalWords, 1) \
+  X(version, 2) X(headerWords, 16) X(headerVersion, 0) X(headerTotalWords, 1) \
   X(headerNumSeqs, 2) X(headerNumTokens, 3) X(headerNumCopies, 4) X(headerNumSamples, 5) \
   X(headerNumPromptRows, 6) X(headerSeqsAt, 7) X(headerTokensAt, 8) X(headerCopiesAt, 9) \
-  X(headerSamplesAt, 10) X(headerPromptRowsAt, 11) X(headerExtrasAt, 12) X(seqWords, 4) \
+  X(headerSamplesAt, 10) X(headerPromptRowsAt, 11) X(headerExtrasAt, 12) X(headerNumSwapOuts, 13) \
+  X(headerNumSwapIns, 14) X(headerSwapsAt, 15) X(swapWords, 2) X(swapDevice, 0) X(swapHost, 1) \
+  X(seqWords, 4) \
   X(seqQueryLen, 0) X(seqContextLen, 1) X(seqRow, 2) X(seqNumBlocks, 3) X(copyWords, 2) \
   X(copySource, 0) X(copyTarget, 1) X(sampleWords, 4) X(sampleTokenRow, 0) \
   X(sampleSeqRow, 1) X(samplePosition, 2) X(sampleExtra, 3) X(promptRowWords, 3) \
@@ -43,8 +45,14 @@ struct StepBuffers {
   int64_t num_sampler_doubles = 0;
 };
 
+// What a step's words are checked against beside the limits.
+struct StepModel {
+  int32_t vocab_size = 0;
+  int32_t window = 0;  // ModelConfig::widest_window()
+};
+
 // Copies and checks everything; throws ERR_INVALID_STEP naming what is wrong.
-void parse_step(const StepBuffers& in, const EngineLimits& limits, int32_t vocab_size,
+void parse_step(const StepBuffers& in, const EngineLimits& limits, const StepModel& model,
                 StepInput* out);
 
 }  // namespace octavo

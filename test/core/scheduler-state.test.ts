@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { schedulerConfig } from '../../lib/core/scheduler-config.js';
 import { precedes, SchedulerState } from '../../lib/core/scheduler-state.js';
+import { Step } from '../../lib/core/step-record.js';
 import { group, range } from '../support/core.js';
 
 function make() {
@@ -43,7 +44,7 @@ describe('SchedulerState', () => {
     expect(a.numSharedBlocks).toBe(2);
     state.enqueue(b);
     state.checkInvariants();
-    state.preempt(a);
+    state.preempt(a, new Step(6, 64));
     expect(state.waiting).toEqual([a, b]);
     expect(state.running).toEqual([]);
     expect([state.pool.usage, state.tables.numFreeRows]).toEqual([0, 6]);

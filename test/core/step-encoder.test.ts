@@ -29,6 +29,8 @@ describe('StepEncoder', () => {
     expect(next(scheduler)).toEqual({
       seqs: [{ queryLen: 6, contextLen: 6, row: 0, numBlocks: 2, tokens: range(6, 10) }],
       numTokens: 6,
+      swapOuts: [],
+      swapIns: [],
       copies: [],
       samples: [
         { tokenRow: 5, seqRow: 0, position: 6, extras: null },
@@ -44,6 +46,8 @@ describe('StepEncoder', () => {
         { queryLen: 3, contextLen: 3, row: 2, numBlocks: 1, tokens: [7, 8, 9] },
       ],
       numTokens: 5,
+      swapOuts: [],
+      swapIns: [],
       copies: [[2, 3]],
       samples: [
         { tokenRow: 0, seqRow: 0, position: 7, extras: null },

@@ -46,28 +46,36 @@ describe.each(BEAM_MODELS)('beam searches of %s', (name) => {
     });
   });
 
-  it('equal it in a pool so small that they are preempted and computed again', async () => {
-    const blockSize = 8;
-    const longest = Math.max(
-      ...searches.map(
-        (s) => Math.ceil((s.prompt_token_ids.length + s.max_tokens) / blockSize) * s.beam_width,
-      ),
-    );
-    const options = {
-      model,
-      blockSize,
-      numGpuBlocksOverride: longest + 8,
-      maxModelLen: 250,
-    } as const;
-    await withModel(options, async (llm) => {
-      const outputs = await llm.generate(prompts, params);
-      outputs.forEach((output, i) => {
-        expectBeams(output, searches[i]);
+  it.each(['recompute', 'swap'] as const)(
+    'equal it in a pool so small that they must %s',
+    async (policy) => {
+      const blockSize = 8;
+      const longest = Math.max(
+        ...searches.map(
+          (s) => Math.ceil((s.prompt_token_ids.length + s.max_tokens) / blockSize) * s.beam_width,
+        ),
+      );
+      const options = {
+        model,
+        blockSize,
+        numGpuBlocksOverride: longest + 8,
+        maxModelLen: 250,
+        preemptionPolicy: policy,
+        swapSpace: 0.05,
+      } as const;
+      await withModel(options, async (llm) => {
+        const outputs = await llm.generate(prompts, params);
+        outputs.forEach((output, i) => {
+          expectBeams(output, searches[i]);
+        });
+        const { numPreemptions, numBlocksSwappedIn, numBlocksSwappedOut } = llm.stats();
+        expect(numPreemptions).toBeGreaterThan(0);
+        expect(numBlocksSwappedIn > 0).toBe(policy === 'swap');
+        expect(numBlocksSwappedOut).toBe(numBlocksSwappedIn);
+        expect(llm.stats().kvCacheUsage).toBe(0);
       });
-      expect(llm.stats().numPreemptions).toBeGreaterThan(0);
-      expect(llm.stats().kvCacheUsage).toBe(0);
-    });
-  });
+    },
+  );
 });
 
 it('blocks were shared, copied and found in the cache', () => {

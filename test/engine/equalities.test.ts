@@ -128,9 +128,14 @@ describe('alone equals', () => {
     expect(essences).toEqual(alone.slice(0, few.length));
   });
 
-  it.each([false, true])(
-    'after forced preemption (prefix cache %s)',
-    async (enablePrefixCaching) => {
+  it.each([
+    [false, 'recompute'],
+    [true, 'recompute'],
+    [false, 'swap'],
+    [true, 'swap'],
+  ] as const)(
+    'after forced preemption (prefix cache %s, %s)',
+    async (enablePrefixCaching, preemptionPolicy) => {
       // Long answers in a pool that holds the longest request and little more: admitted together,
       // they outgrow it and throw each other out.
       const long = Array.from({ length: 24 }, (_, i) => {
@@ -140,7 +145,9 @@ describe('alone equals', () => {
       const roomy = await run({ enablePrefixCaching }, long);
       expect(roomy.stats.numPreemptions).toBe(0);
       const pool = { numGpuBlocksOverride: 17, maxModelLen: 256 };
-      const { essences, stats } = await run({ ...pool, enablePrefixCaching }, long);
+      const options = { ...pool, enablePrefixCaching, preemptionPolicy, swapSpace: 0.1 };
+      const { essences, stats } = await run(options, long);
+      expect(stats.numBlocksSwappedIn > 0).toBe(preemptionPolicy === 'swap');
       expect(stats.numPreemptions).toBeGreaterThan(10);
       expect(essences).toEqual(roomy.essences);
     },
@@ -201,36 +208,45 @@ describe('n samples', () => {
     },
   );
 
-  it('equal them after preemption too', async () => {
-    const prompts = [40, 61, 77, 90].map((length) => ask(length, 0).ids);
-    // Room for the largest group and not for two.
-    const small = await LLM.load({ numGpuBlocksOverride: 22, maxModelLen: 128 });
-    const large = await LLM.load();
-    try {
-      const forked = await small.generate(
-        prompts.map((promptTokenIds) => ({ promptTokenIds })),
-        { ...params, n: 4, maxTokens: 30, ignoreEos: true },
-      );
-      const apart = await large.generate(
-        prompts.flatMap((promptTokenIds) => Array(4).fill({ promptTokenIds })),
-        prompts.flatMap(() =>
-          [0, 1, 2, 3].map((i) => ({
-            ...params,
-            seed: params.seed! + i,
-            maxTokens: 30,
-            ignoreEos: true,
-          })),
-        ),
-      );
-      expect(small.stats().numPreemptions).toBeGreaterThan(0);
-      forked.forEach((output, g) => {
-        const own = apart.slice(4 * g, 4 * g + 4).map((o) => essence(o).outputs[0]);
-        expect(essence(output).outputs.map((o) => o.tokenIds)).toEqual(own.map((o) => o.tokenIds));
-        expect(essence(output).outputs.map((o) => o.logprobs)).toEqual(own.map((o) => o.logprobs));
-      });
-    } finally {
-      await small.close();
-      await large.close();
-    }
-  });
+  it.each(['recompute', 'swap'] as const)(
+    'equal them after preemption too (%s)',
+    async (preemptionPolicy) => {
+      const prompts = [40, 61, 77, 90].map((length) => ask(length, 0).ids);
+      // Room for the largest group and not for two.
+      const pool = { numGpuBlocksOverride: 22, maxModelLen: 128, swapSpace: 0.1 };
+      const small = await LLM.load({ ...pool, preemptionPolicy });
+      const large = await LLM.load();
+      try {
+        const forked = await small.generate(
+          prompts.map((promptTokenIds) => ({ promptTokenIds })),
+          { ...params, n: 4, maxTokens: 30, ignoreEos: true },
+        );
+        const apart = await large.generate(
+          prompts.flatMap((promptTokenIds) => Array(4).fill({ promptTokenIds })),
+          prompts.flatMap(() =>
+            [0, 1, 2, 3].map((i) => ({
+              ...params,
+              seed: params.seed! + i,
+              maxTokens: 30,
+              ignoreEos: true,
+            })),
+          ),
+        );
+        expect(small.stats().numPreemptions).toBeGreaterThan(0);
+        expect(small.stats().numBlocksSwappedIn > 0).toBe(preemptionPolicy === 'swap');
+        forked.forEach((output, g) => {
+          const own = apart.slice(4 * g, 4 * g + 4).map((o) => essence(o).outputs[0]);
+          expect(essence(output).outputs.map((o) => o.tokenIds)).toEqual(
+            own.map((o) => o.tokenIds),
+          );
+          expect(essence(output).outputs.map((o) => o.logprobs)).toEqual(
+            own.map((o) => o.logprobs),
+          );
+        });
+      } finally {
+        await small.close();
+        await large.close();
+      }
+    },
+  );
 });

@@ -12,7 +12,12 @@ import { type CheckedDevice, deviceChecks } from '../support/device-checks.js';
 
 const seed = Number(process.env.OCTAVO_SEED ?? Math.floor(Math.random() * 2 ** 31));
 console.log(`simt: OCTAVO_SEED=${seed}`);
-const SMALL: EngineOptions = { device: 'simt', maxModelLen: 640, maxNumBatchedTokens: 64 };
+const SMALL: EngineOptions = {
+  device: 'simt',
+  maxModelLen: 640,
+  maxNumBatchedTokens: 64,
+  swapSpace: 0,
+};
 const load = (options: EngineOptions = {}) => LLM.loadWith({ ...SMALL, ...options }, testAddon());
 
 beforeAll(() => {
@@ -62,7 +67,7 @@ describe('attacked', () => {
     const limits = { numBlocks: 4, blockSize: 16, maxNumSeqs: 1, maxNumBatchedTokens: 16 };
     const request = {
       config: { ...config, headSize: 72 },
-      limits: { ...limits, maxModelLen: 32, blocksPerRow: 2 },
+      limits: { ...limits, maxModelLen: 32, blocksPerRow: 2, numHostBlocks: 0 },
       files,
       tensors,
       numThreads: 1,

@@ -21,6 +21,7 @@ async function tryOut(checkpoint: Checkpoint, tensors: readonly NativeTensor[]):
     maxNumBatchedTokens: 16,
     maxModelLen: 32,
     blocksPerRow: 2,
+    numHostBlocks: 2,
   };
   try {
     const executor = await createNativeExecutor(
@@ -48,7 +49,7 @@ async function tryOut(checkpoint: Checkpoint, tensors: readonly NativeTensor[]):
     words[L.headerNumTokens] = 4;
     words[L.headerSeqsAt] = 16;
     words[L.headerTokensAt] = 20;
-    words[L.headerCopiesAt] = words[L.headerSamplesAt] = 24;
+    words[L.headerSwapsAt] = words[L.headerCopiesAt] = words[L.headerSamplesAt] = 24;
     words[L.headerPromptRowsAt] = words[L.headerExtrasAt] = 28;
     const samplers = Float64Array.of(0, 1, 0, 1, 0, 0, 0, -1, 0, 0);
     try {

@@ -19,6 +19,7 @@ beforeAll(async () => {
     numGpuBlocksOverride: 9,
     maxNumSeqs: MAX_SEQS,
     maxNumBatchedTokens: 8,
+    swapSpace: 4 / 1024,
   });
   const checkpoint = await openCheckpoint(config.model);
   const sizes = engineSizes(config, kvBytesPerToken(checkpoint.config), 128);
@@ -39,27 +40,37 @@ beforeAll(async () => {
 });
 afterAll(() => executor.close());
 
-/** One sequence of three tokens, a copy, a sample with all lists, a prompt row. */
+/** One sequence of three tokens, a swap each way, a copy, a sample with all lists, a prompt row. */
 function goodStep(): Int32Array {
   const lists = [1, 1, 1, 2, 1, /* allowed */ 5, /* banned */ 6, /* bias id */ 5];
   const bias = new Int32Array(Float32Array.of(1.5).buffer)[0];
   const extras = [...lists, bias, /* prompt */ 8, 9, /* output */ 10];
-  const sections = [[3, 3, 0, 1], [8, 9, 10], [3, 4], [2, 0, 3, -2], [1, 9, 2], extras];
+  const sections = [
+    [3, 3, 0, 1],
+    [8, 9, 10],
+    [5, 0, 6, 1],
+    [3, 4],
+    [2, 0, 3, -2],
+    [1, 9, 2],
+    extras,
+  ];
   const words: number[] = Array(L.headerWords).fill(0);
   const at = sections.map((section) => {
     const start = words.length;
     words.push(...section);
     return start;
   });
-  words[at[3] + L.sampleExtra] = at[5];
+  words[at[4] + L.sampleExtra] = at[6];
   words[L.headerVersion] = L.version;
   words[L.headerTotalWords] = words.length;
   words[L.headerNumSeqs] = words[L.headerNumCopies] = 1;
   words[L.headerNumSamples] = words[L.headerNumPromptRows] = 1;
   words[L.headerNumTokens] = 3;
+  words[L.headerNumSwapOuts] = words[L.headerNumSwapIns] = 1;
   [
     L.headerSeqsAt,
     L.headerTokensAt,
+    L.headerSwapsAt,
     L.headerCopiesAt,
     L.headerSamplesAt,
     L.headerPromptRowsAt,
@@ -88,7 +99,7 @@ describe('a step', () => {
     [
       'another version',
       (w) => {
-        w[L.headerVersion] = 2;
+        w[L.headerVersion] = L.version + 1;
       },
     ],
     [
@@ -137,6 +148,30 @@ describe('a step', () => {
       'a token that is none',
       (w) => {
         w[w[L.headerTokensAt]] = 4096;
+      },
+    ],
+    [
+      'a swap of a block that is none',
+      (w) => {
+        w[w[L.headerSwapsAt]] = 9;
+      },
+    ],
+    [
+      'a swap of the null block',
+      (w) => {
+        w[w[L.headerSwapsAt] + L.swapWords] = 0;
+      },
+    ],
+    [
+      'a swap outside the host pool',
+      (w) => {
+        w[w[L.headerSwapsAt] + L.swapHost] = 100_000;
+      },
+    ],
+    [
+      'more swaps than the buffer holds',
+      (w) => {
+        w[L.headerNumSwapIns] = 30;
       },
     ],
     [

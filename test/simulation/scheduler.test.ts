@@ -42,6 +42,47 @@ const WORLDS: Record<string, World> = {
     numBlocks: 50,
     maxNumBatchedTokens: 12,
   },
+  swap: { ...BASE, preemptionPolicy: 'swap', numHostBlocks: 100, beamTenths: 2, maxN: 4 },
+  'swap space for a few': {
+    ...BASE,
+    preemptionPolicy: 'swap',
+    numHostBlocks: 12,
+    beamTenths: 3,
+    maxN: 4,
+    failPercent: 2,
+  },
+  'groups swapped, others computed again': {
+    ...BASE,
+    numHostBlocks: 60,
+    beamTenths: 3,
+    maxN: 6,
+    numBlocks: 70,
+    abortPercent: 6,
+  },
+  priorities: { ...BASE, schedulingPolicy: 'priority', numHostBlocks: 30, beamTenths: 2 },
+  'a window': { ...BASE, slidingWindow: 9, numHostBlocks: 30, beamTenths: 3 },
+  'a window of one block, swapped': {
+    ...BASE,
+    slidingWindow: 4,
+    preemptionPolicy: 'swap',
+    numHostBlocks: 40,
+    maxN: 5,
+    beamTenths: 4,
+    numBlocks: 60,
+  },
+  'everything at once': {
+    ...BASE,
+    numBlocks: 62,
+    schedulingPolicy: 'priority',
+    numHostBlocks: 25,
+    preemptionPolicy: 'swap',
+    slidingWindow: 17,
+    longPrefillThreshold: 7,
+    beamTenths: 3,
+    maxN: 5,
+    failPercent: 1,
+    abortPercent: 4,
+  },
   'aborts everywhere': { ...BASE, abortPercent: 25, numRequests: 400 },
 };
 
@@ -57,7 +98,16 @@ function simulate(seed: number, world: World): Outcome {
 }
 
 describe('every request comes out as if it were alone', () => {
-  const total = { steps: 0, preemptions: 0, copies: 0, hits: 0, aborted: 0, finished: 0 };
+  const total = {
+    steps: 0,
+    preemptions: 0,
+    copies: 0,
+    hits: 0,
+    aborted: 0,
+    finished: 0,
+    failed: 0,
+    swappedIn: 0,
+  };
 
   for (const [name, world] of Object.entries(WORLDS)) {
     test(name, () => {
@@ -69,9 +119,10 @@ describe('every request comes out as if it were alone', () => {
         total.hits += outcome.numHits;
         total.aborted += outcome.numAborted;
         total.finished += outcome.numFinished;
-        expect(outcome.numFinished + outcome.numAborted + outcome.numRefused).toBe(
-          world.numRequests,
-        );
+        total.failed += outcome.numFailed;
+        total.swappedIn += outcome.numSwappedIn;
+        const { numFinished, numAborted, numRefused, numFailed } = outcome;
+        expect(numFinished + numAborted + numRefused + numFailed).toBe(world.numRequests);
       }
     });
   }
@@ -83,5 +134,7 @@ describe('every request comes out as if it were alone', () => {
     expect(total.hits).toBeGreaterThan(2_500 * NUM_SEEDS);
     expect(total.aborted).toBeGreaterThan(250 * NUM_SEEDS);
     expect(total.finished).toBeGreaterThan(500 * NUM_SEEDS);
+    expect(total.failed).toBeGreaterThan(10 * NUM_SEEDS);
+    expect(total.swappedIn).toBeGreaterThan(100 * NUM_SEEDS);
   });
 });

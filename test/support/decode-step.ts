@@ -18,6 +18,8 @@ export interface DecodedStep {
     tokens: number[];
   }[];
   readonly numTokens: number;
+  readonly swapOuts: [block: number, host: number][];
+  readonly swapIns: [block: number, host: number][];
   readonly copies: [source: number, target: number][];
   readonly samples: {
     tokenRow: number;
@@ -46,8 +48,15 @@ export function decodeStep(buffer: Int32Array): DecodedStep {
       tokens,
     };
   });
+  const swaps = records(
+    words[L.headerSwapsAt],
+    words[L.headerNumSwapOuts] + words[L.headerNumSwapIns],
+    L.swapWords,
+  ).map((w): [number, number] => [w[L.swapDevice], w[L.swapHost]]);
   return {
     seqs,
+    swapOuts: swaps.slice(0, words[L.headerNumSwapOuts]),
+    swapIns: swaps.slice(words[L.headerNumSwapOuts]),
     numTokens: words[L.headerNumTokens],
     copies: records(words[L.headerCopiesAt], words[L.headerNumCopies], L.copyWords).map((w) => [
       w[L.copySource],

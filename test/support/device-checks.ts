@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { EngineOptions, LLM, RequestOutput, SamplingParamsInput } from '../../lib/index.js';
+import type { EngineOptions, GenerateParams, LLM, RequestOutput } from '../../lib/index.js';
 import { type Random, random } from './random.js';
 
 export interface CheckedDevice {
@@ -32,7 +32,7 @@ interface Golden {
 
 interface Ask {
   readonly ids: number[];
-  readonly params: SamplingParamsInput;
+  readonly params: GenerateParams;
 }
 
 const mean = (list: number[]) => list.reduce((sum, x) => sum + x, 0) / list.length;
@@ -153,7 +153,9 @@ class BitChecks {
       same('in chunks of 7', { longPrefillTokenThreshold: 7 }),
       same('in blocks of 8', { blockSize: 8 }),
       same('without CUDA graphs', { enableCudaGraphs: false }),
-      ['alone equals preempted', () => this.#preempted()],
+      ['alone equals preempted and computed again', () => this.#preempted('recompute')],
+      ['alone equals swapped', () => this.#preempted('swap')],
+      ['beams alone equal beams swapped', () => this.#beams()],
       ['alone equals a prefix hit', () => this.#prefixHit()],
       ['a shared prefix read once equals one read by each', () => this.#cascade()],
       ['an fp8 cache: alone equals a batch', () => this.#quantised('fp8')],
@@ -211,7 +213,7 @@ class BitChecks {
   }
 
   /** One block each at first, three at last, in a pool of seven. */
-  async #preempted(): Promise<string> {
+  async #preempted(preemptionPolicy: 'recompute' | 'swap'): Promise<string> {
     await this.#prepare();
     const tight = [0, 1, 2].map((i) => ({
       ids: [0, ...this.#source.slice(20 * i, 20 * i + 13)],
@@ -219,12 +221,28 @@ class BitChecks {
     }));
     const roomy = await this.#run({}, tight);
     const { essences, stats } = await this.#run(
-      { numGpuBlocksOverride: 8, maxModelLen: 96 },
+      { numGpuBlocksOverride: 8, maxModelLen: 96, preemptionPolicy, swapSpace: 0.01 },
       tight,
     );
     assert(stats.numPreemptions > 0);
+    assert.equal(stats.numBlocksSwappedIn > 0, preemptionPolicy === 'swap');
     assert.deepEqual(essences, roomy.essences);
-    return `${stats.numPreemptions} preemptions`;
+    return `${stats.numPreemptions} preemptions, ${stats.numBlocksSwappedIn} blocks swapped`;
+  }
+
+  /** Searches that cannot all stay: beams fork, part, are swapped out and come back shared. */
+  async #beams(): Promise<string> {
+    await this.#prepare();
+    const asks = [0, 1, 2].map((i) => ({
+      ids: [0, ...this.#source.slice(30 * i, 30 * i + 20)],
+      params: { beamWidth: 3, maxTokens: 14, ignoreEos: true },
+    }));
+    const roomy = await this.#run({ blockSize: 8 }, asks);
+    const options = { numGpuBlocksOverride: 13, maxModelLen: 40, swapSpace: 0.01 };
+    const { essences, stats } = await this.#run({ blockSize: 8, ...options }, asks);
+    assert(stats.numBlocksSwappedIn > 0 && stats.numBlockCopies > 0);
+    assert.deepEqual(essences, roomy.essences);
+    return `${stats.numBlockCopies} copies, ${stats.numBlocksSwappedIn} blocks swapped`;
   }
 
   async #prefixHit(): Promise<string> {

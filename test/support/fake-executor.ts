@@ -67,9 +67,11 @@ export class FakeExecutor {
   readonly #size: number;
   readonly #blocksPerRow: number;
   readonly #numBlocks: number;
+  readonly #host: Int32Array;
 
-  constructor(numBlocks: number, blockSize: number, blocksPerRow: number) {
+  constructor(numBlocks: number, blockSize: number, blocksPerRow: number, numHostBlocks = 0) {
     this.#kv = new Int32Array(numBlocks * blockSize).fill(-1);
+    this.#host = new Int32Array(numHostBlocks * blockSize).fill(-1);
     this.#size = blockSize;
     this.#blocksPerRow = blocksPerRow;
     this.#numBlocks = numBlocks;
@@ -83,6 +85,7 @@ export class FakeExecutor {
 
   #run(words: Int32Array, tables: Int32Array, sampler: Float64Array): StepResult {
     const step = decodeStep(words);
+    this.#swap(step.swapOuts, step.swapIns);
     this.#copyBlocks(step.copies);
     const contents: number[] = [];
     const written = new Set<number>();
@@ -131,6 +134,19 @@ export class FakeExecutor {
     };
   }
 
+  #swap(outs: readonly [number, number][], ins: readonly [number, number][]): void {
+    const size = this.#size;
+    if (outs.length > 0 && ins.length > 0) throw new Error('swaps in both directions');
+    const targets = [...outs.map(([, host]) => host), ...ins.map(([block]) => block)];
+    if (new Set(targets).size < targets.length) throw new Error('a block was swapped to twice');
+    for (const [block, host] of outs) {
+      this.#host.set(this.#kv.subarray(block * size, (block + 1) * size), host * size);
+    }
+    for (const [block, host] of ins) {
+      this.#kv.set(this.#host.subarray(host * size, (host + 1) * size), block * size);
+    }
+  }
+
   /** All at once, as one launch does: no source may be a target. */
   #copyBlocks(copies: readonly [number, number][]): void {
     const targets = new Set(copies.map(([, target]) => target));
@@ -142,12 +158,14 @@ export class FakeExecutor {
     }
   }
 
-  /** Does the cache hold the KV of this sequence's first `numComputed` tokens? */
-  verify(sequence: Sequence, tables: Int32Array): void {
+  /** Does the cache hold the KV of this sequence's computed tokens, as far as its window looks? */
+  verify(sequence: Sequence, tables: Int32Array, window = 0): void {
+    const seen = window === 0 ? 0 : sequence.numComputed - window + 1;
     let content = EMPTY;
     for (let p = 0; p < sequence.numComputed; p++) {
       content = mix(content, sequence.tokens[p]);
       const index = sequence.row * this.#blocksPerRow + Math.floor(p / this.#size);
+      if (p < seen) continue;
       if (this.#kv[tables[index] * this.#size + (p % this.#size)] !== content) {
         throw new Error(`wrong KV at position ${p} of ${sequence.group.id}.${sequence.index}`);
       }

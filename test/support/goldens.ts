@@ -64,7 +64,7 @@ export class RawModel {
     const executor = new (testAddon().Executor)();
     await executor.load({
       config: model,
-      limits: { ...sizes, numBlocks: sizes.blocksPerRow + 1, blockSize },
+      limits: { ...sizes, numBlocks: sizes.blocksPerRow + 1, blockSize, numHostBlocks: 0 },
       files: checkpoint.files,
       tensors: checkpoint.tensors.map((t) => ({ ...t, dtype: DTYPES[t.dtype] })),
       numThreads,
@@ -122,7 +122,7 @@ export class RawModel {
     words[L.headerNumPromptRows] = rows.length;
     words[L.headerSeqsAt] = seqsAt;
     words[L.headerTokensAt] = tokensAt;
-    for (const at of [L.headerCopiesAt, L.headerSamplesAt, L.headerPromptRowsAt])
+    for (const at of [L.headerSwapsAt, L.headerCopiesAt, L.headerSamplesAt, L.headerPromptRowsAt])
       words[at] = rowsAt;
     words[L.headerExtrasAt] = total;
     words[seqsAt + L.seqQueryLen] = tokens.length;

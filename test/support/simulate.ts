@@ -107,6 +107,8 @@ export interface World extends SchedulerOptions {
   readonly promptLogprobs?: boolean;
   /** Of ten requests, so many search with beams. */
   readonly beamTenths?: number;
+  /** Chance that a step fails, in percent. */
+  readonly failPercent?: number;
 }
 
 export interface Outcome {
@@ -115,6 +117,8 @@ export interface Outcome {
   readonly numCopies: number;
   readonly numHits: number;
   readonly numAborted: number;
+  readonly numFailed: number;
+  readonly numSwappedIn: number;
   readonly numRefused: number;
   readonly numFinished: number;
 }
@@ -139,6 +143,7 @@ export class Simulation {
   #numAborted = 0;
   #numRefused = 0;
   #numFinished = 0;
+  #numFailed = 0;
 
   constructor(seed: number, world: World) {
     const {
@@ -147,6 +152,7 @@ export class Simulation {
       abortPercent: ___,
       promptLogprobs: ____,
       beamTenths: _____,
+      failPercent: ______,
       ...options
     } = world;
     this.#world = world;
@@ -154,7 +160,8 @@ export class Simulation {
     this.scheduler = new Scheduler({ hashSeed: seed, ...options });
     const { blockSize } = this.scheduler.config;
     const { blocksPerRow } = this.scheduler;
-    this.#executor = new FakeExecutor(world.numBlocks, blockSize, blocksPerRow);
+    const { numHostBlocks } = this.scheduler.config;
+    this.#executor = new FakeExecutor(world.numBlocks, blockSize, blocksPerRow, numHostBlocks);
     this.#prefixes = Array.from({ length: 4 }, () => this.#tokens(1 + this.#random(40)));
   }
 
@@ -178,6 +185,8 @@ export class Simulation {
       numCopies: stats.numBlockCopies,
       numHits: stats.numPrefixHits,
       numAborted: this.#numAborted,
+      numFailed: this.#numFailed,
+      numSwappedIn: stats.numSwappedIn,
       numRefused: this.#numRefused,
       numFinished: this.#numFinished,
     };
@@ -195,7 +204,8 @@ export class Simulation {
     const maxTokens = 1 + random(40);
     const beams = random(10) < (this.#world.beamTenths ?? 0);
     const params = beams ? this.#beamParams(maxTokens) : this.#samplingParams(maxTokens);
-    const group = new SequenceGroup({ id, promptTokens: prompt, params });
+    const priority = this.#world.schedulingPolicy === 'priority' ? random(3) - 1 : 0;
+    const group = new SequenceGroup({ id, promptTokens: prompt, params, priority });
     try {
       this.scheduler.add(group);
     } catch (error) {
@@ -265,6 +275,15 @@ export class Simulation {
     const words = this.#encoder.encode(step);
     const run = this.#executor.submit(words, scheduler.tableSlab, scheduler.samplerSlab);
     for (let i = this.#random(3); i > 0; i--) this.#abortSomebody();
+    if (this.#random(100) < (this.#world.failPercent ?? 0)) {
+      // Nothing of it ran; what it should have written or moved is garbage.
+      for (const group of scheduler.discard(step)) {
+        this.#live.delete(group.id);
+        this.#numFailed++;
+      }
+      scheduler.checkInvariants();
+      return;
+    }
     const result = run();
     const ended = scheduler.commit(step, result, this.#judge);
     scheduler.checkInvariants();
@@ -272,7 +291,8 @@ export class Simulation {
     for (const { group } of this.#live.values()) {
       if (group.state !== 'running') continue;
       for (const sequence of group.sequences) {
-        if (sequence.isActive) this.#executor.verify(sequence, scheduler.tableSlab);
+        if (!sequence.isActive) continue;
+        this.#executor.verify(sequence, scheduler.tableSlab, scheduler.config.slidingWindow);
       }
     }
   }

@@ -1,0 +1,271 @@
+import { describe, expect, it } from 'vitest';
+import { completeBeamParams } from '../../lib/core/beam-params.js';
+import { Scheduler } from '../../lib/core/scheduler.js';
+import type { SchedulerOptions } from '../../lib/core/scheduler-config.js';
+import { SequenceGroup } from '../../lib/core/sequence.js';
+import type { Step } from '../../lib/core/step-record.js';
+import { group, neverStop, planOf, range, resultFor, tableOf } from '../support/core.js';
+
+function make(options: Partial<SchedulerOptions> = {}) {
+  const scheduler = new Scheduler({
+    numBlocks: 9,
+    maxModelLen: 32,
+    blockSize: 4,
+    maxNumSeqs: 8,
+    numHostBlocks: 20,
+    preemptionPolicy: 'swap',
+    enablePrefixCaching: false,
+    hashSeed: 1,
+    ...options,
+  });
+  const pairs = (step: Step) => {
+    const all = range(step.swaps.length / 2).map((i) => step.swaps.slice(2 * i, 2 * i + 2));
+    return { outs: all.slice(0, step.numSwapOuts), ins: all.slice(step.numSwapOuts) };
+  };
+  const next = () => {
+    const step = scheduler.schedule()!;
+    const seen = { plan: planOf(step), ...pairs(step), copies: step.numCopies };
+    scheduler.commit(
+      step,
+      resultFor(step, () => 5),
+      neverStop,
+    );
+    scheduler.checkInvariants();
+    return seen;
+  };
+  /** Runs until a step swaps; returns it. */
+  const until = (what: 'outs' | 'ins') => {
+    for (let i = 0; i < 60; i++) {
+      const seen = next();
+      if (seen[what].length > 0) return seen;
+    }
+    throw new Error(`nothing was swapped: ${what}`);
+  };
+  return { scheduler, next, until };
+}
+
+const long = { maxTokens: 20, ignoreEos: true };
+
+describe('preemption by swap', () => {
+  it('moves the computed blocks of the last group, and brings them back before anything waits', () => {
+    const { scheduler, until } = make();
+    const [a, b] = [group('a', range(7), long), group('b', range(7, 50), long)];
+    for (const each of [a, b]) scheduler.add(each);
+    const out = until('outs');
+    expect(out.plan).toEqual({ a: 1 });
+    expect(b.state).toBe('swapped');
+    expect([scheduler.numSwapped, scheduler.numRunning, scheduler.numWaiting]).toEqual([1, 1, 0]);
+    const computed = b.sequences[0].numComputed;
+    expect(out.outs).toHaveLength(Math.ceil(computed / 4));
+    expect(scheduler.numFreeHostBlocks).toBe(20 - out.outs.length);
+    scheduler.add(group('c', range(3), { maxTokens: 2 }));
+    const back = until('ins');
+    expect(back.ins.map(([, host]) => host).sort()).toEqual(
+      out.outs.map(([, host]) => host).sort(),
+    );
+    expect(back.plan.b).toBe(1); // nothing is computed again
+    expect(scheduler.numFreeHostBlocks).toBe(20);
+    expect(b.numSwaps).toBe(1);
+    while (scheduler.hasUnfinished) {
+      const step = scheduler.schedule()!;
+      scheduler.commit(
+        step,
+        resultFor(step, () => 5),
+        neverStop,
+      );
+      scheduler.checkInvariants();
+    }
+    expect(b.sequences[0].numOutputTokens).toBe(20);
+    expect(scheduler.pool.usage).toBe(0);
+    expect(scheduler.stats).toMatchObject({
+      numSwappedOut: out.outs.length,
+      numSwappedIn: out.outs.length,
+    });
+  });
+
+  it('moves a shared block once and brings it back shared', () => {
+    const { scheduler, until } = make({ numBlocks: 15, preemptionPolicy: 'auto' });
+    const a = group('a', range(6), { ...long, maxTokens: 26 });
+    const b = group('b', range(9, 50), { ...long, n: 3, maxTokens: 14 });
+    for (const each of [a, b]) scheduler.add(each);
+    const out = until('outs');
+    expect(b.state).toBe('swapped');
+    const tables = b.sequences.map((s) => [...s.hostTable!]);
+    expect(tables[1].slice(0, 2)).toEqual(tables[0].slice(0, 2));
+    expect(out.outs).toHaveLength(new Set(tables.flat()).size);
+    until('ins');
+    const [first, second, third] = b.sequences.map((s) => tableOf(scheduler, s));
+    expect(second.slice(0, 2)).toEqual(first.slice(0, 2));
+    expect(third.slice(0, 2)).toEqual(first.slice(0, 2));
+    expect(new Set([first[2], second[2], third[2]]).size).toBe(3);
+  });
+
+  it.each([
+    ['auto recomputes one sequence', { preemptionPolicy: 'auto' }],
+    ['recompute never swaps', { preemptionPolicy: 'recompute' }],
+    ['a swap space that is full recomputes', { numHostBlocks: 1 }],
+    ['no swap space recomputes', { numHostBlocks: 0 }],
+  ] as const)('%s', (_, options) => {
+    const { scheduler, next } = make(options);
+    const [a, b] = [group('a', range(7), long), group('b', range(7, 50), long)];
+    for (const each of [a, b]) scheduler.add(each);
+    while (b.numPreemptions === 0) expect(next().outs).toEqual([]);
+    expect(b.state).toBe('waiting');
+    expect(b.sequences[0].numComputed).toBe(0);
+    expect(scheduler.numFreeHostBlocks).toBe(scheduler.config.numHostBlocks);
+  });
+
+  it('gives host blocks back when a swapped group is aborted', () => {
+    const { scheduler, until } = make();
+    for (const id of ['a', 'b']) scheduler.add(group(id, range(7), long));
+    until('outs');
+    expect(scheduler.abort('b')).toBe(true);
+    scheduler.checkInvariants();
+    expect(scheduler.numFreeHostBlocks).toBe(20);
+    expect(scheduler.numSwapped).toBe(0);
+  });
+
+  it('computes again what a failed step should have swapped out', () => {
+    const { scheduler } = make();
+    const [a, b] = [group('a', range(7), long), group('b', range(7, 50), long)];
+    for (const each of [a, b]) scheduler.add(each);
+    for (;;) {
+      const step = scheduler.schedule()!;
+      if (step.numSwapOuts === 0) {
+        scheduler.commit(
+          step,
+          resultFor(step, () => 5),
+          neverStop,
+        );
+        continue;
+      }
+      expect(scheduler.discard(step)).toEqual([a]);
+      break;
+    }
+    scheduler.checkInvariants();
+    expect(b.state).toBe('waiting');
+    expect(b.sequences[0].numComputed).toBe(0);
+    expect(scheduler.numFreeHostBlocks).toBe(20);
+  });
+
+  it('takes back the copies of a group that is preempted while it is planned', () => {
+    // b's samples share a begun block; the copies for them are made, the new block of the last is not
+    // there any more: b leaves the step, and what it swaps out is what was computed.
+    const { scheduler, next } = make({ numBlocks: 12, preemptionPolicy: 'auto' });
+    scheduler.add(group('a', range(14), { ...long, maxTokens: 18 }));
+    const b = group('b', range(6, 50), { ...long, n: 3, maxTokens: 6 });
+    scheduler.add(b);
+    let swapped = 0;
+    for (let i = 0; i < 100 && scheduler.hasUnfinished; i++) swapped += next().outs.length;
+    expect(swapped).toBeGreaterThan(0);
+    expect(scheduler.pool.usage).toBe(0);
+    expect(b.sequences.every((s) => s.numOutputTokens === 6)).toBe(true);
+  });
+});
+
+describe('priorities', () => {
+  const options = {
+    schedulingPolicy: 'priority',
+    numHostBlocks: 0,
+    numBlocks: 30,
+    maxNumSeqs: 2,
+  } as const;
+  const of = (id: string, priority: number) => {
+    const { params } = group(id, range(5), { maxTokens: 6, ignoreEos: true });
+    return new SequenceGroup({ id, promptTokens: range(5), params, priority });
+  };
+
+  it('admit the lower value first, ties by arrival', () => {
+    const { scheduler, next } = make(options);
+    for (const [id, priority] of [
+      ['a', 2],
+      ['b', 1],
+      ['c', 1],
+      ['d', -3],
+    ] as const) {
+      scheduler.add(of(id, priority));
+    }
+    expect(next().plan).toEqual({ d: 5, b: 5 });
+    const order: string[] = [];
+    while (scheduler.hasUnfinished) {
+      for (const id of Object.keys(next().plan)) if (!order.includes(id)) order.push(id);
+    }
+    expect(order).toEqual(['d', 'b', 'c', 'a']);
+  });
+
+  it('preempt the worst, and nobody while there is room', () => {
+    const { scheduler, next } = make({ ...options, numBlocks: 6, maxNumSeqs: 4 });
+    const [a, b] = [of('a', 5), of('b', 1)];
+    for (const each of [a, b]) scheduler.add(each);
+    while (scheduler.hasUnfinished) next();
+    expect([a.numPreemptions, b.numPreemptions]).toEqual([1, 0]);
+    const roomy = make({ ...options, maxNumSeqs: 4 });
+    for (const each of [of('a', 5), of('b', 1)]) roomy.scheduler.add(each);
+    while (roomy.scheduler.hasUnfinished) roomy.next();
+    expect(roomy.scheduler.stats.numPreemptions).toBe(0);
+  });
+
+  it('are refused where the engine serves first come, first served', () => {
+    const { scheduler } = make();
+    expect(() => scheduler.add(of('a', 1))).toThrow(/schedulingPolicy 'priority'/);
+    scheduler.add(of('b', 0));
+  });
+});
+
+describe('a sliding window', () => {
+  it('frees blocks that no query will look at, while the sequence runs', () => {
+    const { scheduler, next } = make({ slidingWindow: 6, numBlocks: 20 });
+    const a = group('a', range(7), { ...long, maxTokens: 25 });
+    scheduler.add(a);
+    const [sequence] = a.sequences;
+    let most = 0;
+    while (scheduler.hasUnfinished) {
+      next();
+      const used = scheduler.pool.numUsable - scheduler.pool.numFree;
+      most = Math.max(most, used);
+      if (sequence.finishReason !== null) break;
+      const reach = Math.max(0, Math.floor((sequence.numComputed - 6 + 1) / 4));
+      const table = tableOf(scheduler, sequence);
+      expect(table.slice(0, reach).every((block) => block === 0)).toBe(true);
+      expect(table.slice(reach).every((block) => block > 0)).toBe(true);
+    }
+    expect(most).toBeLessThanOrEqual(3);
+    expect(scheduler.pool.usage).toBe(0);
+  });
+
+  it('shares and frees as the samples of a group advance', () => {
+    const { scheduler, next } = make({
+      slidingWindow: 6,
+      numBlocks: 30,
+      enablePrefixCaching: true,
+    });
+    const a = group('a', range(13), { ...long, n: 3, maxTokens: 12 });
+    scheduler.add(a);
+    next();
+    const used = () => scheduler.pool.numUsable - scheduler.pool.numFree;
+    expect(used()).toBe(2); // of four blocks, two are slid; the rest is shared by three
+    while (scheduler.hasUnfinished) next();
+    expect(scheduler.pool.usage).toBe(0);
+  });
+
+  it('frees the beams of a search too', () => {
+    const { scheduler } = make({ slidingWindow: 5, numBlocks: 40 });
+    const params = completeBeamParams(
+      { beamWidth: 3, maxTokens: 15 },
+      { vocabSize: 1000, eosTokenIds: [], seed: 1 },
+    );
+    const a = new SequenceGroup({ id: 'a', promptTokens: range(9), params });
+    scheduler.add(a);
+    while (scheduler.hasUnfinished) {
+      const step = scheduler.schedule()!;
+      const result = resultFor(step, () => 5);
+      result.topLogprobs.forEach((_, i) => {
+        result.topLogprobs[i] = -1 - ((i * 7) % 5);
+      });
+      scheduler.commit(step, result, neverStop);
+      scheduler.checkInvariants();
+      expect(scheduler.pool.numUsable - scheduler.pool.numFree).toBeLessThanOrEqual(3 * 3);
+    }
+    expect(a.beams!.finished).toHaveLength(3);
+  });
+});
