@@ -51,6 +51,7 @@ const schema = z.strictObject({
   preemptionPolicy: z.enum(['auto', 'recompute', 'swap']),
   schedulingPolicy: z.enum(['fcfs', 'priority']),
   enableChunkedPrefill: z.boolean(),
+  traceFile: z.string().min(1).optional(),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
   numThreads: positive(1024),
   isa: z.enum(['auto', 'avx512', 'avx2', 'neon', 'scalar']),
@@ -115,6 +116,9 @@ export interface EngineOptions {
   enablePrefixCaching?: boolean;
   /** Split long prompts over steps. Default true. */
   enableChunkedPrefill?: boolean;
+  /** Writes everything the scheduler is told and decides to this file (JSON lines, token ids
+   * included), to be replayed with `octavo replay`. */
+  traceFile?: string;
   /** Seed of the seeds drawn for requests that bring none. Default: random. */
   seed?: number;
   /** Threads of the CPU backend. Default: the cores this process may use (affinity, cgroup). */

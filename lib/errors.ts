@@ -30,6 +30,11 @@ export const ERRORS = {
     means: 'the request can never fit into the KV pool',
   },
   ERR_OVERLOADED: { type: 'Error', status: 429, means: 'the waiting queue is full' },
+  ERR_TIMEOUT: {
+    type: 'Error',
+    status: 408,
+    means: 'the request did not end within its timeoutMs',
+  },
   ERR_ABORTED: { type: 'Error', status: 499, means: 'the request was aborted by its caller' },
   ERR_CLOSED: { type: 'Error', status: 503, means: 'the engine is closing or closed' },
   ERR_MODEL_NOT_FOUND: { type: 'Error', status: 404, means: 'no model at this path' },
@@ -53,6 +58,11 @@ export const ERRORS = {
     type: 'Error',
     status: 400,
     means: 'a file could not be read or a line of it is wrong',
+  },
+  ERR_TRACE: {
+    type: 'Error',
+    status: 400,
+    means: 'a scheduling trace is damaged, or its replay decides otherwise',
   },
   ERR_OUT_OF_MEMORY: {
     type: 'Error',

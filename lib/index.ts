@@ -6,6 +6,7 @@ export type { GenerateParams } from './engine/gate.js';
 export { type BatchOptions, LLM, type ModelInfo } from './engine/llm.js';
 export type {
   CompletionOutput,
+  EngineEvent,
   EngineStats,
   FinishReason,
   RequestMetrics,

@@ -4,7 +4,7 @@ import { isBeamSearch, SHARED_PARAMS } from '../core/beam-params.js';
 import type { GenerateParams } from '../engine/gate.js';
 import type { LLM } from '../engine/llm.js';
 import type { RequestOutput } from '../engine/outputs.js';
-import { type GenerateFlags, samplesText } from './generate.js';
+import { type GenerateFlags, requestOptionsOf, samplesText } from './generate.js';
 import { badLine, type PromptLine } from './prompt-input.js';
 
 export async function generateBatch(
@@ -26,7 +26,7 @@ export async function generateBatch(
       lines.map((line) => ({ ...baseFor(line, params), ...line.params }) as GenerateParams),
       {
         signal,
-        useModelDefaults: flags.useModelDefaults ?? false,
+        ...requestOptionsOf(flags),
         onOutput: (output, i) => {
           progress.increment();
           printer.take(output, i);

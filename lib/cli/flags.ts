@@ -48,6 +48,7 @@ const ENGINE_FLAGS: readonly Row[] = [
   ['swap-space', 'swapSpace', 'number', 'GiB of host memory to swap preempted requests to'],
   ['preemption-policy', 'preemptionPolicy', 'string', 'auto, recompute or swap (default auto)'],
   ['scheduling-policy', 'schedulingPolicy', 'string', 'fcfs or priority (default fcfs)'],
+  ['trace-file', 'traceFile', 'string', 'write a scheduling trace, for `octavo replay`'],
   ['engine-seed', 'seed', 'number', 'seed of the seeds of requests without one'],
   ['num-threads', 'numThreads', 'number', 'threads of the CPU backend'],
   ['isa', 'isa', 'string', 'auto, avx512, avx2, neon or scalar (default auto)'],

@@ -1,3 +1,5 @@
+import { createWriteStream } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
 import { Command } from 'commander';
 import { defaultModel } from '../config.js';
 import { isBeamSearch } from '../core/beam-params.js';
@@ -5,7 +7,7 @@ import type { GenerateParams } from '../engine/gate.js';
 import { LLM } from '../engine/llm.js';
 import type { RequestOutput } from '../engine/outputs.js';
 import type { Prompt } from '../engine/prompts.js';
-import { isOctavoError } from '../errors.js';
+import { isOctavoError, octavoError } from '../errors.js';
 import { generateBatch } from './batch.js';
 import {
   addEngineFlags,
@@ -16,6 +18,7 @@ import {
   samplingParamsOf,
 } from './flags.js';
 import { readPrompt, readPromptsFile } from './prompt-input.js';
+import { reportError } from './report.js';
 import { printStats } from './stats.js';
 
 /** Tokens to generate where nothing is said; the library's default is 16. */
@@ -30,6 +33,8 @@ export interface GenerateFlags {
   system?: string;
   json?: boolean;
   stats?: boolean;
+  timeoutMs?: number;
+  events?: string;
   useModelDefaults?: boolean;
   [name: string]: unknown;
 }
@@ -47,6 +52,8 @@ export function generateCommand(): Command {
     .option('--system <text>', 'a system message (with --chat)')
     .option('--use-model-defaults', "sampling values of the model's generation_config.json")
     .option('--json', 'print each RequestOutput as one line of JSON, in order')
+    .option('--timeout-ms <ms>', 'a request that takes longer fails with ERR_TIMEOUT', Number)
+    .option('--events <path>', 'write KV and scheduler figures of every step as JSON lines')
     .option('--stats', 'TTFT, tokens/s, KV usage, cache hits, blocks shared, copies (on stderr)')
     .action(generate);
   return addSamplingFlags(addEngineFlags(command));
@@ -65,6 +72,7 @@ async function generate(argument: string | undefined, flags: GenerateFlags): Pro
   const onSignal = () => interrupt.abort();
   process.once('SIGINT', onSignal);
   process.once('SIGTERM', onSignal);
+  const events = flags.events === undefined ? null : writeEvents(llm, flags.events);
   const started = performance.now();
   const outputs: RequestOutput[] = [];
   try {
@@ -81,6 +89,23 @@ async function generate(argument: string | undefined, flags: GenerateFlags): Pro
     process.off('SIGTERM', onSignal);
     if (flags.stats) printStats(llm, outputs, performance.now() - started);
     await llm.close();
+    await events;
+  }
+}
+
+export function requestOptionsOf({ useModelDefaults = false, timeoutMs }: GenerateFlags) {
+  return { useModelDefaults, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+}
+
+/** One line a step; ends when the model is closed. */
+async function writeEvents(llm: LLM, path: string): Promise<void> {
+  const lines = async function* () {
+    for await (const event of llm.events()) yield `${JSON.stringify(event)}\n`;
+  };
+  try {
+    await pipeline(lines, createWriteStream(path));
+  } catch (error) {
+    reportError(octavoError('ERR_FILE', `cannot write ${path}: ${(error as Error).message}`));
   }
 }
 
@@ -100,7 +125,7 @@ async function generateOne(
   signal: AbortSignal,
 ): Promise<RequestOutput> {
   const { stdout } = process;
-  const options = { signal, useModelDefaults: flags.useModelDefaults ?? false };
+  const options = { signal, ...requestOptionsOf(flags) };
   if (isBeamSearch(params)) {
     const output = await llm.generate(prompt, params, options);
     stdout.write(flags.json ? jsonLine(output) : samplesText(output));

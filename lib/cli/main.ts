@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { generateCommand } from './generate.js';
 import { inspectCommand } from './inspect.js';
+import { replayCommand } from './replay.js';
 import { reportError } from './report.js';
 import { tokenizeCommand } from './tokenize.js';
 
@@ -19,7 +20,8 @@ const program = new Command('octavo')
   .showHelpAfterError('(octavo --help shows all commands)')
   .addCommand(generateCommand())
   .addCommand(inspectCommand())
-  .addCommand(tokenizeCommand());
+  .addCommand(tokenizeCommand())
+  .addCommand(replayCommand());
 
 // A reader that goes away (`octavo … | head`) ends the program, not with an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

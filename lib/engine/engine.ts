@@ -8,7 +8,9 @@ import type { Sequence, SequenceGroup } from '../core/sequence.js';
 import type { StepResult } from '../core/step.js';
 import { StepEncoder } from '../core/step-encoder.js';
 import type { Step } from '../core/step-record.js';
+import { RecordingScheduler, type TraceSink } from '../core/trace.js';
 import { octavoError } from '../errors.js';
+import { EventFeed } from './events.js';
 import type { Executor } from './executor.js';
 import type { EngineStats } from './outputs.js';
 import { type Request, type SequenceRecord, TopListReader } from './request.js';
@@ -20,6 +22,7 @@ export class Engine {
   readonly #scheduler: Scheduler;
   readonly #encoder: StepEncoder;
   readonly #executor: Executor;
+  readonly events = new EventFeed();
   /** Accepted and not ended. A group's attachment is its request. */
   readonly #requests = new Set<Request>();
   #loop: Promise<void> | null = null;
@@ -34,9 +37,10 @@ export class Engine {
     peakKvCacheUsage: 0,
   };
 
-  constructor(executor: Executor, options: SchedulerOptions) {
+  /** @param trace is told everything the scheduler is told and decides */
+  constructor(executor: Executor, options: SchedulerOptions, trace?: TraceSink) {
     this.#executor = executor;
-    this.#scheduler = new Scheduler(options);
+    this.#scheduler = trace ? new RecordingScheduler(options, trace) : new Scheduler(options);
     this.#encoder = new StepEncoder();
   }
 
@@ -107,6 +111,7 @@ export class Engine {
   async #close(): Promise<void> {
     for (const request of [...this.#requests]) this.abort(request, closedError());
     await this.#loop;
+    this.events.close();
     await this.#executor.close();
   }
 
@@ -137,6 +142,7 @@ export class Engine {
     const words = this.#encoder.encode(step);
     const usage = pool.usage;
     if (usage > this.#counts.peakKvCacheUsage) this.#counts.peakKvCacheUsage = usage;
+    const started = performance.now();
     let result: StepResult;
     try {
       result = await this.#executor.execute(words, tableSlab, samplerSlab);
@@ -148,6 +154,27 @@ export class Engine {
     const ended = this.#scheduler.commit(step, result, judge);
     this.#record(step, result);
     for (const group of ended) this.#finish(group);
+    if (this.events.isHeard) this.#publish(step, performance.now() - started);
+  }
+
+  #publish(step: Step, ms: number): void {
+    const { pool, config, numFreeHostBlocks } = this.#scheduler;
+    this.events.publish({
+      ...this.stats(),
+      time: Date.now(),
+      numBlocksUsed: pool.numUsable - pool.numFree,
+      numBlocksFree: pool.numFree,
+      numBlocksCached: pool.prefixes.numPublished,
+      numHostBlocksUsed: config.numHostBlocks - numFreeHostBlocks,
+      step: {
+        ms,
+        numSeqs: step.numSeqs,
+        numTokens: step.numTokens,
+        numBlockCopies: step.numCopies,
+        numBlocksSwappedOut: step.numSwapOuts,
+        numBlocksSwappedIn: step.numSwapIns,
+      },
+    });
   }
 
   /** Logprobs and news of the tokens drawn; text was taken in by the judge. */

@@ -9,6 +9,7 @@ import {
   validateSamplingParams,
 } from '../core/sampling-params.js';
 import { SequenceGroup } from '../core/sequence.js';
+import { octavoError } from '../errors.js';
 import type { Checkpoint } from '../model/checkpoint.js';
 import { ChatTemplate, defaultChatTemplate } from '../text/chat-template.js';
 import { OutputText } from '../text/output-text.js';
@@ -22,6 +23,17 @@ export type GenerateParams = SamplingParamsInput | BeamSearchParams;
 export interface GateLimits {
   readonly vocabSize: number;
   readonly eosTokenIds: readonly number[];
+}
+
+function checkNumber(value: unknown, param: string, low: number, whole: boolean): number {
+  const fits = typeof value === 'number' && value >= low && value < 2 ** 31;
+  if (fits && (!whole || Number.isInteger(value))) return value;
+  const kind = whole ? 'an integer' : 'a number';
+  throw octavoError(
+    'ERR_INVALID_PARAM',
+    `${param} must be ${kind} of at least ${low} and below 2^31`,
+    { param },
+  );
 }
 
 export class Gate {
@@ -54,6 +66,7 @@ export class Gate {
 
   /** @throws ERR_INVALID_PARAM, ERR_INVALID_PROMPT, ERR_CHAT_TEMPLATE */
   async request(prompt: Prompt, input: GenerateParams, options: RequestOptions): Promise<Request> {
+    if (options.timeoutMs !== undefined) checkNumber(options.timeoutMs, 'timeoutMs', 1, false);
     const params = await this.#params(input, options.useModelDefaults ?? false);
     const { vocabSize } = this.#limits;
     const template = () => this.chatTemplate();
@@ -62,6 +75,7 @@ export class Gate {
       id: options.requestId ?? randomUUID(),
       promptTokens: encoded.tokenIds,
       params,
+      priority: checkNumber(options.priority ?? 0, 'priority', -(2 ** 31), true),
     });
     const promptTail = encoded.tokenIds.slice(-16);
     const newText = () => new OutputText(this.#tokenizer, { ...params, promptTail });

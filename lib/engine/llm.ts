@@ -19,12 +19,14 @@ import { ggufTokenizerFiles } from '../text/gguf-tokenizer.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { chooseDevice, kvElement, nativeDevice } from './device.js';
 import { Engine } from './engine.js';
+import type { EventOptions } from './events.js';
 import { createNativeExecutor } from './executor.js';
 import { Gate, type GenerateParams } from './gate.js';
-import type { EngineStats, RequestOutput } from './outputs.js';
+import type { EngineEvent, EngineStats, RequestOutput } from './outputs.js';
 import type { Prompt } from './prompts.js';
 import type { Request, RequestOptions } from './request.js';
 import { seedSource } from './seeds.js';
+import { openTrace, type TraceWriter } from './trace-file.js';
 
 /** Of a batch. */
 export interface BatchOptions extends RequestOptions {
@@ -61,6 +63,7 @@ interface Parts {
   readonly tokenizer: Tokenizer;
   readonly engine: Engine;
   readonly info: ModelInfo;
+  readonly trace: TraceWriter | null;
 }
 
 /**
@@ -73,12 +76,14 @@ export class LLM {
   readonly tokenizer: Tokenizer;
   readonly #engine: Engine;
   readonly #gate: Gate;
+  readonly #trace: TraceWriter | null;
   #closed = false;
 
   private constructor(parts: Parts) {
     this.info = parts.info;
     this.tokenizer = parts.tokenizer;
     this.#engine = parts.engine;
+    this.#trace = parts.trace;
     const seeds = seedSource(parts.config.seed);
     this.#gate = new Gate(parts.checkpoint, parts.tokenizer, parts.info, seeds);
   }
@@ -118,7 +123,9 @@ export class LLM {
       addon,
     );
     let sizes = planned;
+    let trace: TraceWriter | null = null;
     try {
+      if (config.traceFile !== undefined) trace = await openTrace(config.traceFile);
       if (onDevice) sizes = sizesOf({ onDevice, measuredBlocks: executor.loaded.numBlocks });
     } catch (error) {
       await executor.close();
@@ -137,7 +144,7 @@ export class LLM {
       slidingWindow: widestWindow(model.windows),
       hashSeed: randomInt(2 ** 31),
     });
-    const engine = new Engine(executor, scheduling);
+    const engine = new Engine(executor, scheduling, trace?.sink);
     const info = Object.freeze({
       path: config.model,
       architecture: model.architecture,
@@ -153,7 +160,7 @@ export class LLM {
       numThreads: config.numThreads,
       eosTokenIds: model.eosTokenIds,
     });
-    return new LLM({ config, checkpoint, tokenizer, engine, info });
+    return new LLM({ config, checkpoint, tokenizer, engine, info, trace });
   }
 
   /**
@@ -180,7 +187,7 @@ export class LLM {
   ): Promise<RequestOutput | RequestOutput[]> {
     if (Array.isArray(prompt)) return this.#batch(prompt, params, options);
     const request = await this.#request(prompt as Prompt, params as GenerateParams, options);
-    const stop = this.#listen([request], options.signal);
+    const stop = this.#listen([request], options);
     try {
       this.#engine.submit(request);
       return await request.result();
@@ -245,7 +252,7 @@ export class LLM {
       );
     }
     const request = await this.#request(prompt, params, options);
-    const stop = this.#listen([request], options.signal);
+    const stop = this.#listen([request], options);
     try {
       this.#engine.submit(request);
       yield* request.states();
@@ -265,6 +272,15 @@ export class LLM {
     return this.#engine.stats();
   }
 
+  /**
+   * Figures of the KV pool and the scheduler after each step, for a dashboard: at most one event in
+   * `intervalMs`. A slow reader gets the newest; counters count since load, so none is lost. Ends
+   * with `close()`; leaving the loop ends it earlier.
+   */
+  events(options?: EventOptions): AsyncGenerator<EngineEvent, void, void> {
+    return this.#engine.events.subscribe(options);
+  }
+
   /** Forgets all cached prefixes; false (and nothing happens) while any request runs. */
   resetPrefixCache(): boolean {
     return this.#engine.resetPrefixCache();
@@ -277,6 +293,7 @@ export class LLM {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#engine.close();
+    await this.#trace?.close();
   }
 
   /** For `await using`. */
@@ -312,8 +329,7 @@ export class LLM {
         throw ofPrompt(error, i);
       }
     }
-    const { signal } = options;
-    const stop = this.#listen(requests, signal);
+    const stop = this.#listen(requests, options);
     try {
       return await Promise.all(
         requests.map(async (request, i) => {
@@ -355,19 +371,27 @@ export class LLM {
     return this.#gate.request(prompt, params, options);
   }
 
-  /** Aborts requests when the signal says so. Returns what takes the listener off again. */
-  #listen(requests: readonly Request[], signal: AbortSignal | undefined): () => void {
-    if (!signal) return () => {};
-    if (signal.aborted) throw abortedError(signal);
-    const abort = () => {
-      const error = abortedError(signal);
+  /**
+   * Aborts requests when the signal says so, or their time is over. Returns what takes listener and
+   * timer off again.
+   */
+  #listen(requests: readonly Request[], { signal, timeoutMs }: RequestOptions): () => void {
+    if (signal?.aborted) throw abortedError(signal);
+    const end = (error: Error) => {
       for (const request of requests) {
         this.#engine.abort(request, error);
         request.fail(error); // also if it has not got into the queue
       }
     };
-    signal.addEventListener('abort', abort, { once: true });
-    return () => signal.removeEventListener('abort', abort);
+    const abort = () => end(abortedError(signal as AbortSignal));
+    signal?.addEventListener('abort', abort, { once: true });
+    const late = () =>
+      end(octavoError('ERR_TIMEOUT', `the request did not end within ${timeoutMs} ms`));
+    const timer = timeoutMs === undefined ? undefined : setTimeout(late, timeoutMs);
+    return () => {
+      signal?.removeEventListener('abort', abort);
+      clearTimeout(timer);
+    };
   }
 }
 

@@ -72,6 +72,27 @@ export interface RequestOutput {
   readonly metrics: RequestMetrics;
 }
 
+/** What {@link LLM.events} gives: the figures after a step. */
+export interface EngineEvent extends EngineStats {
+  /** Date.now() after the step. */
+  readonly time: number;
+  /** Blocks of the KV pool: in use, free, and free or used with a prefix that can be hit. */
+  readonly numBlocksUsed: number;
+  readonly numBlocksFree: number;
+  readonly numBlocksCached: number;
+  /** Blocks of the swap space in use. */
+  readonly numHostBlocksUsed: number;
+  readonly step: {
+    readonly ms: number;
+    readonly numSeqs: number;
+    /** Tokens computed, prompts' and generated. */
+    readonly numTokens: number;
+    readonly numBlockCopies: number;
+    readonly numBlocksSwappedOut: number;
+    readonly numBlocksSwappedIn: number;
+  };
+}
+
 /** Counters since load, and gauges now. */
 export interface EngineStats {
   readonly numRequestsRunning: number;

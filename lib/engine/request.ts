@@ -50,6 +50,11 @@ export interface RequestOptions {
   readonly signal?: AbortSignal;
   /** Shown in the output; must not be in use. Default: a UUID. For a batch `-0`, `-1` … follow. */
   readonly requestId?: string;
+  /** Lower runs first; only with the engine option `schedulingPolicy: 'priority'`. Default 0. */
+  readonly priority?: number;
+  /** The request must end within so many milliseconds, waiting included, or the caller gets
+   * ERR_TIMEOUT and its KV is free before the next step. Default: no limit. */
+  readonly timeoutMs?: number;
   /** Take sampling values of the model's generation_config.json where none are given. */
   readonly useModelDefaults?: boolean;
 }

@@ -89,11 +89,16 @@ const WORLDS: Record<string, World> = {
 /** More worlds: OCTAVO_SIMULATION_SEEDS=100 npx vitest run test/simulation. */
 const NUM_SEEDS = Number(process.env.OCTAVO_SIMULATION_SEEDS ?? 5);
 
-function simulate(seed: number, world: World): Outcome {
+/** One world and seed only: OCTAVO_SIMULATE='a tiny pool:17'. */
+const [ONLY_WORLD, ONLY_SEED] = (process.env.OCTAVO_SIMULATE ?? ':').split(':');
+
+function simulate(name: string, seed: number, world: World): Outcome {
   try {
     return new Simulation(seed, world).run();
   } catch (error) {
-    throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
+    const { message } = error as Error;
+    const replay = `OCTAVO_SIMULATE='${name}:${seed}' npx vitest run test/simulation`;
+    throw new Error(`${message}\nreplay it: ${replay}`, { cause: error });
   }
 }
 
@@ -110,9 +115,10 @@ describe('every request comes out as if it were alone', () => {
   };
 
   for (const [name, world] of Object.entries(WORLDS)) {
-    test(name, () => {
-      for (let seed = 1; seed <= NUM_SEEDS; seed++) {
-        const outcome = simulate(seed, world);
+    test.skipIf(ONLY_WORLD !== '' && name !== ONLY_WORLD)(name, () => {
+      const seeds = Array.from({ length: NUM_SEEDS }, (_, i) => i + 1);
+      for (const seed of ONLY_WORLD === '' ? seeds : [Number(ONLY_SEED)]) {
+        const outcome = simulate(name, seed, world);
         total.steps += outcome.numSteps;
         total.preemptions += outcome.numPreemptions;
         total.copies += outcome.numCopies;
@@ -127,7 +133,13 @@ describe('every request comes out as if it were alone', () => {
     });
   }
 
-  test('and everything that can go wrong was there to go wrong', () => {
+  test('a failure prints the command that replays it', () => {
+    const [world] = Object.keys(WORLDS);
+    const failing = () => simulate(world, 17, { ...BASE, numBlocks: 1 });
+    expect(failing).toThrow(/OCTAVO_SIMULATE='a tiny pool:17' npx vitest run test\/simulation/);
+  });
+
+  test.skipIf(ONLY_WORLD !== '')('and everything that can go wrong was there to go wrong', () => {
     expect(total.steps).toBeGreaterThan(2_500 * NUM_SEEDS);
     expect(total.preemptions).toBeGreaterThan(75 * NUM_SEEDS);
     expect(total.copies).toBeGreaterThan(250 * NUM_SEEDS);

@@ -20,6 +20,7 @@ import { SequenceGroup } from '../../lib/core/sequence.js';
 import { StepEncoder } from '../../lib/core/step-encoder.js';
 import type { Step } from '../../lib/core/step-record.js';
 import type { Judge } from '../../lib/core/stop.js';
+import { RecordingScheduler, type TraceSink } from '../../lib/core/trace.js';
 import { beamReference } from '../reference/beam-search.js';
 import {
   drawToken,
@@ -145,7 +146,8 @@ export class Simulation {
   #numFinished = 0;
   #numFailed = 0;
 
-  constructor(seed: number, world: World) {
+  /** @param trace takes the scheduler's trace */
+  constructor(seed: number, world: World, trace?: TraceSink) {
     const {
       numRequests: _,
       maxN: __,
@@ -157,7 +159,8 @@ export class Simulation {
     } = world;
     this.#world = world;
     this.#random = randomFrom(seed);
-    this.scheduler = new Scheduler({ hashSeed: seed, ...options });
+    const config = { hashSeed: seed, ...options };
+    this.scheduler = trace ? new RecordingScheduler(config, trace) : new Scheduler(config);
     const { blockSize } = this.scheduler.config;
     const { blocksPerRow } = this.scheduler;
     const { numHostBlocks } = this.scheduler.config;

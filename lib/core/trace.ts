@@ -1,0 +1,283 @@
+/**
+ * A scheduler that says everything it is told and everything it decides, and the replay of what it
+ * said: the same arrivals and results into a fresh scheduler must give the same decisions, step by
+ * step (the scheduler has no clock and no randomness of its own). A trace holds token ids: they
+ * decide prefix hits and when sequences end.
+ */
+import { octavoError } from '../errors.js';
+import type { DrawParams } from './sampling-params.js';
+import { Scheduler } from './scheduler.js';
+import type { SchedulerOptions } from './scheduler-config.js';
+import { type FinishReason, SequenceGroup } from './sequence.js';
+import type { StepResult } from './step.js';
+import type { Step } from './step-record.js';
+import type { Judge } from './stop.js';
+
+export const TRACE_VERSION = 1;
+
+/** What a step computes and moves: the decisions of `schedule()`. */
+export interface TracedPlan {
+  /** [request id, sample, tokens computed]. */
+  readonly seqs: readonly (readonly [id: string, index: number, queryLen: number])[];
+  /** (source, target) pairs, flat. */
+  readonly copies: readonly number[];
+  /** (block, host block) pairs, flat; the first `numSwapOuts` pairs go out, the others come in. */
+  readonly swaps: readonly number[];
+  readonly numSwapOuts: number;
+}
+
+type Json<T> = { [K in keyof T]: T[K] extends ArrayBufferView | null ? number[] | null : T[K] };
+
+export type TraceEvent =
+  | { readonly type: 'config'; readonly version: number; readonly config: SchedulerOptions }
+  | {
+      readonly type: 'add';
+      readonly id: string;
+      readonly prompt: readonly number[];
+      readonly params: Json<DrawParams>;
+      readonly priority: number;
+    }
+  | { readonly type: 'abort'; readonly id: string; readonly reason: FinishReason }
+  | { readonly type: 'reset' }
+  | { readonly type: 'schedule'; readonly plan: TracedPlan | null }
+  | {
+      readonly type: 'commit';
+      readonly tokenIds: readonly number[];
+      /** Lists of best tokens, where a beam search is among the samples. */
+      readonly topTokenIds: readonly number[];
+      readonly topLogprobs: readonly number[];
+      /** Answers of the judge, in order. */
+      readonly verdicts: readonly (string | null)[];
+    }
+  | { readonly type: 'discard' };
+
+/** Takes events as they happen. */
+export type TraceSink = (event: TraceEvent) => void;
+
+export class RecordingScheduler extends Scheduler {
+  readonly #sink: TraceSink;
+
+  constructor(options: SchedulerOptions, sink: TraceSink) {
+    super(options);
+    this.#sink = sink;
+    sink({ type: 'config', version: TRACE_VERSION, config: this.config });
+  }
+
+  override add(group: SequenceGroup): void {
+    super.add(group);
+    const prompt = Array.from(group.sequences[0].tokens.subarray(0, group.numPromptTokens));
+    const { id, priority } = group;
+    this.#sink({ type: 'add', id, prompt, params: paramsToJson(group.params), priority });
+  }
+
+  override abort(id: string, reason: FinishReason = 'abort'): boolean {
+    const found = super.abort(id, reason);
+    if (found) this.#sink({ type: 'abort', id, reason });
+    return found;
+  }
+
+  override resetPrefixCache(): boolean {
+    this.#sink({ type: 'reset' });
+    return super.resetPrefixCache();
+  }
+
+  override schedule(): Step | null {
+    const step = super.schedule();
+    this.#sink({ type: 'schedule', plan: step === null ? null : planOf(step) });
+    return step;
+  }
+
+  override commit(step: Step, result: StepResult, judge: Judge): readonly SequenceGroup[] {
+    const verdicts: (string | null)[] = [];
+    const beams = step.sampleSeqs.slice(0, step.numSamples).some((s) => s.group.beams !== null);
+    const event: TraceEvent = {
+      type: 'commit',
+      tokenIds: Array.from(result.tokenIds),
+      topTokenIds: beams ? Array.from(result.topTokenIds) : [],
+      topLogprobs: beams ? Array.from(result.topLogprobs) : [],
+      verdicts,
+    };
+    const ended = super.commit(step, result, (sequence, sample, mayStop) => {
+      const verdict = judge(sequence, sample, mayStop);
+      verdicts.push(verdict);
+      return verdict;
+    });
+    this.#sink(event);
+    return ended;
+  }
+
+  override discard(step: Step): readonly SequenceGroup[] {
+    this.#sink({ type: 'discard' });
+    return super.discard(step);
+  }
+}
+
+export interface ReplaySummary {
+  readonly numRequests: number;
+  readonly numSteps: number;
+  readonly numTokens: number;
+  readonly numPreemptions: number;
+  readonly numPrefixHits: number;
+  readonly numBlockCopies: number;
+  readonly numSwappedOut: number;
+  readonly numSwappedIn: number;
+  /** Requests that had not ended when the trace did. */
+  readonly numUnfinished: number;
+}
+
+/**
+ * Replays a trace.
+ * @throws ERR_TRACE where it is no trace, or at the first decision that comes out otherwise
+ */
+export function replayTrace(events: Iterable<TraceEvent>): ReplaySummary {
+  let replay: Replay | undefined;
+  let line = 0;
+  for (const event of events) {
+    line++;
+    if (replay === undefined) {
+      if (event?.type !== 'config' || event.version !== TRACE_VERSION) {
+        throw traceError(`it does not begin with a config event of version ${TRACE_VERSION}`);
+      }
+      replay = new Replay(event.config);
+    } else {
+      replay.apply(event, line);
+    }
+  }
+  if (replay === undefined) throw traceError('it is empty');
+  return replay.summary();
+}
+
+class Replay {
+  readonly #scheduler: Scheduler;
+  #step: Step | null = null;
+  #numRequests = 0;
+  #numSteps = 0;
+  #numTokens = 0;
+
+  constructor(config: SchedulerOptions) {
+    this.#scheduler = new Scheduler(config);
+  }
+
+  apply(event: TraceEvent, line: number): void {
+    const scheduler = this.#scheduler;
+    switch (event.type) {
+      case 'add': {
+        const { id, prompt, priority } = event;
+        const params = paramsFromJson(event.params);
+        scheduler.add(new SequenceGroup({ id, promptTokens: prompt, params, priority }));
+        this.#numRequests++;
+        break;
+      }
+      case 'abort':
+        scheduler.abort(event.id, event.reason);
+        break;
+      case 'reset':
+        scheduler.resetPrefixCache();
+        break;
+      case 'schedule':
+        this.#schedule(event.plan, line);
+        break;
+      case 'commit':
+        this.#commit(event, line);
+        break;
+      case 'discard':
+        scheduler.discard(this.#running(line));
+        this.#step = null;
+        break;
+      default:
+        throw traceError(`line ${line} is no event`);
+    }
+  }
+
+  summary(): ReplaySummary {
+    const { stats, numRunning, numWaiting, numSwapped } = this.#scheduler;
+    return {
+      numRequests: this.#numRequests,
+      numSteps: this.#numSteps,
+      numTokens: this.#numTokens,
+      numPreemptions: stats.numPreemptions,
+      numPrefixHits: stats.numPrefixHits,
+      numBlockCopies: stats.numBlockCopies,
+      numSwappedOut: stats.numSwappedOut,
+      numSwappedIn: stats.numSwappedIn,
+      numUnfinished: numRunning + numWaiting + numSwapped,
+    };
+  }
+
+  #schedule(expected: TracedPlan | null, line: number): void {
+    if (this.#step !== null) throw traceError(`line ${line} schedules while a step runs`);
+    this.#step = this.#scheduler.schedule();
+    const plan = this.#step === null ? null : planOf(this.#step);
+    if (JSON.stringify(plan) !== JSON.stringify(expected)) {
+      throw traceError(
+        `line ${line}, step ${this.#numSteps}: the trace decided ${JSON.stringify(expected)}, ` +
+          `this scheduler ${JSON.stringify(plan)}`,
+      );
+    }
+    if (this.#step === null) return;
+    this.#numSteps++;
+    this.#numTokens += this.#step.numTokens;
+  }
+
+  #commit(event: TraceEvent & { type: 'commit' }, line: number): void {
+    const step = this.#running(line);
+    const { tokenIds, topTokenIds, topLogprobs, verdicts } = event;
+    if (tokenIds.length !== step.numSamples) {
+      throw traceError(`line ${line} has ${tokenIds.length} tokens for ${step.numSamples} samples`);
+    }
+    const { numSamples, numPromptRows } = step;
+    const result: StepResult = {
+      tokenIds: Int32Array.from(tokenIds),
+      logprobs: new Float64Array(numSamples),
+      ranks: new Int32Array(numSamples),
+      promptLogprobs: new Float64Array(numPromptRows),
+      promptRanks: new Int32Array(numPromptRows),
+      topTokenIds: Int32Array.from(topTokenIds),
+      topLogprobs: Float64Array.from(topLogprobs),
+    };
+    let next = 0;
+    this.#scheduler.commit(step, result, () => verdicts[next++] ?? null);
+    this.#step = null;
+  }
+
+  #running(line: number): Step {
+    if (this.#step === null) throw traceError(`line ${line} ends a step that was not scheduled`);
+    return this.#step;
+  }
+}
+
+function planOf(step: Step): TracedPlan {
+  return {
+    seqs: Array.from({ length: step.numSeqs }, (_, i) => {
+      const { group, index } = step.seqs[i];
+      return [group.id, index, step.queryLens[i]] as const;
+    }),
+    copies: Array.from(step.copies.subarray(0, 2 * step.numCopies)),
+    swaps: step.swaps.slice(),
+    numSwapOuts: step.numSwapOuts,
+  };
+}
+
+const TYPED = ['endTokenIds', 'allowedIds', 'biasIds'] as const;
+
+function paramsToJson(params: DrawParams): Json<DrawParams> {
+  const plain: Record<string, unknown> = { ...params };
+  for (const [name, value] of Object.entries(plain)) {
+    if (ArrayBuffer.isView(value)) plain[name] = Array.from(value as Int32Array);
+  }
+  return plain as Json<DrawParams>;
+}
+
+function paramsFromJson(json: Json<DrawParams>): DrawParams {
+  const params: Record<string, unknown> = { ...json };
+  for (const name of TYPED) {
+    const list = json[name];
+    params[name] = list === null ? null : Int32Array.from(list as number[]);
+  }
+  params.biasValues = Float32Array.from(json.biasValues as number[]);
+  return params as unknown as DrawParams;
+}
+
+function traceError(why: string): Error {
+  return octavoError('ERR_TRACE', `the trace cannot be replayed: ${why}`);
+}

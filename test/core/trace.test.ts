@@ -1,0 +1,104 @@
+import { describe, expect, it } from 'vitest';
+import { RecordingScheduler, replayTrace, type TraceEvent } from '../../lib/core/trace.js';
+import { group, neverStop, range, resultFor } from '../support/core.js';
+import { Simulation } from '../support/simulate.js';
+
+const WORLD = {
+  numBlocks: 40,
+  blockSize: 4,
+  maxModelLen: 90,
+  maxNumSeqs: 8,
+  maxNumBatchedTokens: 32,
+  maxNumWaiting: 20,
+  numRequests: 60,
+  maxN: 3,
+  abortPercent: 3,
+  failPercent: 1,
+  beamTenths: 3,
+  numHostBlocks: 30,
+  schedulingPolicy: 'priority',
+  promptLogprobs: true,
+} as const;
+
+/** As it comes back from a file. */
+const throughJson = (events: readonly TraceEvent[]) =>
+  events.map((event) => JSON.parse(JSON.stringify(event)) as TraceEvent);
+
+function recorded(seed: number): TraceEvent[] {
+  const events: TraceEvent[] = [];
+  new Simulation(seed, WORLD, (event) => events.push(event)).run();
+  return throughJson(events);
+}
+
+describe('a trace', () => {
+  it('replays to the same decisions, whatever happened in it', () => {
+    for (const seed of [1, 2, 3, 4]) {
+      const events = recorded(seed);
+      const summary = replayTrace(events);
+      const plans = events.filter((e) => e.type === 'schedule' && e.plan !== null);
+      expect(summary.numSteps).toBe(plans.length);
+      expect(summary.numRequests).toBe(events.filter((e) => e.type === 'add').length);
+      expect(summary.numUnfinished).toBe(0);
+      expect(summary.numPreemptions).toBeGreaterThan(0);
+    }
+  });
+
+  it('that was cut off replays as far as it goes', () => {
+    const events = recorded(5);
+    const summary = replayTrace(events.slice(0, Math.floor(events.length / 2)));
+    expect(summary.numUnfinished).toBeGreaterThan(0);
+  });
+
+  it('whose decisions, tokens or arrivals were changed is refused at the step it matters', () => {
+    const events = recorded(6);
+    const change = (type: TraceEvent['type'], alter: (event: never) => void) => {
+      const copy = throughJson(events);
+      alter(copy.filter((e) => e.type === type)[20] as never);
+      return () => replayTrace(copy);
+    };
+    const refused = /ERR_TRACE|cannot be replayed/;
+    expect(
+      change('schedule', (e: { plan: { copies: number[] } }) => e.plan.copies.push(1, 2)),
+    ).toThrow(refused);
+    expect(change('commit', (e: { tokenIds: number[] }) => e.tokenIds.push(1))).toThrow(/samples/);
+    const without = events.filter((e, i) => e.type !== 'add' || i > 10);
+    expect(() => replayTrace(without)).toThrow(/the trace decided/);
+  });
+
+  it.each<[string, unknown[]]>([
+    ['nothing', []],
+    ['another version', [{ type: 'config', version: 99, config: {} }]],
+    ['no config', [{ type: 'schedule', plan: null }]],
+    [
+      'an event that is none',
+      [{ type: 'config', version: 1, config: { numBlocks: 9, maxModelLen: 9 } }, { type: 'x' }],
+    ],
+    [
+      'an end without a step',
+      [
+        { type: 'config', version: 1, config: { numBlocks: 9, maxModelLen: 9 } },
+        { type: 'discard' },
+      ],
+    ],
+  ])('of %s is refused', (_, events) => {
+    expect(() => replayTrace(events as TraceEvent[])).toThrow(/cannot be replayed/);
+  });
+
+  it('holds resets and keeps refused requests out', () => {
+    const events: TraceEvent[] = [];
+    const scheduler = new RecordingScheduler({ numBlocks: 9, maxModelLen: 16, blockSize: 4 }, (e) =>
+      events.push(e),
+    );
+    expect(() => scheduler.add(group('a', range(40)))).toThrow(/ERR_PROMPT|no room/);
+    scheduler.add(group('b', range(4), { maxTokens: 1 }));
+    const step = scheduler.schedule()!;
+    scheduler.commit(
+      step,
+      resultFor(step, () => 5),
+      neverStop,
+    );
+    scheduler.resetPrefixCache();
+    expect(events.map((e) => e.type)).toEqual(['config', 'add', 'schedule', 'commit', 'reset']);
+    expect(replayTrace(throughJson(events)).numTokens).toBe(4);
+  });
+});
