@@ -7,6 +7,8 @@ import { hashOf, isCurrent, ROOT, writeStamp } from './stamp.mjs';
 const BENCHES = {
   scheduler: 'schedule + encode + commit of one decode step at 64 … 4096 sequences',
   engine: 'prefill and decode tokens/s with concurrent requests; flags: --quick --device cuda',
+  sharing: 'parallel samples and beams beside independent requests; flags: --quick',
+  paper: 'the experiments of the PagedAttention paper, simulated; flags: --quick',
   'cpu-ops': 'every op of the CPU backend beside what this machine can do',
   kernels: 'the CUDA kernels beside the copy rate of device 0; flags: --only NAME',
 };

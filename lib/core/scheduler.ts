@@ -76,6 +76,11 @@ export class Scheduler {
     return groups.size - waiting.length - swapped.length;
   }
 
+  /** Entries of the tables of all that run; a shared block counts once for each user. */
+  get numTableEntries(): number {
+    return this.#state.running.reduce((sum, sequence) => sum + sequence.numBlocks, 0);
+  }
+
   /** Requests that are preempted and wait in the host pool. */
   get numSwapped(): number {
     return this.#state.swapped.length;

@@ -165,6 +165,7 @@ export class Engine {
       numBlocksUsed: pool.numUsable - pool.numFree,
       numBlocksFree: pool.numFree,
       numBlocksCached: pool.prefixes.numPublished,
+      numTableEntries: this.#scheduler.numTableEntries,
       numHostBlocksUsed: config.numHostBlocks - numFreeHostBlocks,
       step: {
         ms,

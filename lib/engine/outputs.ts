@@ -80,6 +80,8 @@ export interface EngineEvent extends EngineStats {
   readonly numBlocksUsed: number;
   readonly numBlocksFree: number;
   readonly numBlocksCached: number;
+  /** Entries of all block tables: what would be in use if nothing were shared. */
+  readonly numTableEntries: number;
   /** Blocks of the swap space in use. */
   readonly numHostBlocksUsed: number;
   readonly step: {
