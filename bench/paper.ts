@@ -1,8 +1,9 @@
 /**
- * The experiments of the PagedAttention paper with this engine's own block manager and scheduler, on
- * a simulated clock (paper/cost.ts), beside contiguous allocation (paper/contiguous.ts). Prints our
- * figure beside the paper's and draws the plots into `--out FOLDER` (default .bench/paper).
+ * The experiments of the PagedAttention paper with this engine's own block manager and scheduler,
+ * on a simulated clock (paper/cost.ts), beside contiguous allocation (paper/contiguous.ts). Prints
+ * our figure beside the paper's and draws the plots into `--out FOLDER` (default docs/paper).
  */
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { drawCharts } from './paper/charts.js';
@@ -16,12 +17,12 @@ import {
   figure19,
   figures14and15,
 } from './paper/figures.js';
-import { jsonPath, report } from './support/report.js';
+import { report } from './support/report.js';
 
 const { values } = parseArgs({
   options: { quick: { type: 'boolean' }, out: { type: 'string' }, json: { type: 'string' } },
 });
-const effort = { seconds: values.quick ? 200 : 1800 };
+const effort = { seconds: values.quick ? 200 : 900 };
 const all = [figure2, figure12, figure13, figures14and15, figure16, figure17, figure18, figure19];
 const figures = all.map((figure) => {
   const start = performance.now();
@@ -29,6 +30,8 @@ const figures = all.map((figure) => {
   console.error(`${figure.name}: ${((performance.now() - start) / 1000).toFixed(1)} s`);
   return made;
 });
+const out = values.out ?? join('docs', 'paper');
+mkdirSync(out, { recursive: true });
 const rows = figures.flatMap((figure) =>
   figure.rows.map(({ figure: number, what, unit, ours, paper }) => ({
     name: `Fig. ${number}`,
@@ -41,10 +44,9 @@ const rows = figures.flatMap((figure) =>
 report({
   bench: 'paper',
   rows,
-  json: jsonPath(),
+  json: values.json ?? join(out, 'paper.json'),
   device: `simulated clock, ${effort.seconds} s of arrivals`,
 });
-const out = values.out ?? join('.bench', 'paper');
 drawCharts(
   figures.flatMap((figure) => figure.charts),
   out,

@@ -1,9 +1,9 @@
 /**
- * What live copy-on-write is worth on the real engine (the demo model, CPU): parallel samples beside
- * the same requests as independent ones, beam search beside a beam search emulated by re-submission
- * (each step, every live beam is a request of its own for one token: what engines without live forks
- * do), both with the prefix cache on. Prompts and outputs have the mean lengths of the paper's two
- * traces: Alpaca 19/58, ShareGPT 161/338 (arXiv 2309.06180, section 6).
+ * What live copy-on-write is worth on the real engine (the demo model, CPU): parallel samples
+ * beside the same requests as independent ones, beam search beside a beam search emulated by
+ * re-submission (each step, every live beam is a request of its own for one token: what engines
+ * without live forks do), both with the prefix cache on. Prompts and outputs have the mean lengths
+ * of the paper's two traces: Alpaca 19/58, ShareGPT 161/338 (arXiv 2309.06180, section 6).
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * Figures as SVG and PNG: echarts draws on the server side, resvg rasterises. Both are well kept and
- * need no browser; the font comes with the package dejavu-fonts-ttf, so a bare machine has one.
+ * Figures as SVG and PNG: echarts draws on the server side, resvg rasterises. Both are well kept
+ * and need no browser; the font comes with the package dejavu-fonts-ttf, so a bare machine has one.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -1,8 +1,8 @@
 /**
  * The paper's baseline: Orca's iteration-level scheduling over contiguous KV memory, which a buddy
- * allocator hands out per sequence at admission. How much is reserved is what tells the three apart:
- * `max` the model's whole context, `pow2` the output rounded up to a power of two, `oracle` exactly
- * what will be needed (it knows). First come, first served; who is in stays in.
+ * allocator hands out per sequence at admission. How much is reserved is what tells the three
+ * apart: `max` the model's whole context, `pow2` the output rounded up to a power of two, `oracle`
+ * exactly what will be needed (it knows). First come, first served; who is in stays in.
  */
 import { type SimModel, stepSeconds } from './cost.js';
 import { type Served, ServeLog } from './log.js';

@@ -2,14 +2,15 @@
  * The clock of the simulation: how long a step takes on the paper's hardware. The model is plain on
  * purpose and the same for every system compared:
  *
- *   step = FIXED + PER_SEQUENCE · sequences                      (the serving code of 2023, in Python)
+ *   step = FIXED + PER_SEQUENCE · sequences                    (the serving code, in Python then)
  *        + max(weight bytes / bandwidth, 2 · parameters · tokens / FLOP/s)
  *        + bytes of KV read / bandwidth
  *        + bytes swapped / PCIe bandwidth + PER_TRANSFER · transfers
  *
- * Bandwidth and FLOP/s are the data sheet's times an efficiency that is usual in practice (0.8, 0.5).
- * FIXED and PER_SEQUENCE are the only fitted constants: to the two batch sizes that the paper prints
- * for its own system (Fig. 13: 30.42 requests at 2 req/s of ShareGPT, 132.44 at 30 req/s of Alpaca).
+ * Bandwidth and FLOP/s are the data sheet's times an efficiency that is usual in practice (0.8,
+ * 0.5). FIXED and PER_SEQUENCE are the only fitted constants: to the two batch sizes that the paper
+ * prints for its own system (Fig. 13: 30.42 requests at 2 req/s of ShareGPT, 132.44 at 30 req/s of
+ * Alpaca).
  */
 
 export interface SimModel {
