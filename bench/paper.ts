@@ -3,7 +3,7 @@
  * on a simulated clock (paper/cost.ts), beside contiguous allocation (paper/contiguous.ts). Prints
  * our figure beside the paper's and draws the plots into `--out FOLDER` (default docs/paper).
  */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { drawCharts } from './paper/charts.js';
@@ -47,8 +47,25 @@ report({
   json: values.json ?? join(out, 'paper.json'),
   device: `simulated clock, ${effort.seconds} s of arrivals`,
 });
-drawCharts(
-  figures.flatMap((figure) => figure.charts),
-  out,
-);
+const charts = figures.flatMap((figure) => figure.charts);
+drawCharts(charts, out);
+writeFileSync(join(out, 'figures.md'), markdown());
 console.log(`plots: ${out}`);
+
+/** The table and the plots as one page. */
+function markdown(): string {
+  const lines = rows.map(({ name, what, value, unit, paper }) => {
+    const ours = `${Number(value.toPrecision(4))} ${unit}`.trim();
+    return `| ${name.replace('Fig. ', '')} | ${what} | ${ours} | ${paper ?? ''} |`;
+  });
+  const date = new Date().toISOString().slice(0, 10);
+  return [
+    `Made by \`npm run bench -- paper\` on ${date}: ${effort.seconds} s of arrivals a run.`,
+    '',
+    '| figure | what | ours | the paper |',
+    '|---|---|---|---|',
+    ...lines,
+    '',
+    ...charts.map(({ name, title }) => `![${title}](${name}.svg)\n`),
+  ].join('\n');
+}

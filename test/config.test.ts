@@ -50,7 +50,23 @@ describe('sizes', () => {
       maxNumSeqs: 256,
       maxNumBatchedTokens: 512,
       blocksPerRow: 32,
+      numHostBlocks: 99,
     });
+  });
+
+  it('give the swap space what was asked, by default no more than helps', () => {
+    const block = 16 * KV;
+    const host = (options: object, place = {}) =>
+      engineSizes(engineConfig({ maxModelLen: 512, ...options }), KV, 2048, place).numHostBlocks;
+    const pool = { kvCacheMemoryBytes: 100 * block };
+    expect(host({ ...pool, swapSpace: (7 * block) / 2 ** 30 })).toBe(7);
+    expect(host({ ...pool, swapSpace: 0 })).toBe(0);
+    expect(host({ ...pool, preemptionPolicy: 'recompute', swapSpace: 1 })).toBe(0);
+    expect(host({ ...pool, maxNumSeqs: 1 }, { onDevice: true })).toBe(32);
+    expect(host({}, { onDevice: true })).toBeLessThanOrEqual((4 * 2 ** 30) / block);
+    expect(() => engineConfig({ swapSpace: -1 })).toThrow(/swapSpace/);
+    expect(() => engineConfig({ preemptionPolicy: 'drop' as never })).toThrow(/preemptionPolicy/);
+    expect(() => engineConfig({ schedulingPolicy: 'lifo' as never })).toThrow(/schedulingPolicy/);
   });
 
   it('take no more than can be used, nor more than there is', () => {

@@ -42,6 +42,17 @@ export class EventFeed {
     }
     let wake = () => {};
     const waker = () => wake();
+    // Ends early when the engine closes, so that nobody waits for a timer then.
+    const pause = (ms: number) =>
+      new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, ms);
+        timer.unref();
+        wake = () => {
+          if (!this.#closed) return;
+          clearTimeout(timer);
+          resolve();
+        };
+      });
     this.#wakers.add(waker);
     let given: EngineEvent | null = null;
     try {
@@ -49,7 +60,7 @@ export class EventFeed {
         if (this.#latest !== null && this.#latest !== given) {
           given = this.#latest;
           yield given;
-          if (intervalMs > 0) await this.#pause(intervalMs);
+          if (intervalMs > 0) await pause(intervalMs);
           continue;
         }
         await new Promise<void>((resolve) => {
@@ -64,12 +75,5 @@ export class EventFeed {
 
   #wake(): void {
     for (const waker of this.#wakers) waker();
-  }
-
-  /** Does not keep the process alive. */
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      setTimeout(resolve, ms).unref();
-    });
   }
 }

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { completeBeamParams } from '../../lib/core/beam-params.js';
 import { Scheduler } from '../../lib/core/scheduler.js';
-import type { SchedulerOptions } from '../../lib/core/scheduler-config.js';
+import { type SchedulerOptions, schedulerConfig } from '../../lib/core/scheduler-config.js';
+import { SchedulerState } from '../../lib/core/scheduler-state.js';
 import { SequenceGroup } from '../../lib/core/sequence.js';
-import type { Step } from '../../lib/core/step-record.js';
+import { Step } from '../../lib/core/step-record.js';
+import { admitSwapped } from '../../lib/core/swapping.js';
 import { group, neverStop, planOf, range, resultFor, tableOf } from '../support/core.js';
 
 function make(options: Partial<SchedulerOptions> = {}) {
@@ -161,6 +163,42 @@ describe('preemption by swap', () => {
     expect(scheduler.pool.usage).toBe(0);
     expect(b.sequences.every((s) => s.numOutputTokens === 6)).toBe(true);
   });
+});
+
+it('a group comes back only where the copies of its shared, begun block fit as well', () => {
+  const config = { numBlocks: 10, maxModelLen: 32, blockSize: 4, maxNumSeqs: 6, numHostBlocks: 9 };
+  const state = new SchedulerState(schedulerConfig({ ...config, preemptionPolicy: 'swap' }));
+  const b = group('b', range(6), { ...long, n: 3 });
+  state.groups.set('b', b);
+  const [first, ...rest] = b.sequences;
+  for (const sequence of b.sequences) {
+    sequence.endsAt = 26;
+    sequence.enlarge();
+  }
+  state.giveRows(b);
+  state.tables.grow(first, 6);
+  for (const child of rest) state.tables.fork(first, child, 6);
+  for (const sequence of b.sequences) {
+    sequence.numComputed = 6;
+    sequence.append(5 + sequence.index);
+  }
+  state.enterRunning(b, b.sequences);
+  const out = new Step(6, 64);
+  state.preempt(b, out);
+  expect(out.swaps).toHaveLength(2 * 2); // two blocks, shared by all three
+  const other = { row: -1, numBlocks: 0, numSlots: 0 };
+  state.tables.takeRow(other);
+  state.tables.grow(other, 4 * 6);
+  expect(state.pool.numFree).toBe(3); // two for the blocks, one for a copy: another is missing
+  const step = new Step(6, 64);
+  admitSwapped(state, step);
+  expect([step.numSwapIns, step.numSeqs, b.state]).toEqual([0, 0, 'swapped']);
+  state.tables.release(other);
+  state.tables.grow(other, 4 * 5);
+  admitSwapped(state, step);
+  expect([step.numSwapIns, step.numCopies, step.numSeqs, b.state]).toEqual([2, 2, 3, 'running']);
+  expect(state.pool.numFree).toBe(0);
+  state.pool.checkInvariants();
 });
 
 describe('priorities', () => {

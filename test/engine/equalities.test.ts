@@ -179,6 +179,68 @@ describe('alone equals', () => {
   });
 });
 
+describe('under the policy priority', () => {
+  it('alone equals crowded, whoever makes room for whom', async () => {
+    const pool = { numGpuBlocksOverride: 17, maxModelLen: 256, swapSpace: 0.1 };
+    const few = Array.from({ length: 16 }, (_, i) => {
+      const { ids, params } = ask(20 + rng.integer(50), i);
+      return { ids, params: { ...params, maxTokens: 60 + rng.integer(60) } };
+    });
+    const roomy = await run({}, few);
+    for (const preemptionPolicy of ['swap', 'recompute'] as const) {
+      const llm = await LLM.load({ ...pool, preemptionPolicy, schedulingPolicy: 'priority' });
+      try {
+        const outputs = await Promise.all(
+          few.map(({ ids, params }) =>
+            llm.generate({ promptTokenIds: ids }, params, { priority: rng.integer(4) - 1 }),
+          ),
+        );
+        expect(llm.stats().numPreemptions).toBeGreaterThan(0);
+        expect(outputs.map(essence)).toEqual(roomy.essences);
+      } finally {
+        await llm.close();
+      }
+    }
+  });
+});
+
+describe('with a sliding window', () => {
+  const model = join(ROOT, 'test', 'fixtures', 'models', 'mistral-window');
+
+  it('alone equals any batch, chunk, block size, preemption and prefix hit', async () => {
+    const few = Array.from({ length: 12 }, (_, i) => {
+      const { params } = ask(8, i);
+      // Short ones are let in with a block and grow to a window's four: that is what gets tight.
+      const length = 1 + rng.integer(i < 9 ? 8 : 170);
+      const ids = Array.from({ length }, () => rng.integer(320));
+      return { ids, params: { ...params, maxTokens: 40 + rng.integer(20) } };
+    });
+    const single: ReturnType<typeof essence>[] = [];
+    const llm = await LLM.load({ model, enablePrefixCaching: false });
+    for (const { ids, params } of few) {
+      single.push(essence(await llm.generate({ promptTokenIds: ids }, params)));
+    }
+    await llm.close();
+    const tight = { blockSize: 8, numGpuBlocksOverride: 31, maxModelLen: 232 } as const;
+    const ways: EngineOptions[] = [
+      {},
+      { longPrefillTokenThreshold: 7 },
+      { blockSize: 32 },
+      { ...tight, preemptionPolicy: 'recompute' },
+      { ...tight, preemptionPolicy: 'swap', swapSpace: 0.1 },
+      { ...tight, preemptionPolicy: 'swap', swapSpace: 0.1, longPrefillTokenThreshold: 5 },
+    ];
+    let preemptions = 0;
+    for (const options of ways) {
+      const twice = await run({ model, ...options }, [...few, ...few]);
+      preemptions += twice.stats.numPreemptions;
+      expect(twice.essences).toEqual([...single, ...single]);
+      expect(twice.stats.kvCacheUsage).toBe(0);
+    }
+    expect(preemptions).toBeGreaterThan(0);
+  });
+});
+
 describe('n samples', () => {
   const params: SamplingParamsInput = { seed: 4711, temperature: 1.1, maxTokens: 20, logprobs: 2 };
 

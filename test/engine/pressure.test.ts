@@ -128,6 +128,20 @@ describe('events()', () => {
   });
 });
 
+it('a reader of events that pauses for long ends with close() all the same', async () => {
+  const events: EngineEvent[] = [];
+  let reading: Promise<void> | undefined;
+  await withModel({}, async (llm) => {
+    reading = (async () => {
+      for await (const event of llm.events({ intervalMs: 1_000_000 })) events.push(event);
+    })();
+    await llm.generate('One', { maxTokens: 20, ignoreEos: true });
+  });
+  await reading;
+  expect(events.length).toBe(2); // the first, and the last after close()
+  expect(events[1].generationTokens).toBe(20);
+});
+
 describe('traceFile', () => {
   it('holds what happened: it replays to the same decisions', async () => {
     const traceFile = join(folder, 'a.jsonl');

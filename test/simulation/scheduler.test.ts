@@ -43,6 +43,18 @@ const WORLDS: Record<string, World> = {
     maxNumBatchedTokens: 12,
   },
   swap: { ...BASE, preemptionPolicy: 'swap', numHostBlocks: 100, beamTenths: 2, maxN: 4 },
+  'beams swapped, no room to spare': {
+    ...BASE,
+    preemptionPolicy: 'swap',
+    numHostBlocks: 200,
+    beamTenths: 10,
+    maxN: 6,
+    blockSize: 6,
+    numBlocks: 34,
+    maxModelLen: 60,
+    maxNumSeqs: 24,
+    maxNumBatchedTokens: 64,
+  },
   'swap space for a few': {
     ...BASE,
     preemptionPolicy: 'swap',
