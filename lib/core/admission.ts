@@ -10,6 +10,7 @@
 import { assert, octavoError } from '../errors.js';
 import { plantForks, unhang } from './fork-tree.js';
 import { planGroup } from './planning.js';
+import type { DrawParams } from './sampling-params.js';
 import type { SchedulerConfig } from './scheduler-config.js';
 import type { SchedulerState } from './scheduler-state.js';
 import type { Sequence, SequenceGroup } from './sequence.js';
@@ -41,7 +42,8 @@ export function checkFeasible(state: SchedulerState, group: SequenceGroup): void
       { param: 'priority' },
     );
   }
-  const { n, maxTokens } = group.params;
+  const { n, maxTokens, beam } = group.params;
+  const width = widthName(beam);
   const promptLen = group.numPromptTokens;
   if (promptLen >= config.maxModelLen) {
     throw octavoError(
@@ -51,23 +53,31 @@ export function checkFeasible(state: SchedulerState, group: SequenceGroup): void
       { param: 'prompt' },
     );
   }
-  if (n > config.maxNumSeqs) {
-    throw octavoError(
-      'ERR_REQUEST_TOO_LARGE',
-      `n is ${n}, but at most ${config.maxNumSeqs} sequences run at once; ask for fewer or ` +
-        'raise maxNumSeqs',
-      { param: 'n' },
-    );
-  }
+  checkWidth(group.params, config.maxNumSeqs);
   const worst = worstCaseBlocks(promptLen, maxTokens, n, config);
   if (worst > pool.numUsable) {
     throw octavoError(
       'ERR_REQUEST_TOO_LARGE',
       `the request may need ${worst} blocks of ${config.blockSize} tokens, but the KV pool has ` +
-        `${pool.numUsable}; lower maxTokens or n, or give the pool more memory`,
+        `${pool.numUsable}; lower maxTokens or ${width}, or give the pool more memory`,
       { param: 'maxTokens' },
     );
   }
+}
+
+/** Refuses more sequences than may run at once; to be asked before a group is made of them. */
+export function checkWidth({ n, beam }: DrawParams, maxNumSeqs: number): void {
+  if (n <= maxNumSeqs) return;
+  throw octavoError(
+    'ERR_REQUEST_TOO_LARGE',
+    `${widthName(beam)} is ${n}, but at most ${maxNumSeqs} sequences run at once; ask for fewer or ` +
+      'raise maxNumSeqs',
+    { param: widthName(beam) },
+  );
+}
+
+function widthName(beam: DrawParams['beam']): string {
+  return beam === null ? 'n' : 'beamWidth';
 }
 
 /** The most blocks that a group can hold at once: full prompt blocks once, the rest n times. */

@@ -58,7 +58,7 @@ export const SHARED_PARAMS: ReadonlySet<string> = new Set<Shared>([
 ]);
 
 export function isBeamSearch(input: unknown): input is BeamSearchParams {
-  return typeof input === 'object' && input !== null && 'beamWidth' in input;
+  return (input as { beamWidth?: unknown } | null | undefined)?.beamWidth !== undefined;
 }
 
 /**

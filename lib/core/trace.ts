@@ -4,7 +4,8 @@
  * step (the scheduler has no clock and no randomness of its own). A trace holds token ids: they
  * decide prefix hits and when sequences end.
  */
-import { octavoError } from '../errors.js';
+import { isOctavoError, octavoError } from '../errors.js';
+import { checkWidth } from './admission.js';
 import type { DrawParams } from './sampling-params.js';
 import { Scheduler } from './scheduler.js';
 import type { SchedulerOptions } from './scheduler-config.js';
@@ -134,17 +135,22 @@ export function replayTrace(events: Iterable<TraceEvent>): ReplaySummary {
   let line = 0;
   for (const event of events) {
     line++;
-    if (replay === undefined) {
-      if (event?.type !== 'config' || event.version !== TRACE_VERSION) {
-        throw traceError(`it does not begin with a config event of version ${TRACE_VERSION}`);
-      }
-      replay = new Replay(event.config);
-    } else {
-      replay.apply(event, line);
+    try {
+      if (replay === undefined) replay = new Replay(configOf(event));
+      else replay.apply(event, line);
+    } catch (error) {
+      // A damaged event trips whatever it meets first.
+      if (isOctavoError(error) && error.code === 'ERR_TRACE') throw error;
+      throw traceError(`line ${line} is damaged: ${(error as Error).message}`);
     }
   }
   if (replay === undefined) throw traceError('it is empty');
   return replay.summary();
+}
+
+function configOf(event: TraceEvent): SchedulerOptions {
+  if (event?.type === 'config' && event.version === TRACE_VERSION) return event.config;
+  throw traceError(`it does not begin with a config event of version ${TRACE_VERSION}`);
 }
 
 class Replay {
@@ -164,6 +170,7 @@ class Replay {
       case 'add': {
         const { id, prompt, priority } = event;
         const params = paramsFromJson(event.params);
+        checkWidth(params, scheduler.config.maxNumSeqs);
         scheduler.add(new SequenceGroup({ id, promptTokens: prompt, params, priority }));
         this.#numRequests++;
         break;

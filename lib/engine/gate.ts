@@ -1,5 +1,6 @@
 /** From a call's arguments to a request: everything is checked here, nothing enters the queue. */
 import { randomUUID } from 'node:crypto';
+import { checkWidth } from '../core/admission.js';
 import { type BeamSearchParams, completeBeamParams, isBeamSearch } from '../core/beam-params.js';
 import {
   completeParams,
@@ -23,6 +24,7 @@ export type GenerateParams = SamplingParamsInput | BeamSearchParams;
 export interface GateLimits {
   readonly vocabSize: number;
   readonly eosTokenIds: readonly number[];
+  readonly maxNumSeqs: number;
 }
 
 function checkNumber(value: unknown, param: string, low: number, whole: boolean): number {
@@ -68,7 +70,8 @@ export class Gate {
   async request(prompt: Prompt, input: GenerateParams, options: RequestOptions): Promise<Request> {
     if (options.timeoutMs !== undefined) checkNumber(options.timeoutMs, 'timeoutMs', 1, false);
     const params = await this.#params(input, options.useModelDefaults ?? false);
-    const { vocabSize } = this.#limits;
+    const { vocabSize, maxNumSeqs } = this.#limits;
+    checkWidth(params, maxNumSeqs);
     const template = () => this.chatTemplate();
     const encoded = await encodePrompt(prompt, this.#tokenizer, template, vocabSize);
     const group = new SequenceGroup({
@@ -89,7 +92,8 @@ export class Gate {
     const context: DrawContext = { ...this.#limits, seed: this.#nextSeed() };
     if (isBeamSearch(input)) return completeBeamParams(input, context);
     const defaults = useModelDefaults ? this.#checkpoint.generationDefaults : {};
-    const params = validateSamplingParams({ ...defaults, ...input }, context);
+    const { beamWidth: _, ...sampling } = { ...defaults, ...input } as Record<string, unknown>;
+    const params = validateSamplingParams(sampling, context);
     const words = await badWordIds(params.badWords, this.#tokenizer);
     return completeParams(params, { ...context, badWordIds: words });
   }

@@ -21,6 +21,8 @@ describe('parameters of a beam search', () => {
   it('are told from sampling by beamWidth', () => {
     expect(isBeamSearch({ beamWidth: 2 })).toBe(true);
     expect(isBeamSearch({ n: 2 })).toBe(false);
+    expect(isBeamSearch({ beamWidth: undefined, n: 2 })).toBe(false);
+    expect(isBeamSearch(null)).toBe(false);
     expect(isBeamSearch(undefined)).toBe(false);
   });
 

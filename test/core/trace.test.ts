@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { RecordingScheduler, replayTrace, type TraceEvent } from '../../lib/core/trace.js';
 import { group, neverStop, range, resultFor } from '../support/core.js';
+import { randomFrom } from '../support/fake-executor.js';
 import { Simulation } from '../support/simulate.js';
 
 const WORLD = {
@@ -82,6 +83,34 @@ describe('a trace', () => {
     ],
   ])('of %s is refused', (_, events) => {
     expect(() => replayTrace(events as TraceEvent[])).toThrow(/cannot be replayed/);
+  });
+
+  it('damaged anywhere is refused with its code, or replays', () => {
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    const random = randomFrom(seed);
+    const events = recorded(7);
+    const values = [null, -1, 2 ** 31, 'x', [], {}, 0.5, true, undefined];
+    let refused = 0;
+    for (let i = 0; i < 300; i++) {
+      const copy = throughJson(events.slice(0, 200));
+      const at = random(copy.length);
+      const event = copy[at] as unknown as Record<string, unknown>;
+      // A pool of any size may be asked for: the config is not what is damaged here.
+      const target =
+        at > 0 && random(2) === 0 && event.params ? (event.params as typeof event) : event;
+      const keys = Object.keys(target);
+      if (at > 0) target[keys[random(keys.length)]] = values[random(values.length)];
+      if (random(5) === 0) copy.splice(random(copy.length), 1);
+      try {
+        replayTrace(copy);
+      } catch (error) {
+        expect((error as { code?: string }).code, `seed ${seed}, run ${i}: ${error}`).toBe(
+          'ERR_TRACE',
+        );
+        refused++;
+      }
+    }
+    expect(refused).toBeGreaterThan(100);
   });
 
   it('holds resets and keeps refused requests out', () => {

@@ -201,6 +201,7 @@ describe('bad input', () => {
     ['topP 0', 'ERR_INVALID_PARAM', () => llm.generate(P, { topP: 0 })],
     ['n 0', 'ERR_INVALID_PARAM', () => llm.generate(P, { n: 0 })],
     ['n of thousands', 'ERR_REQUEST_TOO_LARGE', () => llm.generate(P, { n: 5000 })],
+    ['n of billions', 'ERR_REQUEST_TOO_LARGE', () => llm.generate(P, { n: 2 ** 31 - 1 })],
     ['maxTokens 0', 'ERR_INVALID_PARAM', () => llm.generate(P, { maxTokens: 0 })],
     ['an unknown name', 'ERR_INVALID_PARAM', () => llm.generate(P, { tempereture: 1 } as never)],
     ['a foreign bias', 'ERR_INVALID_PARAM', () => llm.generate(P, { logitBias: { 9999: 1 } })],
