@@ -70,8 +70,8 @@ export function checkWidth({ n, beam }: DrawParams, maxNumSeqs: number): void {
   if (n <= maxNumSeqs) return;
   throw octavoError(
     'ERR_REQUEST_TOO_LARGE',
-    `${widthName(beam)} is ${n}, but at most ${maxNumSeqs} sequences run at once; ask for fewer or ` +
-      'raise maxNumSeqs',
+    `${widthName(beam)} is ${n}, but at most ${maxNumSeqs} sequences run at once; ask for fewer ` +
+      'or raise maxNumSeqs',
     { param: widthName(beam) },
   );
 }
