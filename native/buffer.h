@@ -1,4 +1,4 @@
-// The owner of device memory: a pointer and the Ops that frees it.
+// The owner of memory: a pointer and the Ops that frees it.
 #pragma once
 
 #include <string>
@@ -12,70 +12,51 @@ namespace octavo {
 class Buffer {
  public:
   Buffer() = default;
-  // Throws ERR_OUT_OF_MEMORY; `what` names the thing in the sentence.
+  // Memory that ops read and write. Throws ERR_OUT_OF_MEMORY; `what` names the thing in the
+  // sentence.
   Buffer(const Ops& ops, size_t bytes, const std::string& what) : ops_(&ops), bytes_(bytes) {
-    if (bytes == 0) return;
-    data_ = ops.allocate(ops.context, bytes);
-    if (data_ == nullptr) {
-      throw Error(kErrOutOfMemory, "could not allocate " + std::to_string(bytes) + " bytes for " +
-                                       what + "; lower kvCacheMemoryBytes, maxModelLen or " +
-                                       "maxNumBatchedTokens");
-    }
+    if (bytes > 0) data_ = ops.allocate(ops.context, bytes);
+    check(what, "kvCacheMemoryBytes, maxModelLen or maxNumBatchedTokens");
+  }
+  // Host memory that swaps are fast with.
+  static Buffer for_swaps(const Ops& ops, size_t bytes) {
+    Buffer buffer;
+    buffer.ops_ = &ops;
+    buffer.bytes_ = bytes;
+    buffer.on_host_ = true;
+    if (bytes > 0) buffer.data_ = ops.allocate_host(ops.context, bytes);
+    buffer.check("the swap space", "swapSpace");
+    return buffer;
   }
   Buffer(Buffer&& other) noexcept { *this = std::move(other); }
   Buffer& operator=(Buffer&& other) noexcept {
     std::swap(ops_, other.ops_);
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
+    std::swap(on_host_, other.on_host_);
     return *this;
   }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   ~Buffer() {
-    if (data_ != nullptr) ops_->release(ops_->context, data_, bytes_);
+    if (data_ == nullptr) return;
+    (on_host_ ? ops_->release_host : ops_->release)(ops_->context, data_, bytes_);
   }
 
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
 
  private:
+  void check(const std::string& what, const char* lower) const {
+    if (data_ != nullptr || bytes_ == 0) return;
+    throw Error(kErrOutOfMemory, "could not allocate " + std::to_string(bytes_) + " bytes for " +
+                                     what + "; lower " + lower);
+  }
+
   const Ops* ops_ = nullptr;
   void* data_ = nullptr;
   size_t bytes_ = 0;
-};
-
-// Host memory that swaps are fast with.
-class HostBuffer {
- public:
-  HostBuffer() = default;
-  // Throws ERR_OUT_OF_MEMORY.
-  HostBuffer(const Ops& ops, size_t bytes) : ops_(&ops), bytes_(bytes) {
-    if (bytes == 0) return;
-    data_ = ops.allocate_host(ops.context, bytes);
-    if (data_ == nullptr) {
-      throw Error(kErrOutOfMemory, "could not allocate " + std::to_string(bytes) +
-                                       " bytes of host memory to swap to; lower swapSpace");
-    }
-  }
-  HostBuffer(HostBuffer&& other) noexcept { *this = std::move(other); }
-  HostBuffer& operator=(HostBuffer&& other) noexcept {
-    std::swap(ops_, other.ops_);
-    std::swap(data_, other.data_);
-    std::swap(bytes_, other.bytes_);
-    return *this;
-  }
-  HostBuffer(const HostBuffer&) = delete;
-  HostBuffer& operator=(const HostBuffer&) = delete;
-  ~HostBuffer() {
-    if (data_ != nullptr) ops_->release_host(ops_->context, data_, bytes_);
-  }
-
-  void* data() const { return data_; }
-
- private:
-  const Ops* ops_ = nullptr;
-  void* data_ = nullptr;
-  size_t bytes_ = 0;
+  bool on_host_ = false;
 };
 
 }  // namespace octavo

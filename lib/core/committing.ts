@@ -27,13 +27,14 @@ export function commitStep(
 /** What the step computed is in the cache now. True: there are new sequences to run. */
 function advance(state: SchedulerState, step: Step): boolean {
   const { seqs, queryLens, numSeqs } = step;
+  const slides = state.config.slidingWindow > 0;
   let forked = false;
   for (let i = 0; i < numSeqs; i++) {
     const sequence = seqs[i];
     if (sequence.finishReason !== null) continue;
     sequence.numComputed += queryLens[i];
     if (sequence.numComputed >= sequence.publishAt) publish(state, sequence);
-    if (state.config.slidingWindow > 0) state.slide(sequence);
+    if (slides) state.slide(sequence);
     if (sequence.waitingForks !== null && forkReady(state, sequence)) forked = true;
   }
   return forked;

@@ -29,7 +29,7 @@ class KvCache {
   void allocate(const Ops& ops, int32_t num_blocks, int32_t num_host_blocks) {
     num_blocks_ = num_blocks;
     pool_ = Buffer(ops, static_cast<size_t>(num_blocks * block_bytes_), "the KV cache");
-    host_pool_ = HostBuffer(ops, static_cast<size_t>(num_host_blocks * block_bytes_));
+    host_pool_ = Buffer::for_swaps(ops, static_cast<size_t>(num_host_blocks * block_bytes_));
     const std::vector<char> zeros(static_cast<size_t>(block_bytes_));
     ops.write(ops.context, pool_.data(), zeros.data(), zeros.size());
   }
@@ -65,8 +65,7 @@ class KvCache {
   DType dtype_ = DType::kF32;
   int32_t block_size_ = 0, num_blocks_ = 0;
   int64_t kv_stride_ = 0, values_bytes_ = 0, block_bytes_ = 0;
-  Buffer pool_;
-  HostBuffer host_pool_;  // same layout of blocks
+  Buffer pool_, host_pool_;  // same layout of blocks
 };
 
 }  // namespace octavo
