@@ -111,7 +111,8 @@ export class Admission {
       waiting.shift();
       this.#take(group);
       // Its blocks are there already, so this cannot fail.
-      planGroup(this.#state, step, this.#active, 0, this.#active.length);
+      const planned = planGroup(this.#state, step, this.#active, 0, this.#active.length);
+      assert(planned, 'an admitted group could not be planned');
     }
   }
 

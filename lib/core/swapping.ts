@@ -6,6 +6,7 @@
  * A step never has both directions: who is swapped in comes after the running were planned without
  * preempting anybody. So host blocks read by a step are never written by the same step.
  */
+import { assert } from '../errors.js';
 import { NULL_BLOCK } from './block-pool.js';
 import { planGroup } from './planning.js';
 import type { SchedulerState } from './scheduler-state.js';
@@ -52,7 +53,8 @@ export function admitSwapped(state: SchedulerState, step: Step): void {
     if (!fits(state, group, active, config.maxNumBatchedTokens - step.numTokens)) return;
     swapped.shift();
     swapIn(state, step, group, active);
-    planGroup(state, step, active, 0, active.length);
+    const planned = planGroup(state, step, active, 0, active.length);
+    assert(planned, 'a swapped group did not fit');
   }
 }
 
