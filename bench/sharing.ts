@@ -95,22 +95,23 @@ async function measure(work: Work, prompts: Prompts, output: number): Promise<Me
   })();
   try {
     await llm.generate('warm', { maxTokens: 8, ignoreEos: true });
+    events.length = 0;
     const before = llm.stats();
     const start = performance.now();
     const outputs = await work(llm, prompts, output);
     const seconds = (performance.now() - start) / 1000;
     const { info } = llm;
     const stats = llm.stats();
-    const mean = (of: (event: EngineEvent) => number) =>
+    const total = (of: (event: EngineEvent) => number) =>
       events.reduce((sum, event) => sum + of(event), 0);
     const copies = stats.numBlockCopies - before.numBlockCopies;
     return {
       seconds,
       peakBlocks: Math.round(stats.peakKvCacheUsage * (info.numBlocks - 1)),
-      saved: 1 - mean((e) => e.numBlocksUsed) / mean((e) => e.numTableEntries),
+      saved: 1 - total((e) => e.numBlocksUsed) / total((e) => e.numTableEntries),
       copies,
       copiedBytes: copies * info.blockSize * info.kvBytesPerToken,
-      computed: mean((e) => e.step.numTokens),
+      computed: total((e) => e.step.numTokens),
       outputs,
     };
   } finally {

@@ -76,9 +76,9 @@ export class Scheduler {
     return groups.size - waiting.length - swapped.length;
   }
 
-  /** Entries of the tables of all that run; a shared block counts once for each user. */
+  /** Blocks in the tables of all that run; a shared one counts once for each user. */
   get numTableEntries(): number {
-    return this.#state.running.reduce((sum, sequence) => sum + sequence.numBlocks, 0);
+    return this.#state.running.reduce((sum, s) => sum + s.numBlocks - s.numSlid, 0);
   }
 
   /** Requests that are preempted and wait in the host pool. */

@@ -199,7 +199,7 @@ export class LLM {
   /**
    * Beam search: the `beamWidth` best continuations by score, best first, each with its `score`; as
    * Hugging Face's `generate(num_beams=…)` finds them. Beams share their KV; where they part, at
-   * most a block is copied and nothing is computed twice. `beamWidth` is 4 if not given.
+   * most a block is copied. `beamWidth` is 4 if not given.
    * @throws what `generate()` throws
    */
   beamSearch(

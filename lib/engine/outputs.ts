@@ -80,7 +80,7 @@ export interface EngineEvent extends EngineStats {
   readonly numBlocksUsed: number;
   readonly numBlocksFree: number;
   readonly numBlocksCached: number;
-  /** Entries of all block tables: what would be in use if nothing were shared. */
+  /** Blocks named by all block tables: what would be in use if nothing were shared. */
   readonly numTableEntries: number;
   /** Blocks of the swap space in use. */
   readonly numHostBlocksUsed: number;

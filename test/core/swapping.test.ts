@@ -282,6 +282,7 @@ describe('a sliding window', () => {
     next();
     const used = () => scheduler.pool.numUsable - scheduler.pool.numFree;
     expect(used()).toBe(2); // of four blocks, two are slid; the rest is shared by three
+    expect(scheduler.numTableEntries).toBe(3 * 2);
     while (scheduler.hasUnfinished) next();
     expect(scheduler.pool.usage).toBe(0);
   });

@@ -2,23 +2,16 @@ import { describe, expect, it } from 'vitest';
 import { RecordingScheduler, replayTrace, type TraceEvent } from '../../lib/core/trace.js';
 import { group, neverStop, range, resultFor } from '../support/core.js';
 import { randomFrom } from '../support/fake-executor.js';
-import { Simulation } from '../support/simulate.js';
+import { Simulation, TINY_WORLD } from '../support/simulate.js';
 
 const WORLD = {
-  numBlocks: 40,
-  blockSize: 4,
-  maxModelLen: 90,
-  maxNumSeqs: 8,
-  maxNumBatchedTokens: 32,
-  maxNumWaiting: 20,
+  ...TINY_WORLD,
   numRequests: 60,
-  maxN: 3,
   abortPercent: 3,
   failPercent: 1,
   beamTenths: 3,
   numHostBlocks: 30,
   schedulingPolicy: 'priority',
-  promptLogprobs: true,
 } as const;
 
 /** As it comes back from a file. */

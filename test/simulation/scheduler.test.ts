@@ -1,17 +1,10 @@
 import { afterAll, describe, expect, test } from 'vitest';
-import { type Outcome, Simulation, type World } from '../support/simulate.js';
+import { type Outcome, Simulation, TINY_WORLD, type World } from '../support/simulate.js';
 
 const BASE: World = {
-  numBlocks: 40,
-  blockSize: 4,
-  maxModelLen: 90,
-  maxNumSeqs: 8,
-  maxNumBatchedTokens: 32,
-  maxNumWaiting: 20,
+  ...TINY_WORLD,
   numRequests: 150,
-  maxN: 3,
   abortPercent: 2,
-  promptLogprobs: true,
 };
 
 const WORLDS: Record<string, World> = {

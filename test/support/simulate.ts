@@ -112,6 +112,18 @@ export interface World extends SchedulerOptions {
   readonly failPercent?: number;
 }
 
+/** Small enough that everything is short. */
+export const TINY_WORLD = {
+  numBlocks: 40,
+  blockSize: 4,
+  maxModelLen: 90,
+  maxNumSeqs: 8,
+  maxNumBatchedTokens: 32,
+  maxNumWaiting: 20,
+  maxN: 3,
+  promptLogprobs: true,
+} as const;
+
 export interface Outcome {
   readonly numSteps: number;
   readonly numPreemptions: number;
