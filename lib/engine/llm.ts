@@ -274,8 +274,9 @@ export class LLM {
 
   /**
    * Figures of the KV pool and the scheduler after each step, for a dashboard: at most one event in
-   * `intervalMs`. A slow reader gets the newest; counters count since load, so none is lost. Ends
-   * with `close()`; leaving the loop ends it earlier.
+   * `intervalMs`. A slow reader gets the newest; counters count since load, so none is lost. While
+   * nothing runs there is no event, and waiting for one does not keep the process alive. Ends with
+   * `close()`; leaving the loop ends it earlier.
    */
   events(options?: EventOptions): AsyncGenerator<EngineEvent, void, void> {
     return this.#engine.events.subscribe(options);
