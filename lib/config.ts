@@ -19,6 +19,18 @@ export const BUNDLED_MODEL = join(
 const GiB = 2 ** 30;
 const positive = (max: number) => z.int().min(1).max(max);
 
+/** Instruction sets of the CPU backend; a machine and a build have some of them. */
+const ISAS = [
+  'amx',
+  'avx512_vnni',
+  'avx512',
+  'avx2_vnni',
+  'avx2',
+  'neon_dotprod',
+  'neon',
+  'scalar',
+] as const;
+
 const schema = z.strictObject({
   model: z.string().min(1),
   // simt: the kernels on a host emulator, in the test addon only.
@@ -54,7 +66,9 @@ const schema = z.strictObject({
   traceFile: z.string().min(1).optional(),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
   numThreads: positive(1024),
-  isa: z.enum(['auto', 'avx512', 'avx2', 'neon', 'scalar']),
+  isa: z.enum(['auto', ...ISAS]),
+  activations: z.enum(['int8', 'f32']),
+  quantize: z.enum(['q8_0', 'q4_0']).optional(),
 });
 
 /** What `LLM.load()` takes. Names are vLLM's, in camelCase. */
@@ -123,9 +137,15 @@ export interface EngineOptions {
   seed?: number;
   /** Threads of the CPU backend. Default: the cores this process may use (affinity, cgroup). */
   numThreads?: number;
-  /** Instruction set of the CPU backend: auto (default), avx512, avx2, neon or scalar. All give
-   * the same bits. */
-  isa?: 'auto' | 'avx512' | 'avx2' | 'neon' | 'scalar';
+  /** Instruction set of the CPU backend: auto (default: the best this machine has), amx,
+   * avx512_vnni, avx512, avx2_vnni, avx2, neon_dotprod, neon or scalar. All give the same bits. */
+  isa?: 'auto' | (typeof ISAS)[number];
+  /** Left side of products with quantised weights on the CPU: `int8` (default; a scale per token
+   * and 32 values) or `f32` (slower, exact). */
+  activations?: 'int8' | 'f32';
+  /** Quantises plain weights while they are loaded: `q8_0` or `q4_0` (embedding and head then
+   * q8_0). Default: weights stay as they are stored. */
+  quantize?: 'q8_0' | 'q4_0';
 }
 
 /** Validated, complete but for what only the model can tell. */
@@ -161,6 +181,7 @@ export function engineConfig(options: EngineOptions = {}): EngineConfig {
     enableChunkedPrefill: true,
     numThreads: defaultThreads(),
     isa: 'auto',
+    activations: 'int8',
     ...given,
   });
   if (parsed.success) return Object.freeze(parsed.data);

@@ -9,7 +9,23 @@ import { STEP_LAYOUT, type StepResult } from './core/step.js';
 import { ERRORS, type ErrorCode, isOctavoError, octavoError } from './errors.js';
 
 /** Stored types; the numbers are native/base/dtype.h's, compared at load. */
-export const DTYPES = { F32: 0, F16: 1, BF16: 2, Q8_0: 3, Q4_0: 4 } as const;
+export const DTYPES = {
+  F32: 0,
+  F16: 1,
+  BF16: 2,
+  Q8_0: 3,
+  Q4_0: 4,
+  Q4_1: 5,
+  Q5_0: 6,
+  Q5_1: 7,
+  Q2_K: 8,
+  Q3_K: 9,
+  Q4_K: 10,
+  Q5_K: 11,
+  Q6_K: 12,
+  IQ4_NL: 13,
+  IQ4_XS: 14,
+} as const;
 export type DTypeName = keyof typeof DTYPES;
 
 /** One tensor of a checkpoint, by the canonical name that native/model/weights.h binds. */
@@ -93,6 +109,10 @@ export interface NativeLoadRequest {
   readonly numThreads: number;
   /** '' = the best of {@link NativeAddon.isas}. */
   readonly isa: string;
+  /** Of the CPU, in products with quantised weights. */
+  readonly activations: 'int8' | 'f32';
+  /** Plain matrices become this as they are loaded; '' = they stay. */
+  readonly quantize: 'q8_0' | 'q4_0' | '';
   readonly device: NativeDevice;
 }
 

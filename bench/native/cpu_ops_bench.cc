@@ -16,6 +16,7 @@
 #include "buffer.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/kernels.h"
+#include "cpu/panels.h"
 
 namespace octavo {
 namespace {
@@ -54,12 +55,14 @@ class Bench {
   void run(bool only_machine) {
     limits();
     if (only_machine) return;
-    for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16, DType::kQ8_0, DType::kQ4_0}) {
+    const auto types = {DType::kF32,  DType::kBF16, DType::kF16, DType::kQ8_0,
+                        DType::kQ4_0, DType::kQ4_K, DType::kQ6_K};
+    for (DType dtype : types) {
       const std::string type = dtype_name(dtype);
-      matmul("matmul 128x1536x576 " + type, dtype, 128, 1536, 576);
+      matmul("matmul 128x1536x512 " + type, dtype, 128, 1536, 512);
       matmul("matmul 512x4096x4096 " + type, dtype, 512, 4096, 4096);
     }
-    for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16, DType::kQ8_0, DType::kQ4_0}) {
+    for (DType dtype : types) {
       matmul_stream(dtype, 1);
       matmul_stream(dtype, 4);
     }
@@ -145,30 +148,48 @@ class Bench {
       });
     });
     gflops_ = 4e-9 * threads * kRounds * 2 * 16 * kProbeChains / fma;
-    // As large as the weights that are streamed below, so that both meet the same caches.
-    const Buffer data = random(kStreamBytes / 4);
-    const int64_t piece = 64 << 10;
-    const double read = seconds_of([&] {
-      c.pool.parallel_for(kStreamBytes / 4 / piece, [&](int64_t item, int worker) {
-        const float got = c.kernels->read_probe(f32(data) + item * piece, piece);
+    const double dot = seconds_of([&] {
+      c.pool.parallel_for(4 * threads, [&](int64_t, int worker) {
+        const float got = c.panels->dot_probe(kRounds);
         if (worker == 0) sink += got;
       });
     });
-    gbytes_ = 1e-9 * kStreamBytes / read;
+    gops_ = 4e-9 * threads * kRounds * 2 * 64 * kProbeDots / dot;
+    // As large as the weights that are streamed below, so that both meet the same caches.
+    const int64_t piece = 64 << 10;
+    const auto read_rate = [&](int64_t bytes) {
+      const Buffer data = stored(bytes);
+      const double read = seconds_of([&] {
+        c.pool.parallel_for(bytes / 4 / piece, [&](int64_t item, int worker) {
+          const float got = c.kernels->read_probe(f32(data) + item * piece, piece);
+          if (worker == 0) sink += got;
+        });
+      });
+      return 1e-9 * bytes / read;
+    };
+    gbytes_ = read_rate(kStreamBytes);
+    constexpr int64_t kBeyondCaches = int64_t{1} << 30;
     rows_.push_back({"machine: multiply-adds", gflops_, "GFLOP/s", 0});
+    rows_.push_back({"machine: int8 dot products", gops_, "GOP/s", 0});
+    rows_.push_back({"machine: read 1 GB", read_rate(kBeyondCaches), "GB/s", 0});
     rows_.push_back({"machine: read 64 MB", gbytes_, "GB/s", 0});
     if (sink == 12345) std::printf("\n");
   }
 
   double matmul_seconds(DType dtype, int64_t m, int64_t n, int64_t k) {
     const Buffer x = random(m * k), out = buffer(m * n * 4);
-    const Buffer weight = stored(n * row_bytes(dtype, k));
-    const MatmulPart part{tensor(out, m, n), {weight.data(), dtype, n, k}, nullptr};
+    const Buffer bytes = stored(n * row_bytes(dtype, k));
+    Tensor weight{bytes.data(), dtype, n, k};
+    const Buffer packed(ops_, ops_.weight_bytes(ops_.context, weight), "the weights");
+    if (packed.bytes() > 0) weight = ops_.load_weight(ops_.context, weight, packed.data());
+    const MatmulPart part{tensor(out, m, n), weight, nullptr};
     return seconds_of([&] { ops_.matmul(ops_.context, tensor(x, m, k), &part, 1); });
   }
   void matmul(const std::string& name, DType dtype, int64_t m, int64_t n, int64_t k) {
     const double seconds = matmul_seconds(dtype, m, n, k);
-    rows_.push_back({name, 2e-9 * m * n * k / seconds, "GFLOP/s", gflops_});
+    const bool int8 = is_quantised(dtype);
+    rows_.push_back(
+        {name, 2e-9 * m * n * k / seconds, int8 ? "GOP/s" : "GFLOP/s", int8 ? gops_ : gflops_});
   }
   void matmul_stream(DType dtype, int64_t m) {
     const int64_t k = 2048, n = kStreamBytes / row_bytes(dtype, k);
@@ -326,7 +347,7 @@ class Bench {
   std::mt19937 engine_{1};
   std::unique_ptr<CpuBackend> backend_;
   const Ops& ops_;
-  double gflops_ = 0, gbytes_ = 0;
+  double gflops_ = 0, gops_ = 0, gbytes_ = 0;
   std::vector<Row> rows_;
 };
 

@@ -13,7 +13,18 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 
-export type StoredType = 'F32' | 'BF16' | 'Q8_0';
+/** F32 and BF16 as a Hugging Face folder, the others as GGUF. */
+export type StoredType = 'F32' | 'BF16' | 'F16' | 'Q8_0' | 'Q4_0' | 'Q4_K';
+
+/** GGUF's number, values per block, bytes per block. */
+const FORMATS: Readonly<Record<StoredType, readonly [number, number, number]>> = {
+  F32: [0, 1, 4],
+  F16: [1, 1, 2],
+  BF16: [30, 1, 2],
+  Q4_0: [2, 32, 18],
+  Q8_0: [8, 32, 34],
+  Q4_K: [12, 256, 144],
+};
 
 export interface Shape {
   readonly name: string;
@@ -35,6 +46,17 @@ export const SMOLLM2_135M: Shape = {
   headSize: 64,
   ffn: 1536,
   vocab: 49152,
+};
+
+export const LLAMA32_1B: Shape = {
+  name: 'llama3.2-1b',
+  hidden: 2048,
+  layers: 16,
+  heads: 32,
+  kvHeads: 8,
+  headSize: 64,
+  ffn: 8192,
+  vocab: 128256,
 };
 
 /** With the head tied to the embedding, which a decode step does not notice. */
@@ -92,32 +114,57 @@ function fill(values: Float32Array, scale: number): void {
   }
 }
 
-function encode(values: Float32Array, type: StoredType): Uint8Array {
+/** Values of standard deviation `scale` in stored form. */
+function encode(values: Float32Array, type: StoredType, scale: number): Uint8Array {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   if (type === 'F32') return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   if (type === 'BF16') return new Uint8Array(Uint16Array.from(bits, (b) => b >>> 16).buffer);
-  const out = new Uint8Array((values.length / 32) * 34);
+  if (type === 'F16') return new Uint8Array(Uint16Array.from(values, toHalf).buffer);
+  const [, perBlock, bytes] = FORMATS[type];
+  const out = new Uint8Array((values.length / perBlock) * bytes);
   const view = new DataView(out.buffer);
-  for (let b = 0; b < values.length / 32; b++) {
-    const block = values.subarray(32 * b, 32 * b + 32);
-    const largest = block.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
-    const scale = largest / 127;
-    view.setUint16(34 * b, toHalf(scale), true);
-    for (let i = 0; i < 32; i++) view.setInt8(34 * b + 2 + i, Math.round(block[i] / scale));
+  const unit = 1.7320508 * scale; // of a value in ±1
+  const half = (at: number, value: number) => view.setUint16(at, toHalf(value), true);
+  for (let b = 0; b < values.length / perBlock; b++) {
+    const at = b * bytes;
+    const code = (i: number, levels: number) =>
+      Math.floor(((values[b * perBlock + i] / unit + 1) / 2) * levels);
+    if (type === 'Q8_0') {
+      half(at, unit / 127);
+      for (let i = 0; i < 32; i++) view.setInt8(at + 2 + i, code(i, 255) - 127);
+      continue;
+    }
+    const nibbles = type === 'Q4_0' ? 16 : 128;
+    if (type === 'Q4_0') {
+      half(at, unit / 8);
+    } else {
+      // Eight scales of 32 and eight mins of 60; 7.5 · 32 · d = 60 · dmin.
+      half(at, unit / 7.5 / 32);
+      half(at + 2, unit / 60);
+      out.set([32, 32, 32, 32, 60, 60, 60, 60, 0xc0, 0xc0, 0xc0, 0xc0], at + 4);
+      for (let j = 0; j < 4; j++) {
+        out[at + 4 + j] |= 0x80; // the high two bits of scales and mins 4 to 7
+        out[at + 8 + j] |= 0xc0;
+      }
+    }
+    for (let i = 0; i < nibbles; i++) {
+      out[at + bytes - nibbles + i] = code(2 * i, 16) | (code(2 * i + 1, 16) << 4);
+    }
   }
   return out;
 }
 
-/** Truncates a positive number of the normal range to float16. */
+/** Truncates a number of the normal range to float16. */
 function toHalf(x: number): number {
   const bits = new Uint32Array(Float32Array.of(x).buffer)[0];
-  return (((bits >>> 23) - 112) << 10) | ((bits >>> 13) & 0x3ff);
+  const exponent = ((bits >>> 23) & 255) - 112;
+  if (exponent <= 0) return (bits >>> 16) & 0x8000;
+  return ((bits >>> 16) & 0x8000) | (exponent << 10) | ((bits >>> 13) & 0x3ff);
 }
 
 const bytesOf = (t: Tensor, type: StoredType) => {
-  const values = t.rows * t.cols;
-  const stored = t.rows === 1 ? 'F32' : type;
-  return stored === 'F32' ? 4 * values : stored === 'BF16' ? 2 * values : (values / 32) * 34;
+  const [, perBlock, bytes] = FORMATS[t.rows === 1 ? 'F32' : type];
+  return ((t.rows * t.cols) / perBlock) * bytes;
 };
 
 /** Values of a piece; a larger matrix repeats its rows, which no kernel can tell. */
@@ -127,7 +174,7 @@ function writeTensors(fd: number, tensors: readonly Tensor[], type: StoredType):
   const pieces = new Map<string, Uint8Array>();
   for (const t of tensors) {
     if (t.rows === 1) {
-      writeSync(fd, encode(new Float32Array(t.cols).fill(1), 'F32'));
+      writeSync(fd, encode(new Float32Array(t.cols).fill(1), 'F32', 1));
       continue;
     }
     const scale = t.names[1] === 'token_embd.weight' ? 0.05 : 1 / Math.sqrt(t.cols);
@@ -137,7 +184,7 @@ function writeTensors(fd: number, tensors: readonly Tensor[], type: StoredType):
     if (piece === undefined) {
       const values = new Float32Array(rows * t.cols);
       fill(values, scale);
-      piece = encode(values, type);
+      piece = encode(values, type, scale);
       pieces.set(key, piece);
     }
     for (let left = t.rows; left > 0; left -= rows) {
@@ -150,7 +197,8 @@ function writeTensors(fd: number, tensors: readonly Tensor[], type: StoredType):
 export function randomModel(shape: Shape, type: StoredType): string {
   const base = join('.bench', 'models-random');
   mkdirSync(base, { recursive: true });
-  return type === 'Q8_0' ? ggufModel(base, shape) : folderModel(base, shape, type);
+  const isFolder = type === 'F32' || type === 'BF16';
+  return isFolder ? folderModel(base, shape, type) : ggufModel(base, shape, type);
 }
 
 function folderModel(base: string, s: Shape, type: StoredType): string {
@@ -213,17 +261,41 @@ function tokenizerJson(): string {
   });
 }
 
-function ggufModel(base: string, s: Shape): string {
-  const path = join(base, `${s.name}-Q8_0.gguf`);
+const u32 = (n: number): Buffer => Buffer.from(Uint32Array.of(n).buffer);
+const u64 = (n: number): Buffer => Buffer.from(BigUint64Array.of(BigInt(n)).buffer);
+const text = (t: string): Buffer => Buffer.concat([u64(Buffer.byteLength(t)), Buffer.from(t)]);
+
+/** A vocabulary of bytes and of names that no text has: prompts are ids. */
+function ggufVocabulary(size: number): [string, Buffer[]][] {
+  const special = ['<unk>', '<s>', '</s>'];
+  const bytes = Array.from(
+    { length: 256 },
+    (_, b) => `<0x${b.toString(16).padStart(2, '0').toUpperCase()}>`,
+  );
+  const rest = Array.from({ length: size - 259 }, (_, i) => `\u2581t${i}`);
+  const tokens = [...special, ...bytes, ...rest];
+  const types = tokens.map((_, i) => (i === 0 ? 2 : i < 3 ? 3 : i < 259 ? 6 : 1));
+  const scores = tokens.map((_, i) => -i);
+  const array = (kind: number, values: Buffer) => [u32(9), u32(kind), u64(size), values];
+  return [
+    ['tokenizer.ggml.model', [u32(8), text('llama')]],
+    ['tokenizer.ggml.tokens', array(8, Buffer.concat(tokens.map(text)))],
+    ['tokenizer.ggml.scores', array(6, Buffer.from(Float32Array.from(scores).buffer))],
+    ['tokenizer.ggml.token_type', array(5, Buffer.from(Int32Array.from(types).buffer))],
+    ['tokenizer.ggml.bos_token_id', [u32(4), u32(1)]],
+    ['tokenizer.ggml.eos_token_id', [u32(4), u32(2)]],
+    ['tokenizer.ggml.unknown_token_id', [u32(4), u32(0)]],
+  ];
+}
+
+function ggufModel(base: string, s: Shape, type: StoredType): string {
+  const path = join(base, `${s.name}-${type}-v2.gguf`);
   if (existsSync(path)) return path;
-  const u32 = (n: number): Buffer => Buffer.from(Uint32Array.of(n).buffer);
-  const u64 = (n: number): Buffer => Buffer.from(BigUint64Array.of(BigInt(n)).buffer);
-  const text = (t: string): Buffer => Buffer.concat([u64(Buffer.byteLength(t)), Buffer.from(t)]);
   const number = (n: number) => [u32(4), u32(n)];
   const float = (n: number) => [u32(6), Buffer.from(Float32Array.of(n).buffer)];
-  const strings = (list: string[]) => [u32(9), u32(8), u64(list.length), ...list.map(text)];
   const keys: [string, Buffer[]][] = [
     ['general.architecture', [u32(8), text('llama')]],
+    ['general.alignment', number(32)],
     ['llama.block_count', number(s.layers)],
     ['llama.context_length', number(8192)],
     ['llama.embedding_length', number(s.hidden)],
@@ -233,12 +305,7 @@ function ggufModel(base: string, s: Shape): string {
     ['llama.attention.layer_norm_rms_epsilon', float(1e-5)],
     ['llama.rope.freq_base', float(100000)],
     ['llama.rope.dimension_count', number(s.headSize)],
-    ['tokenizer.ggml.model', [u32(8), text('gpt2')]],
-    ['tokenizer.ggml.pre', [u32(8), text('smollm')]],
-    ['tokenizer.ggml.tokens', strings(['a', 'b', 'ab'])],
-    ['tokenizer.ggml.token_type', [u32(9), u32(5), u64(3), u32(1), u32(1), u32(1)]],
-    ['tokenizer.ggml.merges', strings(['a b'])],
-    ['tokenizer.ggml.eos_token_id', number(0)],
+    ...ggufVocabulary(s.vocab),
   ];
   const tensors = tensorsOf(s);
   const parts: Buffer[] = [Buffer.from('GGUF'), u32(3), u64(tensors.length), u64(keys.length)];
@@ -246,19 +313,14 @@ function ggufModel(base: string, s: Shape): string {
   let at = 0;
   for (const t of tensors) {
     const dims = t.rows === 1 ? [t.cols] : [t.cols, t.rows];
-    parts.push(
-      text(t.names[1]),
-      u32(dims.length),
-      ...dims.map(u64),
-      u32(t.rows === 1 ? 0 : 8),
-      u64(at),
-    );
-    at += bytesOf(t, 'Q8_0'); // all sizes here are multiples of 32
+    const stored = FORMATS[t.rows === 1 ? 'F32' : type][0];
+    parts.push(text(t.names[1]), u32(dims.length), ...dims.map(u64), u32(stored), u64(at));
+    at += bytesOf(t, type); // all sizes here are multiples of 32
   }
   const head = Buffer.concat(parts);
   const fd = openSync(`${path}.part`, 'w');
   writeSync(fd, Buffer.concat([head, Buffer.alloc((32 - (head.length % 32)) % 32)]));
-  writeTensors(fd, tensors, 'Q8_0');
+  writeTensors(fd, tensors, type);
   closeSync(fd);
   renameSync(`${path}.part`, path);
   return path;

@@ -51,7 +51,14 @@ const ENGINE_FLAGS: readonly Row[] = [
   ['trace-file', 'traceFile', 'string', 'write a scheduling trace, for `octavo replay`'],
   ['engine-seed', 'seed', 'number', 'seed of the seeds of requests without one'],
   ['num-threads', 'numThreads', 'number', 'threads of the CPU backend'],
-  ['isa', 'isa', 'string', 'auto, avx512, avx2, neon or scalar (default auto)'],
+  [
+    'isa',
+    'isa',
+    'string',
+    'amx, avx512_vnni, avx512, avx2_vnni, avx2, neon, scalar … (default auto)',
+  ],
+  ['activations', 'activations', 'string', 'with quantised weights: int8 (default) or f32'],
+  ['quantize', 'quantize', 'string', 'plain weights become q8_0 or q4_0 when loaded'],
 ];
 
 const SAMPLING_FLAGS: readonly Row[] = [

@@ -15,30 +15,32 @@ enum class DType : int32_t {
   kBF16 = 2,
   kQ8_0 = 3,
   kQ4_0 = 4,
-  kF8E4M3 = 5,
-  kI8 = 6
+  kQ4_1 = 5,
+  kQ5_0 = 6,
+  kQ5_1 = 7,
+  kQ2_K = 8,
+  kQ3_K = 9,
+  kQ4_K = 10,
+  kQ5_K = 11,
+  kQ6_K = 12,
+  kIQ4_NL = 13,
+  kIQ4_XS = 14,
+  kF8E4M3 = 15,
+  kI8 = 16
 };
-constexpr int kNumDTypes = 5;  // that a checkpoint may hold
+constexpr int kNumDTypes = 15;  // that a checkpoint may hold
 
-// Values per block and bytes per block: 1 and the size of the value for plain types.
-constexpr bool is_quantised(DType t) { return t == DType::kQ8_0 || t == DType::kQ4_0; }
-constexpr int64_t block_values(DType t) { return is_quantised(t) ? 32 : 1; }
+// Blocks of values with common scales, as GGUF files have them (base/quants.h).
+OCTAVO_HD constexpr bool is_quantised(DType t) { return t >= DType::kQ8_0 && t <= DType::kIQ4_XS; }
+// Values per block: 1 for plain types.
+constexpr int64_t block_values(DType t) {
+  if (!is_quantised(t)) return 1;
+  return (t >= DType::kQ2_K && t <= DType::kQ6_K) || t == DType::kIQ4_XS ? 256 : 32;
+}
+// Bytes per block, or of a value.
 constexpr int64_t block_bytes(DType t) {
-  switch (t) {
-    case DType::kF32:
-      return 4;
-    case DType::kF16:
-    case DType::kBF16:
-      return 2;
-    case DType::kQ8_0:
-      return 34;  // float16 scale, 32 signed bytes
-    case DType::kQ4_0:
-      return 18;  // float16 scale, 16 bytes: value i low, i + 16 high; each counts from −8
-    case DType::kF8E4M3:
-    case DType::kI8:
-      return 1;
-  }
-  return 0;
+  constexpr int64_t kBytes[] = {4, 2, 2, 34, 18, 20, 22, 24, 84, 110, 144, 176, 210, 18, 136, 1, 1};
+  return kBytes[static_cast<int32_t>(t)];
 }
 
 // Bytes of a row of `cols` values; cols must be a multiple of block_values(t).
@@ -49,23 +51,10 @@ constexpr int64_t row_bytes(DType t, int64_t cols) {
 OCTAVO_HD constexpr bool is_8bit_cache(DType t) { return t == DType::kF8E4M3 || t == DType::kI8; }
 
 constexpr const char* dtype_name(DType t) {
-  switch (t) {
-    case DType::kF32:
-      return "F32";
-    case DType::kF16:
-      return "F16";
-    case DType::kBF16:
-      return "BF16";
-    case DType::kQ8_0:
-      return "Q8_0";
-    case DType::kQ4_0:
-      return "Q4_0";
-    case DType::kF8E4M3:
-      return "F8_E4M3";
-    case DType::kI8:
-      return "I8";
-  }
-  return "?";
+  constexpr const char* kNames[] = {"F32",  "F16",    "BF16",   "Q8_0",    "Q4_0", "Q4_1",
+                                    "Q5_0", "Q5_1",   "Q2_K",   "Q3_K",    "Q4_K", "Q5_K",
+                                    "Q6_K", "IQ4_NL", "IQ4_XS", "F8_E4M3", "I8"};
+  return kNames[static_cast<int32_t>(t)];
 }
 
 }  // namespace octavo

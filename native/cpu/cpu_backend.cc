@@ -11,53 +11,60 @@
 #include <string>
 
 #include "base/check.h"
-#include "base/half.h"
 #include "cpu/kernels.h"
+#include "cpu/panels.h"
 
 namespace octavo {
-
-extern float g_half_values[65536];  // declared in simd.h, for the kernels
-float g_half_values[65536];
 
 namespace {
 
 constexpr int kMaxThreads = 1024;
 
+struct Isa {
+  const char* name;
+  const CpuKernels* kernels;
+  const PanelKernels* panels;
+};
+
 struct Isas {
-  const CpuKernels* kernels[5] = {};
-  const char* names[5] = {};
+  Isa list[8] = {};
+  const char* names[8] = {};
 };
 
 const Isas& isas() {
   static const Isas found = [] {
-    for (int h = 0; h < 65536; h++) g_half_values[h] = half_to_float(static_cast<uint16_t>(h));
-    Isas list;
+    Isas all;
     int n = 0;
-    const auto add = [&](const CpuKernels* kernels) {
-      if (kernels == nullptr) return;
-      list.kernels[n] = kernels;
-      list.names[n++] = kernels->isa;
+    // Where floats and dot products of bytes each have their best, named after the latter.
+    const auto add = [&](const CpuKernels* kernels, const PanelKernels* panels, const char* name) {
+      if (kernels == nullptr || panels == nullptr) return;
+      all.list[n] = {name, kernels, panels};
+      all.names[n++] = name;
     };
 #if defined(__x86_64__)
-    add(kernels_avx512());
-    add(kernels_avx2());
+    add(kernels_avx512(), panels_amx(), "amx");
+    add(kernels_avx512(), panels_avx512_vnni(), "avx512_vnni");
+    add(kernels_avx512(), panels_avx2(), "avx512");
+    add(kernels_avx2(), panels_avx2_vnni(), "avx2_vnni");
+    add(kernels_avx2(), panels_avx2(), "avx2");
 #elif defined(__aarch64__)
-    add(kernels_neon());
+    add(kernels_neon(), panels_neon_dotprod(), "neon_dotprod");
+    add(kernels_neon(), panels_neon(), "neon");
 #endif
-    add(kernels_scalar());
-    return list;
+    add(kernels_scalar(), panels_scalar(), "scalar");
+    return all;
   }();
   return found;
 }
 
-const CpuKernels* find_kernels(const char* isa) {
-  const Isas& list = isas();
-  if (isa == nullptr) return list.kernels[0];
-  for (int i = 0; list.names[i] != nullptr; i++) {
-    if (std::strcmp(list.names[i], isa) == 0) return list.kernels[i];
+const Isa& find_isa(const char* name) {
+  const Isas& all = isas();
+  if (name == nullptr) return all.list[0];
+  for (int i = 0; all.names[i] != nullptr; i++) {
+    if (std::strcmp(all.names[i], name) == 0) return all.list[i];
   }
   throw Error(kErrInvalidOption,
-              std::string("this machine or build has no '") + isa + "' instruction set");
+              std::string("this machine or build has no '") + name + "' instruction set");
 }
 
 // A container or taskset may grant fewer cores than the machine has.
@@ -112,9 +119,6 @@ void cpu_memory(void*, int64_t* free_bytes, int64_t* total_bytes) {
 void cpu_move(void*, void* target, const void* source, size_t bytes) {
   if (bytes > 0) std::memcpy(target, source, bytes);
 }
-// Weights are read where the file is mapped.
-size_t cpu_weight_bytes(void*, Tensor) { return 0; }
-Tensor cpu_load_weight(void*, Tensor stored, void*) { return stored; }
 BatchView cpu_begin_step(void*, const BatchView& host) { return host; }
 void cpu_end_step(void*) {}
 void cpu_run_graph(void*, int64_t, void (*body)(void*), void* argument) { body(argument); }
@@ -123,21 +127,25 @@ void cpu_run_graph(void*, int64_t, void (*body)(void*), void* argument) { body(a
 
 const char* const* CpuBackend::available_isas() { return isas().names; }
 
-std::unique_ptr<CpuBackend> CpuBackend::create(int num_threads, const char* isa) {
+std::unique_ptr<CpuBackend> CpuBackend::create(int num_threads, const char* isa,
+                                               bool int8_activations) {
   if (num_threads < 0 || num_threads > kMaxThreads) {
     throw Error(kErrInvalidOption, "the number of CPU threads must be between 0 and " +
                                        std::to_string(kMaxThreads) + " (0 = all cores)");
   }
-  const CpuKernels* kernels = find_kernels(isa);
+  const Isa& found = find_isa(isa);
   if (num_threads == 0) num_threads = usable_cores();
-  return std::unique_ptr<CpuBackend>(new CpuBackend(num_threads, kernels));
+  std::unique_ptr<CpuBackend> backend(new CpuBackend(num_threads));
+  backend->context_.kernels = found.kernels;
+  backend->context_.panels = found.panels;
+  backend->context_.int8_activations = int8_activations;
+  backend->ops_.isa = found.name;
+  return backend;
 }
 
-CpuBackend::CpuBackend(int num_threads, const CpuKernels* kernels) : context_(num_threads) {
-  context_.kernels = kernels;
+CpuBackend::CpuBackend(int num_threads) : context_(num_threads) {
   ops_ = Ops{};
   ops_.name = "cpu";
-  ops_.isa = kernels->isa;
   ops_.context = &context_;
   ops_.activation = DType::kF32;
   ops_.graphs = false;

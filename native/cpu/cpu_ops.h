@@ -12,7 +12,8 @@
 
 namespace octavo {
 
-struct CpuKernels;  // kernels.h: one table per instruction set
+struct CpuKernels;    // kernels.h: one table per instruction set
+struct PanelKernels;  // panels.h
 
 // Memory that an op needs for itself. It keeps its size between calls and grows rarely, so the hot
 // path allocates nothing once the shapes of a model have been seen.
@@ -50,10 +51,12 @@ struct CpuContext {
 
   ThreadPool pool;
   const CpuKernels* kernels = nullptr;
+  const PanelKernels* panels = nullptr;
+  bool int8_activations = true;  // in products with quantised weights
   RopeTable rope_tables[2];
   // One per worker index of parallel_for. Grow them before a loop: get() throws, loops must not.
   std::vector<Scratch> worker_scratch;
-  Scratch shared_scratch, partial_scratch;
+  Scratch shared_scratch, partial_scratch, quant_scratch;
 };
 
 // Loops with less work than this (multiply-adds, or values moved) cost more to share than to do.
@@ -71,6 +74,8 @@ void* cpu_allocate(void* context, size_t bytes);
 void cpu_release(void* context, void* data, size_t bytes);
 void cpu_embedding(void* context, Tensor out, Tensor table, const int32_t* ids);
 void cpu_rms_norm(void* context, Tensor out, Tensor x, Tensor add, const float* weight, float eps);
+size_t cpu_weight_bytes(void* context, Tensor stored);
+Tensor cpu_load_weight(void* context, Tensor stored, void* memory);
 void cpu_matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_parts);
 void cpu_rope_and_cache(void* context, const RopeCacheParams& p, const PagedKV& kv,
                         const BatchView& batch);
@@ -82,6 +87,8 @@ void cpu_copy_blocks(void* context, void* pool, int64_t block_bytes, const Block
                      int32_t num_copies);
 void cpu_swap_blocks(void* context, void* pool, void* host_pool, int64_t block_bytes,
                      const BlockSwap* swaps, int32_t num_swaps, bool to_host);
+// panel_matmul.cc: the parts with quantised weights of a matmul.
+void cpu_panel_matmul(CpuContext& c, Tensor x, const MatmulPart* parts, int32_t num_parts);
 // sample.cc. context is a CpuContext*.
 void cpu_sample(void* context, Tensor logits, const SampleRow* rows, int32_t num_rows);
 

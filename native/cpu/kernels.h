@@ -51,8 +51,8 @@ struct AttentionChunk {
 
 struct CpuKernels {
   const char* isa;
-  int32_t tile_rows;                    // rows of x that one register tile covers
-  int32_t (*direct_rows)(DType dtype);  // up to so many rows need no scratch: weights just stream
+  // Rows of x that one register tile covers; up to so many need no scratch: weights just stream.
+  int32_t tile_rows;
 
   // out[n] = row[n] as F32.
   void (*widen_row)(DType dtype, const void* row, int64_t n, float* out);

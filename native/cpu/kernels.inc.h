@@ -20,7 +20,6 @@ namespace OCTAVO_ISA {
 static const CpuKernels kTable = {
     OCTAVO_STRING(OCTAVO_ISA),
     kTileRows,
-    direct_rows,
     widen_row,
     rms_norm,
     silu_mul,

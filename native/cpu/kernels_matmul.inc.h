@@ -46,29 +46,16 @@ static void run_tile(const Tile& t) {
       acc[r][c] = t.resume ? load(t.partial + (r * Cols + c) * 16) : zero();
     }
   }
-  constexpr int kVecs = Widen::kVecs;
-  const int64_t whole = t.depth & ~int64_t{16 * kVecs - 1};
-  constexpr bool kHeavy = Direct && kVecs > 1;
-  const auto step = [&](int64_t k) OCTAVO_INLINE_LAMBDA {
-    F32x16 w[Cols][kVecs];
+  const int64_t whole = t.depth & ~int64_t{15};
+  OCTAVO_UNROLL_TWICE for (int64_t k = 0; k < whole; k += 16) {
+    F32x16 w[Cols];
     OCTAVO_UNROLL for (int c = 0; c < Cols; c++) {
-      const char* row = t.w + c * t.w_stride;
-      // The next weight rows. Blocks of 34 bytes keep the processor too busy to run ahead by
-      // itself; plain types leave it time to.
-      if (kHeavy) __builtin_prefetch(row + Cols * t.w_stride + Widen::offset(k));
-      Widen::load_step(row, k, w[c]);
+      w[c] = Widen::load_step(t.w + c * t.w_stride, k);
     }
-    OCTAVO_UNROLL for (int v = 0; v < kVecs; v++) {
-      OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
-        const F32x16 x = load(t.x + r * t.x_stride + k + 16 * v);
-        OCTAVO_UNROLL for (int c = 0; c < Cols; c++) acc[r][c] = fma(x, w[c][v], acc[r][c]);
-      }
+    OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
+      const F32x16 x = load(t.x + r * t.x_stride + k);
+      OCTAVO_UNROLL for (int c = 0; c < Cols; c++) acc[r][c] = fma(x, w[c], acc[r][c]);
     }
-  };
-  if (kHeavy) {
-    for (int64_t k = 0; k < whole; k += 16 * kVecs) step(k);
-  } else {
-    OCTAVO_UNROLL_TWICE for (int64_t k = 0; k < whole; k += 16 * kVecs) step(k);
   }
   if (whole != t.depth) {
     const int64_t n = t.depth - whole;
@@ -87,12 +74,8 @@ static void run_tile(const Tile& t) {
   }
 }
 
-// Most rows of a tile over weights in stored form; beyond, they are widened once, into memory.
-template <class Widen>
-constexpr int kMostRows = Widen::kVecs == 1 ? kTileRows : kQ8TileRows;
-
 // Picks the instance for `rows`.
-template <class Widen, bool Direct, int Cols, int Rows = kMostRows<Widen>>
+template <class Widen, bool Direct, int Cols, int Rows = kTileRows>
 OCTAVO_INLINE void run_tile_rows(int64_t rows, const Tile& t) {
   if constexpr (Rows > 1) {
     if (rows < Rows) return run_tile_rows<Widen, Direct, Cols, Rows - 1>(rows, t);
@@ -135,7 +118,7 @@ constexpr int64_t kMaxDepthBlock = 640;
 OCTAVO_INLINE int64_t depth_block(int64_t depth) {
   const int64_t blocks = (depth + kMaxDepthBlock - 1) / kMaxDepthBlock;
   const int64_t block = (depth + blocks - 1) / blocks;
-  return (block + 31) & ~int64_t{31};  // whole blocks of Q8_0 and Q4_0
+  return (block + 15) & ~int64_t{15};
 }
 
 static int64_t matmul_scratch(int64_t num_rows, int64_t num_cols, int64_t depth) {
@@ -183,12 +166,8 @@ static void matmul_blocked(const MatmulPanel& p) {
   }
 }
 
-static int32_t direct_rows(DType dtype) {
-  return is_quantised(dtype) ? kMostRows<WidenQ8> : kTileRows;
-}
-
 static void matmul(const MatmulPanel& p) {
-  if (p.num_rows > direct_rows(p.dtype)) return matmul_blocked(p);
+  if (p.num_rows > kTileRows) return matmul_blocked(p);
   switch (p.dtype) {
     case DType::kF32:
       return matmul_direct<WidenF32>(p);
@@ -196,11 +175,7 @@ static void matmul(const MatmulPanel& p) {
       return matmul_direct<WidenF16>(p);
     case DType::kBF16:
       return matmul_direct<WidenBF16>(p);
-    case DType::kQ8_0:
-      return matmul_direct<WidenQ8>(p);
-    case DType::kQ4_0:
-      return matmul_direct<WidenQ4>(p);
-    default:  // types of KV caches: cpu_matmul refuses them
+    default:  // quantised weights are panels.h's
       return;
   }
 }

@@ -7,59 +7,23 @@
 namespace octavo {
 namespace OCTAVO_ISA {
 
-// A step of stored values from `k` of a row, as kVecs vectors; load_tail: the n < 16 last ones,
-// zeros behind them.
+// Sixteen stored values from `k` of a row; load_tail: the n < 16 last ones, zeros behind them.
 template <F32x16 (*Load)(const void*), F32x16 (*LoadN)(const void*, int64_t), int Bytes>
 struct WidenPlain {
-  static constexpr int kVecs = 1;
-  OCTAVO_INLINE int64_t offset(int64_t k) { return Bytes * k; }
-  OCTAVO_INLINE void load_step(const char* row, int64_t k, F32x16* w) {
-    w[0] = Load(row + offset(k));
-  }
+  OCTAVO_INLINE F32x16 load_step(const char* row, int64_t k) { return Load(row + Bytes * k); }
   OCTAVO_INLINE F32x16 load_tail(const char* row, int64_t k, int64_t n) {
-    return LoadN(row + offset(k), n);
+    return LoadN(row + Bytes * k, n);
   }
 };
 using WidenF32 = WidenPlain<load_f32, load_f32_n, 4>;
 using WidenF16 = WidenPlain<load_f16, load_f16_n, 2>;
 using WidenBF16 = WidenPlain<load_bf16, load_bf16_n, 2>;
 
-// Blocks of a float16 scale and 32 signed bytes, one a step; a row is whole blocks: no tail.
-struct WidenQ8 {
-  static constexpr int kVecs = 2;
-  OCTAVO_INLINE int64_t offset(int64_t k) { return (k >> 5) * 34; }
-  OCTAVO_INLINE void load_step(const char* row, int64_t k, F32x16* w) {
-    const char* block = row + offset(k);
-    const F32x16 scale = splat_f16(block);
-    w[0] = mul(scale, load_i8(block + 2));
-    w[1] = mul(scale, load_i8(block + 18));
-  }
-  OCTAVO_INLINE F32x16 load_tail(const char*, int64_t, int64_t) { return zero(); }
-};
-
-struct WidenQ4 {
-  static constexpr int kVecs = 2;
-  OCTAVO_INLINE int64_t offset(int64_t k) { return (k >> 5) * 18; }
-  OCTAVO_INLINE void load_step(const char* row, int64_t k, F32x16* w) {
-    const char* block = row + offset(k);
-    const F32x16 scale = splat_f16(block);
-    load_i4(block + 2, w[0], w[1]);
-    w[0] = mul(scale, w[0]);
-    w[1] = mul(scale, w[1]);
-  }
-  OCTAVO_INLINE F32x16 load_tail(const char*, int64_t, int64_t) { return zero(); }
-};
-
 // out[n] = row[first .. first + n) widened; out padded with zeros to whole vectors if `pad`.
 template <class Widen>
 static void widen(const char* row, int64_t first, int64_t n, bool pad, float* out) {
-  constexpr int kStep = 16 * Widen::kVecs;
   int64_t k = 0;
-  for (; k + kStep <= n; k += kStep) {
-    F32x16 w[Widen::kVecs];
-    Widen::load_step(row, first + k, w);
-    OCTAVO_UNROLL for (int v = 0; v < Widen::kVecs; v++) store(out + k + 16 * v, w[v]);
-  }
+  for (; k + 16 <= n; k += 16) store(out + k, Widen::load_step(row, first + k));
   if (k == n) return;
   const F32x16 tail = Widen::load_tail(row, first + k, n - k);
   if (pad) {
@@ -78,11 +42,7 @@ static void widen_dtype(DType dtype, const char* row, int64_t first, int64_t n, 
       return widen<WidenF16>(row, first, n, pad, out);
     case DType::kBF16:
       return widen<WidenBF16>(row, first, n, pad, out);
-    case DType::kQ8_0:
-      return widen<WidenQ8>(row, first, n, pad, out);
-    case DType::kQ4_0:
-      return widen<WidenQ4>(row, first, n, pad, out);
-    default:  // types of KV caches: no checkpoint holds them
+    default:  // quantised weights are packed (packed.h)
       return;
   }
 }

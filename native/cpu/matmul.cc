@@ -26,9 +26,14 @@ struct Grid {
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
+// 0 where the weight is not ours (panel_matmul.cc).
+int64_t panels_of(const MatmulPart& part, int64_t panel_cols) {
+  return is_quantised(part.weight.dtype) ? 0 : ceil_div(part.out.cols, panel_cols);
+}
+
 int64_t count_panels(const MatmulPart* parts, int32_t num_parts, int64_t panel_cols) {
   int64_t panels = 0;
-  for (int32_t i = 0; i < num_parts; i++) panels += ceil_div(parts[i].out.cols, panel_cols);
+  for (int32_t i = 0; i < num_parts; i++) panels += panels_of(parts[i], panel_cols);
   return panels;
 }
 
@@ -37,13 +42,11 @@ Grid make_grid(const CpuContext& c, const Tensor& x, const MatmulPart* parts, in
   const int64_t wanted = kItemsPerThread * c.pool.num_threads();
   int64_t cols = 0, bytes = 0;
   for (int32_t i = 0; i < num_parts; i++) {
+    if (is_quantised(parts[i].weight.dtype)) continue;
     cols += parts[i].out.cols;
     bytes += parts[i].weight.bytes();
   }
-  Grid grid{x.rows, kPanelCols, 0, 1, true};
-  for (int32_t i = 0; i < num_parts; i++) {
-    grid.direct &= x.rows <= c.kernels->direct_rows(parts[i].weight.dtype);
-  }
+  Grid grid{x.rows, kPanelCols, 0, 1, x.rows <= tile_rows};
   if (grid.direct) {  // one pass over the weights
     const int64_t by_bytes = kStreamBytes * cols / std::max<int64_t>(bytes, 1);
     const int64_t panel = std::min(by_bytes, ceil_div(cols, wanted));
@@ -76,10 +79,9 @@ void check_parts(const Tensor& x, const MatmulPart* parts, int32_t num_parts) {
 
 }  // namespace
 
-// x [M, K]; per part out [M, N], weight [N, K], bias [N]
-void cpu_matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_parts) {
-  check_parts(x, parts, num_parts);
-  CpuContext& c = cpu_context(context);
+namespace {
+
+void plain_matmul(CpuContext& c, Tensor x, const MatmulPart* parts, int32_t num_parts) {
   const int64_t depth = x.cols;
   const Grid grid = make_grid(c, x, parts, num_parts);
   const size_t scratch =
@@ -94,7 +96,7 @@ void cpu_matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_pa
     int64_t panel = item % grid.num_panels;
     const MatmulPart* part = parts;
     for (;; part++) {
-      const int64_t panels = ceil_div(part->out.cols, grid.panel_cols);
+      const int64_t panels = panels_of(*part, grid.panel_cols);
       if (panel < panels) break;
       panel -= panels;
     }
@@ -113,6 +115,18 @@ void cpu_matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_pa
     p.scratch = static_cast<float*>(c.worker_scratch[worker].get(0));
     c.kernels->matmul(p);
   });
+}
+
+}  // namespace
+
+// x [M, K]; per part out [M, N], weight [N, K], bias [N]; quantised weights packed
+void cpu_matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_parts) {
+  check_parts(x, parts, num_parts);
+  CpuContext& c = cpu_context(context);
+  int32_t quantised = 0;
+  for (int32_t i = 0; i < num_parts; i++) quantised += is_quantised(parts[i].weight.dtype) ? 1 : 0;
+  if (quantised > 0) cpu_panel_matmul(c, x, parts, num_parts);
+  if (quantised < num_parts) plain_matmul(c, x, parts, num_parts);
 }
 
 }  // namespace octavo

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "cpu/cpu_ops.h"
 #include "cpu/kernels.h"
+#include "cpu/packed.h"
 
 namespace octavo {
 namespace {
@@ -45,8 +46,12 @@ void cpu_embedding(void* context, Tensor out, Tensor table, const int32_t* ids) 
   const char* rows = static_cast<const char*>(table.data);
   for_each_rows(c, out.rows, out.cols, [&](int64_t first, int64_t n) {
     for (int64_t i = first; i < first + n; i++) {
-      c.kernels->widen_row(table.dtype, rows + ids[i] * table.stride_bytes(), out.cols,
-                           out.f32() + i * out.cols);
+      float* to = out.f32() + i * out.cols;
+      if (is_quantised(table.dtype)) {
+        unpack_row(table, ids[i], to);
+      } else {
+        c.kernels->widen_row(table.dtype, rows + ids[i] * table.stride_bytes(), out.cols, to);
+      }
     }
   });
 }

@@ -22,30 +22,32 @@
 #define OCTAVO_UNROLL_TWICE _Pragma("GCC unroll 2")
 #endif
 
-namespace octavo {
-// Every float16 as float (cpu_backend.cc fills it): one load that broadcasts is cheaper than
-// converting a Q8_0 scale, and only a few KB of it are warm.
-extern float g_half_values[65536];
-}  // namespace octavo
-
 #if defined(OCTAVO_SIMD_AVX512)
+#ifndef OCTAVO_ISA
 #define OCTAVO_ISA avx512
+#endif
 #include "cpu/simd_avx512.h"
 #elif defined(OCTAVO_SIMD_AVX2)
+#ifndef OCTAVO_ISA
 #define OCTAVO_ISA avx2
+#endif
 #include "cpu/simd_avx2.h"
 #elif defined(OCTAVO_SIMD_NEON)
+#ifndef OCTAVO_ISA
 #define OCTAVO_ISA neon
+#endif
 #include "cpu/simd_neon.h"
 #elif defined(OCTAVO_SIMD_SCALAR)
+#ifndef OCTAVO_ISA
 #define OCTAVO_ISA scalar
+#endif
 #include "cpu/simd_scalar.h"
 #else
 #error "define OCTAVO_SIMD_AVX512, _AVX2, _NEON or _SCALAR"
 #endif
 
 // What is written once, from the primitives of the files above:
-//   zero splat load load_n store store_n load_f16 load_bf16 load_i8 load_i4
+//   zero splat load load_n store store_n load_f16 load_bf16 load_i8
 //   add sub mul div fma max min zero_if_less pow2_of_shifted hsum hmax hsum_each transpose16
 namespace octavo {
 namespace OCTAVO_ISA {
@@ -53,13 +55,6 @@ namespace OCTAVO_ISA {
 OCTAVO_INLINE F32x16 load_f32(const void* p) { return load(static_cast<const float*>(p)); }
 OCTAVO_INLINE F32x16 load_f32_n(const void* p, int64_t n) {
   return load_n(static_cast<const float*>(p), n);
-}
-
-// All lanes = the one float16 at p.
-OCTAVO_INLINE F32x16 splat_f16(const void* p) {
-  uint16_t half;
-  __builtin_memcpy(&half, p, 2);
-  return splat(g_half_values[half]);
 }
 
 constexpr float kNegativeInfinity = -__builtin_inff();

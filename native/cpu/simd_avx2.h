@@ -12,7 +12,6 @@ struct F32x16 {
 
 constexpr int kTileRows = 3;  // 3 × 2 vectors of two registers: 12 accumulators of 16
 constexpr int kTileCols = 2;
-constexpr int kQ8TileRows = 2;  // of a tile that widens Q8_0 itself
 constexpr int kScoreRows = 4;
 constexpr int kScoreVecs = 1;
 
@@ -69,14 +68,6 @@ OCTAVO_INLINE F32x16 widen_i8(__m128i bytes) {
           _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
 }
 OCTAVO_INLINE F32x16 load_i8(const void* p) { return widen_i8(load_bytes16(p)); }
-// Sixteen bytes: values 0 to 15 low, 16 to 31 high, counted from −8.
-OCTAVO_INLINE void load_i4(const void* p, F32x16& low, F32x16& high) {
-  const __m128i bytes = load_bytes16(p);
-  const __m128i mask = _mm_set1_epi8(15), eight = _mm_set1_epi8(8);
-  low = widen_i8(_mm_sub_epi8(_mm_and_si128(bytes, mask), eight));
-  high = widen_i8(_mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(bytes, 4), mask), eight));
-}
-
 OCTAVO_INLINE F32x16 add(F32x16 x, F32x16 y) {
   return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)};
 }

@@ -12,8 +12,7 @@ struct F32x16 {
 
 constexpr int kTileRows = 6;  // rows × weight rows of a matmul tile: 24 accumulators of 32
 constexpr int kTileCols = 4;
-constexpr int kQ8TileRows = 5;  // of a tile that widens Q8_0 itself
-constexpr int kScoreRows = 8;   // query rows × vectors of 16 tokens of a score tile
+constexpr int kScoreRows = 8;  // query rows × vectors of 16 tokens of a score tile
 constexpr int kScoreVecs = 2;
 
 OCTAVO_INLINE F32x16 zero() { return {_mm512_setzero_ps()}; }
@@ -52,16 +51,6 @@ OCTAVO_INLINE F32x16 load_i8(const void* p) {
   const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(p));
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
 }
-// Sixteen bytes: values 0 to 15 low, 16 to 31 high, counted from −8.
-OCTAVO_INLINE void load_i4(const void* p, F32x16& low, F32x16& high) {
-  const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(p));
-  const __m128i mask = _mm_set1_epi8(15), eight = _mm_set1_epi8(8);
-  const __m128i a = _mm_sub_epi8(_mm_and_si128(bytes, mask), eight);
-  const __m128i b = _mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(bytes, 4), mask), eight);
-  low = {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(a))};
-  high = {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(b))};
-}
-
 OCTAVO_INLINE F32x16 add(F32x16 a, F32x16 b) { return {_mm512_add_ps(a.v, b.v)}; }
 OCTAVO_INLINE F32x16 sub(F32x16 a, F32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
 OCTAVO_INLINE F32x16 mul(F32x16 a, F32x16 b) { return {_mm512_mul_ps(a.v, b.v)}; }

@@ -12,7 +12,6 @@ struct F32x16 {
 
 constexpr int kTileRows = 3;  // 3 × 2 vectors of four registers: 24 accumulators of 32
 constexpr int kTileCols = 2;
-constexpr int kQ8TileRows = 2;  // of a tile that widens Q8_0 itself
 constexpr int kScoreRows = 4;
 constexpr int kScoreVecs = 1;
 
@@ -78,14 +77,6 @@ OCTAVO_INLINE F32x16 widen_i8(int8x16_t bytes) {
 OCTAVO_INLINE F32x16 load_i8(const void* p) {
   return widen_i8(vld1q_s8(static_cast<const int8_t*>(p)));
 }
-// Sixteen bytes: values 0 to 15 low, 16 to 31 high, counted from −8.
-OCTAVO_INLINE void load_i4(const void* p, F32x16& low, F32x16& high) {
-  const uint8x16_t bytes = vld1q_u8(static_cast<const uint8_t*>(p));
-  const int8x16_t eight = vdupq_n_s8(8);
-  low = widen_i8(vsubq_s8(vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15))), eight));
-  high = widen_i8(vsubq_s8(vreinterpretq_s8_u8(vshrq_n_u8(bytes, 4)), eight));
-}
-
 OCTAVO_INLINE F32x16 add(F32x16 x, F32x16 y) {
   return each([&](int i) { return vaddq_f32(x.r[i], y.r[i]); });
 }

@@ -10,7 +10,6 @@ struct F32x16 {
 
 constexpr int kTileRows = 2;
 constexpr int kTileCols = 2;
-constexpr int kQ8TileRows = 2;  // of a tile that widens Q8_0 itself
 constexpr int kScoreRows = 2;
 constexpr int kScoreVecs = 1;
 
@@ -75,13 +74,6 @@ OCTAVO_INLINE F32x16 load_i8(const void* p) {
   const signed char* q = static_cast<const signed char*>(p);
   return each([&](int i) { return static_cast<float>(q[i]); });
 }
-// Sixteen bytes: values 0 to 15 low, 16 to 31 high, counted from −8.
-OCTAVO_INLINE void load_i4(const void* p, F32x16& low, F32x16& high) {
-  const unsigned char* q = static_cast<const unsigned char*>(p);
-  low = each([&](int i) { return static_cast<float>((q[i] & 15) - 8); });
-  high = each([&](int i) { return static_cast<float>((q[i] >> 4) - 8); });
-}
-
 OCTAVO_INLINE F32x16 add(const F32x16& x, const F32x16& y) {
   return each([&](int i) { return x.r[i] + y.r[i]; });
 }

@@ -55,7 +55,7 @@ void read(void* context, void* host, const void* source, size_t bytes) {
 
 size_t weight_bytes(void*, Tensor stored) {
   const int64_t values = stored.rows * stored.cols;
-  if (!is_quantised(stored.dtype)) return static_cast<size_t>(values) * 2;
+  if (!stays_quantised(stored.dtype)) return static_cast<size_t>(values) * 2;
   return static_cast<size_t>(scales_offset(stored) + values / 32 * 2);
 }
 Tensor load_weight(void* context, Tensor stored, void* target) {

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/half.h"
+#include "base/quants.h"
 
 namespace octavo::device {
 
@@ -208,22 +209,8 @@ void DeviceContext::upload(const char* host, int64_t bytes, char* target) {
   }
 }
 
-namespace {
-
-float value_at(const char* data, DType dtype, int64_t i) {
-  if (dtype == DType::kF32) {
-    float f;
-    std::memcpy(&f, data + 4 * i, 4);
-    return f;
-  }
-  uint16_t h;
-  std::memcpy(&h, data + 2 * i, 2);
-  return dtype == DType::kF16 ? half_to_float(h) : bf16_to_float(h);
-}
-
-}  // namespace
-
-// Plain types become the activations' type; quantised ones are taken apart into bytes and scales.
+// Q8_0 and Q4_0 are taken apart into bytes and scales, everything else becomes the activations'
+// type.
 Tensor DeviceContext::load_weight(Tensor stored, void* memory) {
   char* const target = static_cast<char*>(memory);
   const char* data = static_cast<const char*>(stored.data);
@@ -236,12 +223,14 @@ Tensor DeviceContext::load_weight(Tensor stored, void* memory) {
   const int64_t rows_at_once = std::max<int64_t>(1, kPiece / stored.cols);
   std::vector<uint16_t> halves;
   std::vector<char> bytes;
+  std::vector<float> floats;
+  const bool packed = stays_quantised(stored.dtype);
   for (int64_t row = 0; row < stored.rows; row += rows_at_once) {
     const int64_t n = std::min(rows_at_once, stored.rows - row) * stored.cols;
     const int64_t first = row * stored.cols;
     halves.clear();
     bytes.clear();
-    if (is_quantised(stored.dtype)) {
+    if (packed) {
       const int64_t size = block_bytes(stored.dtype);
       for (int64_t b = first / 32; b < (first + n) / 32; b++) {
         uint16_t scale;
@@ -254,14 +243,15 @@ Tensor DeviceContext::load_weight(Tensor stored, void* memory) {
       upload(reinterpret_cast<const char*>(halves.data()), n / 32 * 2,
              target + scales_offset(stored) + first / 32 * 2);
     } else {
-      for (int64_t i = first; i < first + n; i++) {
-        const float f = value_at(data, stored.dtype, i);
+      floats.resize(static_cast<size_t>(n));
+      dequantise_row(stored.dtype, data + row_bytes(stored.dtype, first), n, floats.data());
+      for (const float f : floats) {
         halves.push_back(options.activation == DType::kF16 ? float_to_half(f) : float_to_bf16(f));
       }
       upload(reinterpret_cast<const char*>(halves.data()), n * 2, target + first * 2);
     }
   }
-  if (is_quantised(stored.dtype)) out.dtype = stored.dtype;
+  if (packed) out.dtype = stored.dtype;
   return out;
 }
 

@@ -96,6 +96,7 @@ class DeviceContext {
 
 // Q8_0 and Q4_0 on the device: all bytes [rows, cols] or [rows, cols / 2], then all scales
 // [rows, cols / 32], 256-byte aligned.
+constexpr bool stays_quantised(DType t) { return t == DType::kQ8_0 || t == DType::kQ4_0; }
 inline int64_t quantised_bytes(DType t, int64_t values) {
   return values / 32 * (block_bytes(t) - 2);
 }

@@ -14,7 +14,8 @@ namespace {
 
 std::unique_ptr<Backend> make_backend(const LoadRequest& r) {
   if (r.device < 0) {
-    return CpuBackend::create(r.num_threads, r.isa.empty() ? nullptr : r.isa.c_str());
+    return CpuBackend::create(r.num_threads, r.isa.empty() ? nullptr : r.isa.c_str(),
+                              r.int8_activations);
   }
   DeviceOptions options;
   options.device = r.device;
@@ -41,7 +42,7 @@ struct Executor::Engine {
   explicit Engine(const LoadRequest& r)
       : backend(prepared(r)),
         config(r.config),
-        weights(backend->ops(), r.config, r.files, r.tensors),
+        weights(backend->ops(), r.config, r.files, r.tensors, r.quantise),
         forward(backend->ops(), r.config, r.limits, weights, kv_dtype(r)) {
     if (r.device >= 0) forward.profile();
     forward.allocate_cache(num_blocks(r));
@@ -134,7 +135,7 @@ LoadedInfo Executor::load(const LoadRequest& request) {
   info.isa = engine_->backend->ops().isa;
   info.num_blocks = engine_->forward.num_blocks();
   info.block_bytes = engine_->forward.block_bytes();
-  for (const TensorSpec& t : request.tensors) info.weight_bytes += t.bytes;
+  info.weight_bytes = engine_->weights.bytes();
   return info;
 }
 

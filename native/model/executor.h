@@ -21,10 +21,12 @@ struct LoadRequest {
   EngineLimits limits;
   std::vector<std::string> files;
   std::vector<TensorSpec> tensors;
-  int32_t device = -1;  // −1 = the CPU, else the number of a GPU
+  DType quantise = DType::kF32;  // plain matrices become kQ8_0 or kQ4_0; kF32: as they are
+  int32_t device = -1;           // −1 = the CPU, else the number of a GPU
   // Of the CPU:
   int32_t num_threads = 1;
   std::string isa;  // empty = the best this machine has
+  bool int8_activations = true;
   // Of a device:
   DType activation = DType::kBF16;     // or kF16
   bool kv_as_activation = true;        // else kv_dtype

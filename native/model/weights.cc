@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/half.h"
+#include "base/quants.h"
 
 namespace octavo {
 
@@ -38,29 +39,51 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(data_, static_cast<size_t>(bytes_));
 }
 
+void MappedFile::forget(int64_t offset, int64_t bytes) const {
+  const int64_t page = sysconf(_SC_PAGESIZE);
+  const int64_t begin = (offset + page - 1) / page * page, end = (offset + bytes) / page * page;
+  if (begin >= end) return;
+  madvise(static_cast<char*>(data_) + begin, static_cast<size_t>(end - begin), MADV_DONTNEED);
+}
+
 namespace {
 
 // Finds tensors by name, checks them, and remembers which were used.
 class Binder {
  public:
   Binder(const Ops& ops, const std::vector<std::unique_ptr<MappedFile>>& files,
-         const std::vector<TensorSpec>& tensors, std::vector<Buffer>& copies)
-      : ops_(ops), files_(files), copies_(copies) {
+         const std::vector<TensorSpec>& tensors, std::vector<Buffer>& copies, DType quantise)
+      : ops_(ops), files_(files), copies_(copies), quantise_(quantise) {
     for (const TensorSpec& t : tensors) {
       check_inside(t);
       if (!by_name_.emplace(t.name, &t).second) fail(t, "is given twice");
     }
   }
 
-  Tensor matrix(const std::string& name, int64_t rows, int64_t cols) {
+  // `finer`: a matrix that is not quantised below eight bits.
+  Tensor matrix(const std::string& name, int64_t rows, int64_t cols, bool finer = false) {
     const TensorSpec& t = take(name, rows, cols);
     char* data = const_cast<char*>(files_[t.file]->data()) + t.offset;
-    const Tensor stored{data, t.dtype, t.rows, t.cols};
+    Tensor stored{data, t.dtype, t.rows, t.cols};
+    std::vector<char> quantised;
+    if (quantise_ != DType::kF32 && !is_quantised(t.dtype) && t.cols % 32 == 0) {
+      quantised = quantised_copy(stored, finer ? DType::kQ8_0 : quantise_);
+      stored.dtype = finer ? DType::kQ8_0 : quantise_;
+      stored.data = quantised.data();
+    }
     const size_t bytes = ops_.weight_bytes(ops_.context, stored);
-    if (bytes == 0) return stored;
+    bytes_ += bytes == 0 ? stored.bytes() : static_cast<int64_t>(bytes);
+    if (bytes == 0) {
+      in_place_ = true;
+      return stored;
+    }
     copies_.emplace_back(ops_, bytes, "the weights");
-    return ops_.load_weight(ops_.context, stored, copies_.back().data());
+    const Tensor loaded = ops_.load_weight(ops_.context, stored, copies_.back().data());
+    files_[t.file]->forget(t.offset, t.bytes);
+    return loaded;
   }
+  bool in_place() const { return in_place_; }  // some matrix lies in its file
+  int64_t bytes() const { return bytes_; }
 
   Vector vector(const std::string& name, int64_t length) {
     const TensorSpec& t = take(name, 1, length);
@@ -95,6 +118,17 @@ class Binder {
   }
 
  private:
+  static std::vector<char> quantised_copy(const Tensor& plain, DType dtype) {
+    std::vector<char> out(static_cast<size_t>(plain.rows * row_bytes(dtype, plain.cols)));
+    std::vector<float> row(static_cast<size_t>(plain.cols));
+    for (int64_t i = 0; i < plain.rows; ++i) {
+      const char* from = static_cast<const char*>(plain.data) + i * plain.stride_bytes();
+      dequantise_row(plain.dtype, from, plain.cols, row.data());
+      quantise_row(dtype, row.data(), plain.cols, out.data() + i * row_bytes(dtype, plain.cols));
+    }
+    return out;
+  }
+
   static uint16_t load_u16(const char* p) {
     uint16_t v;
     std::memcpy(&v, p, 2);
@@ -138,6 +172,9 @@ class Binder {
   const Ops& ops_;
   const std::vector<std::unique_ptr<MappedFile>>& files_;
   std::vector<Buffer>& copies_;
+  const DType quantise_;
+  bool in_place_ = false;
+  int64_t bytes_ = 0;
   std::unordered_map<std::string, const TensorSpec*> by_name_;
 };
 
@@ -171,17 +208,19 @@ LayerWeights bind_layer(Binder& bind, const ModelConfig& c, const std::string& a
 }  // namespace
 
 Weights::Weights(const Ops& ops, const ModelConfig& config, const std::vector<std::string>& files,
-                 const std::vector<TensorSpec>& tensors) {
+                 const std::vector<TensorSpec>& tensors, DType quantise) {
   for (const std::string& path : files) files_.push_back(std::make_unique<MappedFile>(path));
-  Binder bind(ops, files_, tensors, copies_);
-  embed = bind.matrix("embed", config.vocab_size, config.hidden_size);
-  head = config.tied_head ? embed : bind.matrix("head", config.vocab_size, config.hidden_size);
+  Binder bind(ops, files_, tensors, copies_, quantise);
+  embed = bind.matrix("embed", config.vocab_size, config.hidden_size, true);
+  head =
+      config.tied_head ? embed : bind.matrix("head", config.vocab_size, config.hidden_size, true);
   final_norm = bind.vector("final_norm", config.hidden_size);
   for (int32_t i = 0; i < config.num_layers; ++i) {
     layers.push_back(bind_layer(bind, config, "layers." + std::to_string(i) + "."));
   }
   bind.check_all_used();
-  if (!copies_.empty()) files_.clear();  // nothing points into them any more
+  bytes_ = bind.bytes();
+  if (!bind.in_place()) files_.clear();  // nothing points into them any more
 }
 
 }  // namespace octavo

@@ -1,6 +1,6 @@
-// Weights bound to the names the forward pass uses. On the CPU matrices stay in the mapped file in
-// their stored type; a device gets copies in the form its ops read, and the files are let go.
-// Vectors (norms, biases) are small and widened to F32 once.
+// Weights bound to the names the forward pass uses. A matrix that the backend reads as it is stored
+// stays in the mapped file; of others a copy is made in the form its ops read, and the pages of the
+// file are given back. Vectors (norms, biases) are small and widened to F32 once.
 #pragma once
 
 #include <memory>
@@ -23,6 +23,8 @@ class MappedFile {
   const char* data() const { return static_cast<const char*>(data_); }
   int64_t bytes() const { return bytes_; }
   const std::string& path() const { return path_; }
+  // Gives the memory of the whole pages in [offset, offset + bytes) back; they can be read again.
+  void forget(int64_t offset, int64_t bytes) const;
 
  private:
   std::string path_;
@@ -54,8 +56,12 @@ class Weights {
  public:
   // Maps the files and binds every tensor; a missing, unknown, doubled or misshapen one, or bytes
   // past the end of a file, throw ERR_MODEL_FORMAT naming file and tensor.
+  // quantise: kQ8_0 or kQ4_0 (embedding and head then as Q8_0): plain matrices whose rows are whole
+  // blocks become that; kF32: every matrix as it is.
   Weights(const Ops& ops, const ModelConfig& config, const std::vector<std::string>& files,
-          const std::vector<TensorSpec>& tensors);
+          const std::vector<TensorSpec>& tensors, DType quantise);
+
+  int64_t bytes() const { return bytes_; }  // of all matrices, as the ops read them
 
   Tensor embed, head;
   Vector final_norm;
@@ -64,6 +70,7 @@ class Weights {
  private:
   std::vector<std::unique_ptr<MappedFile>> files_;
   std::vector<Buffer> copies_;  // of matrices that are not used where they are stored
+  int64_t bytes_ = 0;
 };
 
 }  // namespace octavo

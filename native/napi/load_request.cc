@@ -103,6 +103,13 @@ LoadRequest read_load_request(const Napi::Object& from) {
   r.limits = read_limits(get_object(from, "limits"));
   r.num_threads = size_of(from, "numThreads", 1, 1024);
   r.isa = get_string(from, "isa");
+  const std::string activations = get_string(from, "activations");
+  r.int8_activations = activations == "int8";
+  if (!r.int8_activations && activations != "f32") bad_option("activations", "int8 or f32");
+  const std::string quantise = get_string(from, "quantize");
+  if (quantise == "q8_0") r.quantise = DType::kQ8_0;
+  if (quantise == "q4_0") r.quantise = DType::kQ4_0;
+  if (!quantise.empty() && r.quantise == DType::kF32) bad_option("quantize", "q8_0, q4_0 or ''");
   read_device(get_object(from, "device"), r);
   if (r.limits.num_blocks < 2 && (r.device < 0 || r.limits.num_blocks == 1)) {
     bad_option("numBlocks", "at least 2");

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createNativeExecutor } from '../../lib/engine/executor.js';
 import { type EngineOptions, LLM } from '../../lib/index.js';
 import { openCheckpoint } from '../../lib/model/checkpoint.js';
-import { ROOT, simtDevice, testAddon, testDevice } from '../support/addon.js';
+import { ON_CPU, ROOT, simtDevice, testAddon, testDevice } from '../support/addon.js';
 import { type CheckedDevice, deviceChecks } from '../support/device-checks.js';
 
 /**
@@ -70,8 +70,7 @@ describe('attacked', () => {
       limits: { ...limits, maxModelLen: 32, blocksPerRow: 2, numHostBlocks: 0 },
       files,
       tensors,
-      numThreads: 1,
-      isa: '',
+      ...ON_CPU,
       device: testDevice({ index: 0 }),
     };
     expect(await code(createNativeExecutor(request, testAddon()))).toMatch(

@@ -6,17 +6,30 @@ import { FUZZ_SEED, mutants } from '../support/mutants.js';
 
 const RUNS = Number(process.env.FUZZ_RUNS ?? 3000);
 
+/** Values and bytes of a block. */
+const BLOCKS = {
+  F32: [1, 4],
+  F16: [1, 2],
+  BF16: [1, 2],
+  Q8_0: [32, 34],
+  Q4_0: [32, 18],
+  Q4_1: [32, 20],
+  Q5_0: [32, 22],
+  Q5_1: [32, 24],
+  Q2_K: [256, 84],
+  Q3_K: [256, 110],
+  Q4_K: [256, 144],
+  Q5_K: [256, 176],
+  Q6_K: [256, 210],
+  IQ4_NL: [32, 18],
+  IQ4_XS: [256, 136],
+} as const;
+
 function check({ files, tensors, config }: Checkpoint): void {
   const names = new Set<string>();
   for (const t of tensors) {
     expect(t.offset + t.bytes).toBeLessThanOrEqual(statSync(files[t.file]).size);
-    const [values, bytes] = {
-      F32: [1, 4],
-      F16: [1, 2],
-      BF16: [1, 2],
-      Q8_0: [32, 34],
-      Q4_0: [32, 18],
-    }[t.dtype];
+    const [values, bytes] = BLOCKS[t.dtype];
     expect(t.bytes).toBe(((t.rows * t.cols) / values) * bytes);
     names.add(t.name);
   }

@@ -4,7 +4,7 @@ import { createNativeExecutor } from '../../lib/engine/executor.js';
 import { ERRORS } from '../../lib/errors.js';
 import { type Checkpoint, openCheckpoint } from '../../lib/model/checkpoint.js';
 import type { NativeTensor } from '../../lib/native.js';
-import { testAddon, testDevice } from '../support/addon.js';
+import { ON_CPU, testAddon, testDevice } from '../support/addon.js';
 import { FUZZ_SEED, mutants } from '../support/mutants.js';
 import { random } from '../support/random.js';
 
@@ -25,7 +25,7 @@ async function tryOut(checkpoint: Checkpoint, tensors: readonly NativeTensor[]):
   };
   try {
     const executor = await createNativeExecutor(
-      { config, limits, files, tensors, numThreads: 1, isa: '', device: testDevice() },
+      { config, limits, files, tensors, ...ON_CPU, device: testDevice() },
       addon,
     );
     const words = Int32Array.of(

@@ -228,9 +228,9 @@ describe('a GGUF file', () => {
     const bytes = readFileSync(join(FIXTURES, 'gguf/llama-q8_0.gguf'));
     const at = bytes.indexOf('token_embd.weight') + 'token_embd.weight'.length + 4 + 16;
     expect(bytes.readUInt32LE(at)).toBe(8);
-    bytes.writeUInt32LE(3, at); // Q4_1 takes fewer bytes, so nothing else is wrong
-    const error = await refusal(openCheckpoint(write(base, 'q4_1.gguf', bytes)));
+    bytes.writeUInt32LE(24, at); // I8 takes fewer bytes, so nothing else is wrong
+    const error = await refusal(openCheckpoint(write(base, 'i8.gguf', bytes)));
     expect(error.code).toBe('ERR_MODEL_UNSUPPORTED');
-    expect(error.message).toMatch(/Q4_1.*token_embd/);
+    expect(error.message).toMatch(/I8.*token_embd/);
   });
 });

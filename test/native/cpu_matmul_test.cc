@@ -16,39 +16,65 @@ struct Part {
   Bytes weight;
   Bytes bias;
   bool has_bias;
+  std::unique_ptr<Loaded> loaded;  // the same for every backend
 };
 
-std::vector<Part> random_parts(Random& random, int64_t depth, bool small) {
+DType random_dtype(Random& random, int64_t depth) {
+  for (;;) {
+    const DType dtype = kStoredTypes[random.between(0, std::size(kStoredTypes) - 1)];
+    if (depth % block_values(dtype) == 0) return dtype;
+  }
+}
+
+std::vector<Part> random_parts(const Backends& backends, Random& random, int64_t depth,
+                               bool small) {
   std::vector<Part> parts;
   for (int64_t left = random.between(1, 3); left > 0; left--) {
-    const DType dtype =
-        depth % 32 == 0
-            ? random.pick({DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0})
-            : random.pick({DType::kF32, DType::kF16, DType::kBF16});
+    const DType dtype = random_dtype(random, depth);
     const int64_t cols = random.between(1, small ? 40 : 210);
     parts.push_back({dtype, cols, random_stored(random, dtype, cols, depth),
-                     random_f32(random, cols), random.chance(40)});
+                     random_f32(random, cols), random.chance(40), nullptr});
+    parts.back().loaded =
+        std::make_unique<Loaded>(backends.all[0]->ops(), parts.back().weight, dtype, cols, depth);
   }
   return parts;
 }
 
-// Lanes add depth/16 terms each, a tree and a bias follow; every rounding is at most half an ulp
-// of Σ|x·w|. (A quantised weight is exact: 11 bits of scale times 8 fit a float.)
-double tolerance(int64_t depth, double magnitude) {
-  return (static_cast<double>(depth) / 16 + 8) * 0x1p-24 * magnitude + 1e-37;
+MatmulPart request_of(const Part& part, Output& out) {
+  return {out.tensor(), part.loaded->tensor(), part.has_bias ? f32(part.bias) : nullptr};
 }
 
-void judge(const Part& part, const Bytes& x, int64_t rows, int64_t depth,
+// Lanes add depth/16 terms each, a tree and a bias follow; every rounding is at most half an ulp
+// of Σ|x·w|. With quantised weights every block of 32 is a few roundings, and float activations
+// add depth terms one by one.
+double tolerance(const Part& part, bool int8, int64_t depth, double magnitude) {
+  const double terms = static_cast<double>(!is_quantised(part.dtype) ? depth / 16
+                                           : int8                    ? depth / 8
+                                                                     : depth);
+  return (terms + 8) * 0x1p-24 * magnitude + 1e-37;
+}
+
+void judge(const Part& part, bool int8, const Bytes& x, int64_t rows, int64_t depth,
            const std::vector<float>& got, Random& random) {
+  const bool rounds = int8 && is_quantised(part.dtype);
+  std::vector<std::vector<float>> lefts;
   for (int64_t m = 0; m < rows; m++) {
-    for (int64_t n = 0; n < part.cols; n++) {
+    const float* row = f32(x) + m * depth;
+    lefts.push_back(rounds ? reference::int8_row(row, depth)
+                           : std::vector<float>(row, row + depth));
+  }
+  for (int64_t n = 0; n < part.cols; n++) {
+    const char* stored = part.weight.data() + n * row_bytes(part.dtype, depth);
+    const std::vector<double> weight = reference::stored_row(part.dtype, stored, depth);
+    for (int64_t m = 0; m < rows; m++) {
       if (rows * part.cols > 5000 && !random.chance(30)) continue;
       double magnitude;
-      const double want = reference::dot(
-          f32(x) + m * depth, part.dtype, part.weight.data() + n * row_bytes(part.dtype, depth),
-          depth, part.has_bias ? f32(part.bias)[n] : 0.0, &magnitude);
+      const float* left = lefts[static_cast<size_t>(m)].data();
+      const double want =
+          reference::dot(left, weight, part.has_bias ? f32(part.bias)[n] : 0.0, &magnitude);
+      magnitude += 2 * reference::min_magnitude(left, part.dtype, stored, depth);
       expect_near(dtype_name(part.dtype), got[m * part.cols + n], want,
-                  tolerance(depth, magnitude));
+                  tolerance(part, int8, depth, magnitude));
     }
   }
 }
@@ -58,8 +84,7 @@ void judge_alone(const Backends& backends, const Part& part, const Bytes& x, int
                  int64_t first, int64_t n, const std::vector<float>& all) {
   for (const auto& backend : backends.all) {
     Output out(n, part.cols);
-    const MatmulPart request{out.tensor(), input(part.weight, part.dtype, part.cols, depth),
-                             part.has_bias ? f32(part.bias) : nullptr};
+    const MatmulPart request = request_of(part, out);
     const Ops& ops = backend->ops();
     ops.matmul(ops.context, {f32(x) + first * depth, DType::kF32, n, depth}, &request, 1);
     expect(std::memcmp(out.data(), &all[first * part.cols], out.size() * 4) == 0,
@@ -71,7 +96,7 @@ void judge_alone(const Backends& backends, const Part& part, const Bytes& x, int
 
 void matmul_case(const Backends& backends, Random& random, int64_t rows, int64_t depth) {
   const Bytes x = random_f32(random, rows * depth);
-  const std::vector<Part> parts = random_parts(random, depth, rows * depth > 40000);
+  const std::vector<Part> parts = random_parts(backends, random, depth, rows * depth > 40000);
   std::vector<Output> outs;
   for (const Part& part : parts) outs.emplace_back(rows, part.cols);
   std::vector<std::vector<float>> first;
@@ -79,9 +104,7 @@ void matmul_case(const Backends& backends, Random& random, int64_t rows, int64_t
     std::vector<MatmulPart> request;
     for (size_t i = 0; i < parts.size(); i++) {
       outs[i].poison();
-      request.push_back({outs[i].tensor(),
-                         input(parts[i].weight, parts[i].dtype, parts[i].cols, depth),
-                         parts[i].has_bias ? f32(parts[i].bias) : nullptr});
+      request.push_back(request_of(parts[i], outs[i]));
     }
     const Ops& ops = backend->ops();
     ops.matmul(ops.context, input(x, DType::kF32, rows, depth), request.data(),
@@ -95,7 +118,7 @@ void matmul_case(const Backends& backends, Random& random, int64_t rows, int64_t
     }
   }
   for (size_t i = 0; i < parts.size(); i++) {
-    judge(parts[i], x, rows, depth, first[i], random);
+    judge(parts[i], backends.int8_activations, x, rows, depth, first[i], random);
     const int64_t at = random.between(0, rows - 1);
     judge_alone(backends, parts[i], x, depth, at, 1, first[i]);
     judge_alone(backends, parts[i], x, depth, at, random.between(1, rows - at), first[i]);
@@ -104,19 +127,51 @@ void matmul_case(const Backends& backends, Random& random, int64_t rows, int64_t
 
 }  // namespace
 
+// NaN and infinities in a row of x spoil that row and no other.
+void test_spoilt_rows(const Backends& backends, Random& random) {
+  for (const float bad : {kNaN, std::numeric_limits<float>::infinity()}) {
+    const DType dtype = random.pick({DType::kQ8_0, DType::kQ4_K, DType::kQ6_K});
+    const int64_t rows = random.between(2, 20), depth = 512, cols = random.between(1, 40);
+    const Bytes x = random_f32(random, rows * depth), clean = random_f32(random, rows * depth);
+    std::memcpy(clean.data(), x.data(), static_cast<size_t>(rows * depth * 4));
+    const int64_t spoilt = random.between(0, rows - 1);
+    f32(x)[spoilt * depth + random.between(0, depth - 1)] = bad;
+    const Bytes weight = random_stored(random, dtype, cols, depth);
+    for (const auto& backend : backends.all) {
+      const Ops& ops = backend->ops();
+      const Loaded loaded(ops, weight, dtype, cols, depth);
+      Output out(rows, cols), want(rows, cols);
+      const MatmulPart part{out.tensor(), loaded.tensor(), nullptr};
+      const MatmulPart other{want.tensor(), loaded.tensor(), nullptr};
+      ops.matmul(ops.context, input(x, DType::kF32, rows, depth), &part, 1);
+      ops.matmul(ops.context, input(clean, DType::kF32, rows, depth), &other, 1);
+      for (int64_t i = 0; i < rows * cols; i++) {
+        const float got = out.data()[i];
+        expect(i / cols == spoilt ? !std::isfinite(got) : got == want.data()[i],
+               "matmul %s: %g in row %lld gives %g (%s)", dtype_name(dtype), bad,
+               static_cast<long long>(spoilt), got, ops.isa);
+      }
+    }
+  }
+}
+
 void test_matmul(const Backends& backends, Random& random) {
+  test_spoilt_rows(backends, random);
   for (int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 12, 13}) {
     matmul_case(backends, random, rows, random.between(1, 700));
     matmul_case(backends, random, rows, 32 * random.between(1, 24));
+    matmul_case(backends, random, rows, 256 * random.between(1, 5));
   }
   for (int i = 0; i < 8; i++) {
     matmul_case(backends, random, random.between(1, 150), random.between(1, 300));
     matmul_case(backends, random, random.between(1, 60), 32 * random.between(1, 12));
+    matmul_case(backends, random, random.between(1, 60), 256 * random.between(1, 4));
   }
   // Deeper than one block of depth, and more rows than one block of rows.
   matmul_case(backends, random, random.between(7, 30), random.between(641, 2100));
   matmul_case(backends, random, random.between(7, 30), 32 * random.between(21, 64));
   matmul_case(backends, random, random.between(97, 230), random.between(1, 64));
+  matmul_case(backends, random, random.between(257, 400), 256);
 }
 
 void test_thread_pool(Random& random) {

@@ -90,8 +90,9 @@ void judge(const Case& c, const std::vector<float>& x, const std::vector<std::ve
         std::vector<float> row(static_cast<size_t>(c.k));
         double sum = w.bias.empty() ? 0 : w.bias[n], magnitude = std::fabs(sum);
         const char* stored = w.stored.data() + n * row_bytes(c.weight_type, c.k);
+        const auto values = reference::stored_row(c.weight_type, stored, c.k);
         for (int64_t k = 0; k < c.k; k++) {
-          double value = reference::stored_value(c.weight_type, stored, k);
+          double value = values[k];
           if (c.weight_type == DType::kF32) value = rounded(c.type, static_cast<float>(value));
           sum += value * x[i * c.k + k];
           magnitude += std::fabs(value * x[i * c.k + k]);

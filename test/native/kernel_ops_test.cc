@@ -21,9 +21,10 @@ void test_embedding(Random& random) {
   const DType type = any_type(random);
   const auto backend = make(type);
   const Ops& ops = backend->ops();
-  const DType stored =
-      random.pick({DType::kF32, DType::kBF16, DType::kF16, DType::kQ8_0, DType::kQ4_0});
-  const int64_t rows = random.between(1, 20), cols = random.between(1, 20) * 32;
+  const DType stored = random.pick({DType::kF32, DType::kBF16, DType::kF16, DType::kQ8_0,
+                                    DType::kQ4_0, DType::kQ5_1, DType::kQ4_K, DType::kQ6_K});
+  const int64_t rows = random.between(1, 20);
+  const int64_t cols = random.between(1, 3) * (block_values(stored) == 256 ? 256 : 192);
   const Bytes table = random_stored(random, stored, rows, cols);
   const Tensor host{table.data(), stored, rows, cols};
   const Buffer memory(ops, ops.weight_bytes(ops.context, host), "test");
@@ -39,8 +40,10 @@ void test_embedding(Random& random) {
   const auto got = out.read<float>();
   for (int64_t i = 0; i < n * cols; i++) {
     const char* row = table.data() + ids[i / cols] * row_bytes(stored, cols);
-    const float value = static_cast<float>(reference::stored_value(stored, row, i % cols));
-    const float want = is_quantised(stored) ? value : rounded(type, value);
+    const double exact = reference::stored_row(stored, row, cols)[i % cols];
+    const bool packed = stored == DType::kQ8_0 || stored == DType::kQ4_0;
+    const float want =
+        static_cast<float>(packed ? exact : rounded(type, static_cast<float>(exact)));
     expect(got[i] == want, "embedding: %g, want %g", got[i], want);
   }
 }

@@ -13,6 +13,7 @@
 #include <random>
 #include <vector>
 
+#include "base/quants.h"
 #include "base/tensor.h"
 #include "cpu/cpu_backend.h"
 
@@ -76,6 +77,24 @@ inline Bytes random_f32(Random& random, int64_t values, float scale = 1) {
 }
 inline float* f32(const Bytes& bytes) { return reinterpret_cast<float*>(bytes.data()); }
 
+inline std::vector<int64_t> factor_offsets(DType dtype) {
+  switch (dtype) {
+    case DType::kQ2_K:
+      return {80, 82};
+    case DType::kQ3_K:
+      return {108};
+    case DType::kQ6_K:
+      return {208};
+    default:
+      return quant_format(dtype).has_min ? std::vector<int64_t>{0, 2} : std::vector<int64_t>{0};
+  }
+}
+
+constexpr DType kStoredTypes[] = {DType::kF32,  DType::kF16,    DType::kBF16,  DType::kQ8_0,
+                                  DType::kQ4_0, DType::kQ4_1,   DType::kQ5_0,  DType::kQ5_1,
+                                  DType::kQ2_K, DType::kQ3_K,   DType::kQ4_K,  DType::kQ5_K,
+                                  DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS};
+
 // A matrix in stored form, at an odd address unless F32 is to be looked at as floats.
 inline Bytes random_stored(Random& random, DType dtype, int64_t rows, int64_t cols) {
   const int64_t bytes = rows * row_bytes(dtype, cols);
@@ -100,20 +119,38 @@ inline Bytes random_stored(Random& random, DType dtype, int64_t rows, int64_t co
       case DType::kF16:
         std::memcpy(at, &f16, 2);
         break;
-      case DType::kQ8_0:
-        std::memcpy(at, &f16, 2);
-        for (int b = 0; b < 32; b++) at[2 + b] = static_cast<char>(random.between(-128, 127));
-        break;
-      case DType::kQ4_0:
-        std::memcpy(at, &f16, 2);
-        for (int b = 0; b < 16; b++) at[2 + b] = static_cast<char>(random.between(-128, 127));
-        break;
-      default:  // types of KV caches: no matrix is stored in them
+      default:  // blocks: any bytes, but for the float16 factors
+        for (int64_t b = 0; b < block_bytes(dtype); b++) {
+          at[b] = static_cast<char>(random.between(-128, 127));
+        }
+        for (const int64_t offset : factor_offsets(dtype)) std::memcpy(at + offset, &f16, 2);
         break;
     }
   }
   return out;
 }
+
+// A stored matrix as the ops of a backend read it.
+class Loaded {
+ public:
+  Loaded(const Ops& ops, const Bytes& bytes, DType dtype, int64_t rows, int64_t cols)
+      : ops_(ops), tensor_{bytes.data(), dtype, rows, cols} {
+    bytes_ = ops.weight_bytes(ops.context, tensor_);
+    if (bytes_ == 0) return;
+    memory_ = ops.allocate(ops.context, bytes_);
+    tensor_ = ops.load_weight(ops.context, tensor_, memory_);
+  }
+  ~Loaded() { ops_.release(ops_.context, memory_, bytes_); }
+  Loaded(const Loaded&) = delete;
+  Loaded& operator=(const Loaded&) = delete;
+  const Tensor& tensor() const { return tensor_; }
+
+ private:
+  const Ops& ops_;
+  Tensor tensor_;
+  void* memory_ = nullptr;
+  size_t bytes_ = 0;
+};
 
 // Floats between two guard zones, poisoned with NaN.
 class Output {
@@ -157,9 +194,10 @@ inline Tensor input(const Bytes& bytes, DType dtype, int64_t rows, int64_t cols)
 // One backend for every instruction set of the machine and several thread counts.
 struct Backends {
   std::vector<std::unique_ptr<CpuBackend>> all;
-  Backends() {
+  bool int8_activations;
+  explicit Backends(bool int8 = true) : int8_activations(int8) {
     for (const char* const* isa = CpuBackend::available_isas(); *isa != nullptr; isa++) {
-      for (int threads : {1, 2, 5}) all.push_back(CpuBackend::create(threads, *isa));
+      for (int threads : {1, 2, 5}) all.push_back(CpuBackend::create(threads, *isa, int8));
     }
   }
 };
@@ -195,6 +233,7 @@ inline void expect_near(const char* what, double got, double want, double tolera
          want, tolerance);
 }
 
+void test_quants(const Backends& backends, Random& random);
 void test_matmul(const Backends& backends, Random& random);
 void test_attention(const Backends& backends, Random& random);
 void test_thread_pool(Random& random);

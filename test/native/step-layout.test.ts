@@ -3,7 +3,7 @@ import { engineConfig, engineSizes } from '../../lib/config.js';
 import { STEP_LAYOUT as L } from '../../lib/core/step.js';
 import { kvBytesPerToken, openCheckpoint } from '../../lib/model/checkpoint.js';
 import { DTYPES, type NativeExecutor, verified } from '../../lib/native.js';
-import { testAddon, testDevice } from '../support/addon.js';
+import { ON_CPU, testAddon, testDevice } from '../support/addon.js';
 import { random } from '../support/random.js';
 
 /** Whatever JS sends, native checks it again: a coded refusal, never a crash. */
@@ -29,8 +29,7 @@ beforeAll(async () => {
     limits: { ...sizes, blockSize: config.blockSize },
     files: checkpoint.files,
     tensors: checkpoint.tensors.map((t) => ({ ...t, dtype: DTYPES[t.dtype] })),
-    numThreads: 1,
-    isa: '',
+    ...ON_CPU,
     device: testDevice(),
   });
   tables = new Int32Array(MAX_SEQS * sizes.blocksPerRow);

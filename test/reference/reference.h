@@ -10,6 +10,7 @@
 
 #include "base/dtype.h"
 #include "base/half.h"
+#include "base/quants.h"
 
 namespace octavo::reference {
 
@@ -28,33 +29,66 @@ inline double stored_value(DType dtype, const void* row, int64_t k) {
     case DType::kBF16:
       std::memcpy(&half, bytes + 2 * k, 2);
       return bf16_to_float(half);
-    case DType::kQ8_0: {
-      const char* block = bytes + k / 32 * 34;
-      std::memcpy(&half, block, 2);
-      return static_cast<double>(half_to_float(half)) * static_cast<signed char>(block[2 + k % 32]);
-    }
-    case DType::kQ4_0: {
-      const char* block = bytes + k / 32 * 18;
-      std::memcpy(&half, block, 2);
-      const int byte = static_cast<unsigned char>(block[2 + k % 16]);
-      const int value = (k % 32 < 16 ? byte % 16 : byte / 16) - 8;
-      return static_cast<double>(half_to_float(half)) * value;
-    }
     default:
-      break;  // types of KV caches
+      break;  // blocks: stored_row
   }
   return std::numeric_limits<double>::quiet_NaN();
 }
 
+// A whole row. Blocks are judged by ggml's own values (test_quants), so they are taken from there.
+inline std::vector<double> stored_row(DType dtype, const void* row, int64_t n) {
+  std::vector<double> out(static_cast<size_t>(n));
+  if (!is_quantised(dtype)) {
+    for (int64_t k = 0; k < n; k++) out[k] = stored_value(dtype, row, k);
+    return out;
+  }
+  std::vector<float> values(static_cast<size_t>(n));
+  dequantise_row(dtype, row, n, values.data());
+  std::copy(values.begin(), values.end(), out.begin());
+  return out;
+}
+
 // Σ x·w + bias, and in *magnitude Σ |x·w| + |bias|, which bounds the rounding of any order.
-inline double dot(const float* x, DType dtype, const void* weight_row, int64_t depth, double bias,
+inline double dot(const float* x, const std::vector<double>& weight, double bias,
                   double* magnitude) {
   double sum = bias;
   *magnitude = std::fabs(bias);
-  for (int64_t k = 0; k < depth; k++) {
-    const double product = x[k] * stored_value(dtype, weight_row, k);
+  for (size_t k = 0; k < weight.size(); k++) {
+    const double product = x[k] * weight[k];
     sum += product;
     *magnitude += std::fabs(product);
+  }
+  return sum;
+}
+
+// x as products with quantised weights see it: per 32 values max|x|/127 times an integer.
+inline std::vector<float> int8_row(const float* x, int64_t n) {
+  std::vector<float> out(static_cast<size_t>(n));
+  for (int64_t b = 0; b < n; b += 32) {
+    float top = 0;
+    for (int64_t i = 0; i < 32; i++) top = std::max(top, std::fabs(x[b + i]));
+    const float inverse = top > 0 ? 127.0f / top : 0.0f;
+    for (int64_t i = 0; i < 32; i++) {
+      out[b + i] = std::nearbyint(x[b + i] * inverse) * (top / 127.0f);
+    }
+  }
+  return out;
+}
+
+// Σ |x · min| over the groups of a row, the min being what is added to scale · code: it is added by
+// itself, and so are its roundings.
+inline double min_magnitude(const float* x, DType dtype, const void* row, int64_t n) {
+  const QuantFormat f = quant_format(dtype);
+  if (!f.has_min) return 0;
+  double sum = 0;
+  QuantBlock block;
+  for (int64_t k = 0; k < n; k++) {
+    const int64_t values = block_values(dtype);
+    if (k % values == 0) {
+      split_block(dtype, static_cast<const char*>(row) + k / values * block_bytes(dtype), &block);
+    }
+    const double min = half_to_float(block.dmin) * block.mins[k % values / f.group];
+    sum += std::fabs(min * x[k]);
   }
   return sum;
 }

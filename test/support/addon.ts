@@ -14,6 +14,9 @@ export function testAddon(): NativeAddon {
   return verified(createRequire(import.meta.url)(path) as NativeAddon);
 }
 
+/** What a load request says of the CPU. */
+export const ON_CPU = { numThreads: 1, isa: '', activations: 'f32', quantize: '' } as const;
+
 /** What a load request says of the device: the CPU, or the emulated GPU of the test addon. */
 export function testDevice(device: Partial<NativeDevice> = {}): NativeDevice {
   return {

@@ -3,7 +3,12 @@ import { readFileSync } from 'node:fs';
 import { engineConfig, engineSizes } from '../../lib/config.js';
 import { STEP_LAYOUT as L } from '../../lib/core/step.js';
 import { kvBytesPerToken, openCheckpoint } from '../../lib/model/checkpoint.js';
-import { DTYPES, type NativeDevice, type NativeExecutor } from '../../lib/native.js';
+import {
+  DTYPES,
+  type NativeDevice,
+  type NativeExecutor,
+  type NativeLoadRequest,
+} from '../../lib/native.js';
 import { testAddon, testDevice } from './addon.js';
 
 export interface GoldenPrompt {
@@ -48,6 +53,8 @@ export class RawModel {
       blockSize = 16 as 8 | 16 | 32,
       isa = '',
       numThreads = 2,
+      activations = 'f32' as 'f32' | 'int8',
+      quantize = '' as NativeLoadRequest['quantize'],
       device = {} as Partial<NativeDevice>,
     } = {},
   ): Promise<RawModel> {
@@ -69,6 +76,8 @@ export class RawModel {
       tensors: checkpoint.tensors.map((t) => ({ ...t, dtype: DTYPES[t.dtype] })),
       numThreads,
       isa,
+      activations,
+      quantize,
       device: testDevice(device),
     });
     // Blocks in descending order: nothing may rely on neighbours.

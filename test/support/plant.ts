@@ -101,9 +101,12 @@ function objectsOf(variant: string): string[] {
     variant === 'simt'
       ? ['native/simt/CMakeFiles/octavo_simt.dir', 'CMakeFiles/octavo_simt_test.dir']
       : [`native/simt/CMakeFiles/octavo_${variant}_test.dir`];
-  return folders.flatMap((folder) =>
+  const objects = folders.flatMap((folder) =>
     readdirSync(join(build, folder), { recursive: true, encoding: 'utf8' })
       .filter((name) => name.endsWith('.o'))
       .map((name) => join(build, folder, name)),
   );
+  // What the device backend takes of the rest.
+  const quants = join(build, 'CMakeFiles/octavo_core.dir/native/base/quants.cc.o');
+  return variant === 'simt' ? [...objects, quants] : objects;
 }

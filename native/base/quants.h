@@ -1,0 +1,73 @@
+// The quantised types of GGUF files, block by block as ggml lays them out. A value is
+//   scale · (code − offset) + min,
+// where the code has few bits and 16 or 32 neighbours share scale and min. The two IQ4 types look
+// their code up in a table first (kIq4Values).
+#pragma once
+
+#include <cstdint>
+
+#include "base/dtype.h"
+
+namespace octavo {
+
+struct QuantFormat {
+  int32_t bits;    // of a code
+  int32_t offset;  // subtracted from it; for the IQ4 types, table[code] is the signed value
+  int32_t group;   // values that share a scale: 16 or 32
+  bool has_min;
+  // Scale and min are small integers times one float16 each of a block of 256.
+  bool is_super;
+};
+
+constexpr QuantFormat quant_format(DType t) {
+  switch (t) {
+    case DType::kQ8_0:
+      return {8, 128, 32, false, false};
+    case DType::kQ4_0:
+      return {4, 8, 32, false, false};
+    case DType::kQ4_1:
+      return {4, 0, 32, true, false};
+    case DType::kQ5_0:
+      return {5, 16, 32, false, false};
+    case DType::kQ5_1:
+      return {5, 0, 32, true, false};
+    case DType::kQ2_K:
+      return {2, 0, 16, true, true};
+    case DType::kQ3_K:
+      return {3, 4, 16, false, true};
+    case DType::kQ4_K:
+      return {4, 0, 32, true, true};
+    case DType::kQ5_K:
+      return {5, 0, 32, true, true};
+    case DType::kQ6_K:
+      return {6, 32, 16, false, true};
+    case DType::kIQ4_NL:
+      return {4, 0, 32, false, false};
+    case DType::kIQ4_XS:
+      return {4, 0, 32, false, true};
+    default:
+      return {};
+  }
+}
+constexpr bool has_table(DType t) { return t == DType::kIQ4_NL || t == DType::kIQ4_XS; }
+constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                   1,    13,   25,  38,  53,  69,  89,  113};
+
+// A block taken apart: block_values(t) codes, and what their groups share. The scale of group g is
+// d · scales[g] (d alone where !is_super), its min is −dmin · mins[g] (+dmin where !is_super).
+struct QuantBlock {
+  uint8_t codes[256];
+  int8_t scales[16];
+  uint8_t mins[16];
+  uint16_t d, dmin;  // float16
+};
+void split_block(DType t, const void* block, QuantBlock* out);
+
+// out[n] = row[n] as F32, any type a checkpoint holds; n is a multiple of block_values(t).
+// Scale times code is exact, the sum with the min is rounded once.
+void dequantise_row(DType t, const void* row, int64_t n, float* out);
+
+// ggml's quantisers: a block of 32 floats → its bytes. t is kQ8_0 or kQ4_0; n a multiple of 32.
+void quantise_row(DType t, const float* values, int64_t n, void* out);
+
+}  // namespace octavo

@@ -1,0 +1,312 @@
+// See panels.h. A chunk of a panel is unpacked into bytes (or floats), once for all rows of x that
+// a job has; the loops over rows know nothing of types but how many values share a scale and
+// whether there are mins.
+#pragma once
+
+#include "cpu/kernels_unpack.inc.h"
+#include "cpu/panels.h"
+#include "cpu/simd.h"
+#include "cpu/simd_bytes.h"
+
+namespace octavo {
+namespace OCTAVO_ISA {
+
+// --- int8 activations ---
+
+// 1.5·2²³: added to a float below 2²² it leaves the nearest integer in the low bits of the sum; as
+// an integer it makes a float of a small integer that is added to it, too large by itself.
+constexpr float kIntegerShift = 12582912.0f;
+constexpr int32_t kIntegerShiftBits = 0x4b400000;
+
+static void quantise(const float* x, int64_t tile, const QuantRows& to) {
+  const int64_t first = tile * kQuantTileRows, blocks = to.depth / kPanelBlock;
+  const int64_t left = to.num_rows - first, rows = left < kQuantTileRows ? left : kQuantTileRows;
+  int8_t* q = to.q + first * to.depth;
+  float* d = to.d + first * blocks;
+  int32_t* sums = to.sums + first * blocks * 2;
+  float* weighted = to.weighted + first * blocks * 2;
+  for (int64_t r = 0; r < rows; r++) {
+    const float* row = x + (first + r) * to.depth;
+    for (int64_t b = 0; b < blocks; b++) {
+      const F32x16 v0 = load(row + 32 * b), v1 = load(row + 32 * b + 16);
+      const float top = hmax(max(max(v0, sub(zero(), v0)), max(v1, sub(zero(), v1))));
+      const F32x16 inverse = splat(top > 0 ? 127.0f / top : 0.0f);
+      const F32x16 shift = splat(kIntegerShift);
+      F32x16 shifted[2] = {add(mul(v0, inverse), shift), add(mul(v1, inverse), shift)};
+      const F32x16 rounded[2] = {sub(shifted[0], shift), sub(shifted[1], shift)};
+      float sum[2];
+      hsum_each<2>(rounded, sum);
+      float scale = top / 127.0f;
+      // NaN or ∞ in a block makes NaN of all outputs of its row.
+      const float both = sum[0] + sum[1];
+      if (both != both) {
+        scale = both;
+        sum[0] = sum[1] = 0;
+        shifted[0] = shifted[1] = shift;
+      }
+      int8_t* at = q + (b * rows + r) * 32;
+      store_low_bytes(at, shifted[0]);
+      store_low_bytes(at + 16, shifted[1]);
+      d[b * rows + r] = scale;
+      for (int half = 0; half < 2; half++) {
+        sums[(2 * b + half) * rows + r] = static_cast<int32_t>(sum[half]);
+        weighted[(2 * b + half) * rows + r] = scale * sum[half];
+      }
+    }
+  }
+}
+
+// The part of a tile of quantised rows that meets a chunk.
+struct QuantTile {
+  const int8_t* q;
+  const float* d;
+  const int32_t* sums;
+  const float* weighted;
+  int64_t rows;
+};
+
+OCTAVO_INLINE QuantTile tile_at(const QuantRows& x, int64_t first_row, int64_t block) {
+  const int64_t left = x.num_rows - first_row, blocks = x.depth / kPanelBlock;
+  const int64_t rows = left < kQuantTileRows ? left : kQuantTileRows;
+  return {x.q + first_row * x.depth + block * rows * 32, x.d + first_row * blocks + block * rows,
+          x.sums + (first_row * blocks + block * rows) * 2,
+          x.weighted + (first_row * blocks + block * rows) * 2, rows};
+}
+
+// What the rows of a group of values share: scale, −scale · kIntegerShift (exact: a scale has at
+// most 17 bits), min.
+struct GroupScales {
+  F32x16 scale, minus, min;
+};
+template <int Groups, bool Mins>
+OCTAVO_INLINE GroupScales group_scales(const Chunk& c, int64_t b, int g) {
+  const int64_t at = (b * Groups + g) * 16;
+  GroupScales s;
+  s.scale = load(c.scales + at);
+  s.minus = mul(s.scale, splat(-kIntegerShift));
+  if constexpr (Mins) s.min = load(c.mins + at);
+  return s;
+}
+
+// acc += scale · dot · d, and the min: one group of one row. `shifted` are the bits of
+// kIntegerShift plus the integer dot, so the first fma is scale · dot, rounded once.
+template <int Groups, bool Mins>
+OCTAVO_INLINE F32x16 add_group(F32x16 acc, F32x16 shifted, const GroupScales& s, const QuantTile& x,
+                               int64_t b, int g, int64_t row) {
+  acc = fma(fma(shifted, s.scale, s.minus), splat(x.d[b * x.rows + row]), acc);
+  if constexpr (!Mins) return acc;
+  const float* weighted = x.weighted + 2 * b * x.rows + row;
+  const float sum = Groups == 2 ? weighted[g * x.rows] : weighted[0] + weighted[x.rows];
+  return fma(s.min, splat(sum), acc);
+}
+
+template <int R>
+OCTAVO_INLINE void load_totals(const Chunk& c, const float* acc, F32x16 (&total)[R]) {
+  OCTAVO_UNROLL for (int r = 0; r < R; r++) total[r] = c.first ? zero() : load(acc + 16 * r);
+}
+
+// acc [R][16] += a chunk times rows [row, row + R) of a tile
+template <int Groups, bool Mins, int R>
+static void dot_rows(const Chunk& c, const QuantTile& x, int64_t row, float* acc) {
+  F32x16 total[R];
+  load_totals(c, acc, total);
+  for (int64_t b = 0; b < c.num_blocks; b++) {
+    const char* values = c.values + b * 512;
+    const int8_t* q = x.q + (b * x.rows + row) * 32;
+    OCTAVO_UNROLL for (int g = 0; g < Groups; g++) {
+      I32x16 dot[R];
+      OCTAVO_UNROLL for (int r = 0; r < R; r++) {
+        const int32_t* sums = x.sums + 2 * b * x.rows + row + r;
+        const int32_t sum = Groups == 2 ? sums[g * x.rows] : sums[0] + sums[x.rows];
+        dot[r] = splat_i32(kIntegerShiftBits - (kSignedDots ? 0 : c.offset * sum));
+      }
+      OCTAVO_UNROLL for (int i = g * 8 / Groups; i < (g + 1) * 8 / Groups; i++) {
+        const Bytes64 w = load_bytes(values + 64 * i);
+        OCTAVO_UNROLL for (int r = 0; r < R; r++) dot[r] = dot4(dot[r], w, q + 32 * r + 4 * i);
+      }
+      const GroupScales scales = group_scales<Groups, Mins>(c, b, g);
+      OCTAVO_UNROLL for (int r = 0; r < R; r++) {
+        total[r] = add_group<Groups, Mins>(total[r], bits_f32(dot[r]), scales, x, b, g, row + r);
+      }
+    }
+  }
+  OCTAVO_UNROLL for (int r = 0; r < R; r++) store(acc + 16 * r, total[r]);
+}
+
+template <int Groups, bool Mins, int R = kDotRows>
+OCTAVO_INLINE void dot_some(int64_t rows, const Chunk& c, const QuantTile& x, int64_t row,
+                            float* acc) {
+  if constexpr (R > 1) {
+    if (rows < R) return dot_some<Groups, Mins, R - 1>(rows, c, x, row, acc);
+  }
+  dot_rows<Groups, Mins, R>(c, x, row, acc);
+}
+
+#if defined(OCTAVO_AMX)
+#include "cpu/kernels_amx.inc.h"
+#endif
+
+template <int Groups, bool Mins>
+static void dot_tile(const Chunk& c, const QuantTile& x, float* acc) {
+#if defined(OCTAVO_AMX)
+  if (c.is_signed) return dot_tile_amx<Groups, Mins>(c, x, acc);
+#endif
+  for (int64_t row = 0; row < x.rows; row += kDotRows) {
+    const int64_t left = x.rows - row;
+    dot_some<Groups, Mins>(left < kDotRows ? left : kDotRows, c, x, row, acc + 16 * row);
+  }
+}
+
+// out [rows, cols ≤ 16] = acc [rows][16] + bias
+static void finish_panel(const float* acc, int64_t rows, int64_t cols, const float* bias,
+                         float* out, int64_t out_stride) {
+  const bool whole = cols == 16;
+  F32x16 b = zero();
+  if (bias != nullptr) b = whole ? load(bias) : load_n(bias, cols);
+  for (int64_t r = 0; r < rows; r++) {
+    F32x16 v = load(acc + 16 * r);
+    if (bias != nullptr) v = add(v, b);
+    if (whole) {
+      store(out + r * out_stride, v);
+    } else {
+      store_n(out + r * out_stride, v, cols);
+    }
+  }
+}
+
+// Whether the dots of a job take signed values.
+OCTAVO_INLINE bool signed_job(const PanelJob& job) {
+#if defined(OCTAVO_AMX)
+  return job.num_rows >= kFewestTileRows;
+#else
+  (void)job;
+  return kSignedDots;
+#endif
+}
+
+static void panel_matmul(const PanelJob& job) {
+  const int64_t stride = panel_bytes(job.dtype, job.depth), blocks = job.depth / kPanelBlock;
+  float* const acc = reinterpret_cast<float*>(job.scratch + kPanelChunkBlocks * (512 + 4 * 64));
+  const bool as_signed = signed_job(job);
+#if defined(OCTAVO_AMX)
+  TileConfig tiles;
+#endif
+  for (int64_t p = 0; p < job.num_panels; p++) {
+    for (int64_t first = 0; first < blocks; first += kPanelChunkBlocks) {
+      Chunk c = {};
+      c.first = first == 0;
+      c.num_blocks = blocks - first < kPanelChunkBlocks ? blocks - first : kPanelChunkBlocks;
+      const char* panel = job.panels + p * stride;
+      if (as_signed) {
+        unpack_dtype<true>(job.dtype, panel, job.depth, first, job.scratch, &c);
+      } else {
+        unpack_dtype<kSignedDots>(job.dtype, panel, job.depth, first, job.scratch, &c);
+      }
+      for (int64_t row = 0; row < job.num_rows; row += kQuantTileRows) {
+        const QuantTile x = tile_at(*job.quantised, job.first_row + row, first);
+#if defined(OCTAVO_AMX)
+        if (as_signed) tiles.set(x.rows, c.groups);
+#endif
+        float* const to = acc + 16 * row;
+        if (c.groups == 2) {
+          c.has_min ? dot_tile<2, true>(c, x, to) : dot_tile<2, false>(c, x, to);
+        } else {
+          c.has_min ? dot_tile<1, true>(c, x, to) : dot_tile<1, false>(c, x, to);
+        }
+      }
+    }
+    const int64_t cols = job.num_cols - p * 16 < 16 ? job.num_cols - p * 16 : 16;
+    finish_panel(acc, job.num_rows, cols, job.bias != nullptr ? job.bias + p * 16 : nullptr,
+                 job.out + p * 16, job.out_stride);
+  }
+}
+
+// --- float activations ---
+
+constexpr int64_t kFloatBlocks = 8;  // of depth, as floats [256][16] in scratch
+
+// acc [R][16] += x [R][depth] · w [depth][16], values in order
+template <int R>
+static void float_rows(const Chunk& c, const float* w, const float* x, int64_t stride, float* acc) {
+  F32x16 total[R];
+  load_totals(c, acc, total);
+  const int64_t depth = c.num_blocks * kPanelBlock;
+  for (int64_t k = 0; k < depth; k++) {
+    const F32x16 column = load(w + 16 * k);
+    OCTAVO_UNROLL for (int r = 0; r < R; r++) {
+      total[r] = fma(splat(x[r * stride + k]), column, total[r]);
+    }
+  }
+  OCTAVO_UNROLL for (int r = 0; r < R; r++) store(acc + 16 * r, total[r]);
+}
+
+template <int R = kFloatRows>
+OCTAVO_INLINE void float_some(int64_t rows, const Chunk& c, const float* w, const float* x,
+                              int64_t stride, float* acc) {
+  if constexpr (R > 1) {
+    if (rows < R) return float_some<R - 1>(rows, c, w, x, stride, acc);
+  }
+  float_rows<R>(c, w, x, stride, acc);
+}
+
+// w [blocks · 32][16] = scale · value + min of a chunk of signed values
+static void widen_chunk(const Chunk& c, float* w) {
+  for (int64_t b = 0; b < c.num_blocks; b++) {
+    for (int g = 0; g < 8; g++) {
+      const int64_t at = (b * c.groups + (c.groups == 2 ? g / 4 : 0)) * 16;
+      const F32x16 scale = load(c.scales + at);
+      const F32x16 min = c.has_min ? load(c.mins + at) : zero();
+      for (int i = 0; i < 4; i++) {
+        const F32x16 value = widen_byte(load_bytes(c.values + b * 512 + 64 * g), i);
+        store(w + (b * 32 + 4 * g + i) * 16, fma(value, scale, min));
+      }
+    }
+  }
+}
+
+static void panel_matmul_f32(const PanelJob& job) {
+  const int64_t stride = panel_bytes(job.dtype, job.depth), blocks = job.depth / kPanelBlock;
+  char* const at = job.scratch + kPanelChunkBlocks * (512 + 4 * 64);
+  float* const w = reinterpret_cast<float*>(at);
+  float* const acc = reinterpret_cast<float*>(at + kFloatBlocks * 32 * 64);
+  for (int64_t p = 0; p < job.num_panels; p++) {
+    for (int64_t first = 0; first < blocks; first += kFloatBlocks) {
+      Chunk c = {};
+      c.first = first == 0;
+      c.num_blocks = blocks - first < kFloatBlocks ? blocks - first : kFloatBlocks;
+      unpack_dtype<true>(job.dtype, job.panels + p * stride, job.depth, first, job.scratch, &c);
+      widen_chunk(c, w);
+      for (int64_t row = 0; row < job.num_rows; row += kFloatRows) {
+        const int64_t left = job.num_rows - row;
+        float_some(left < kFloatRows ? left : kFloatRows, c, w,
+                   job.x + (job.first_row + row) * job.depth + first * 32, job.depth,
+                   acc + 16 * row);
+      }
+    }
+    const int64_t cols = job.num_cols - p * 16 < 16 ? job.num_cols - p * 16 : 16;
+    finish_panel(acc, job.num_rows, cols, job.bias != nullptr ? job.bias + p * 16 : nullptr,
+                 job.out + p * 16, job.out_stride);
+  }
+}
+
+static float dot_probe(int64_t rounds) {
+  constexpr int kChains = kDotRows;
+  alignas(64) const int8_t x[64] = {1, 2, 3, 4};
+  const Bytes64 w = splat_bytes(3);
+  I32x16 dots[kChains];
+  OCTAVO_UNROLL for (int i = 0; i < kChains; i++) dots[i] = splat_i32(i);
+  for (int64_t r = 0; r < rounds * kProbeDots / kChains; r++) {
+    OCTAVO_UNROLL for (int i = 0; i < kChains; i++) dots[i] = dot4(dots[i], w, x);
+  }
+  F32x16 sum = zero();
+  OCTAVO_UNROLL for (int i = 0; i < kChains; i++) sum = add(sum, bits_f32(dots[i]));
+  return hsum(sum);
+}
+
+#define OCTAVO_STRING2(x) #x
+#define OCTAVO_STRING(x) OCTAVO_STRING2(x)
+static const PanelKernels kPanelTable = {OCTAVO_STRING(OCTAVO_ISA), quantise, panel_matmul,
+                                         panel_matmul_f32, dot_probe};
+
+}  // namespace OCTAVO_ISA
+}  // namespace octavo

@@ -1,0 +1,160 @@
+// A chunk of a packed panel (packed.h) as bytes and floats that the loops of kernels_panel.inc.h
+// take, whatever the type.
+#pragma once
+
+#include "cpu/packed.h"
+#include "cpu/panels.h"
+#include "cpu/simd.h"
+#include "cpu/simd_bytes.h"
+
+namespace octavo {
+namespace OCTAVO_ISA {
+
+// Codes of vector g of a block, as they were before packing.
+template <DType T>
+OCTAVO_INLINE Bytes64 codes_of(const char* planes, int g) {
+  constexpr PackedFormat f = packed_format(T);
+  const char* high = planes + 64 * f.low_bits;
+  Bytes64 code;
+  if constexpr (f.low_bits == 8) return load_bytes(planes + 64 * g);
+  if constexpr (f.low_bits == 4) {
+    const Bytes64 both = load_bytes(planes + 64 * (g & 3));
+    code = and_bytes(g < 4 ? both : shift_right(both, 4), splat_bytes(15));
+  } else {
+    const Bytes64 four = load_bytes(planes + 64 * (g >> 2));
+    code = and_bytes(shift_right(four, 2 * (g & 3)), splat_bytes(3));
+  }
+  if constexpr (f.high_bits == 1) {
+    constexpr int to = f.low_bits;
+    const Bytes64 bits = load_bytes(high);
+    const Bytes64 moved = g <= to ? shift_left(bits, to - g) : shift_right(bits, g - to);
+    code = or_bytes(code, and_bytes(moved, splat_bytes(1 << to)));
+  } else if constexpr (f.high_bits == 2) {
+    constexpr int to = f.low_bits;
+    const Bytes64 bits = load_bytes(high + 64 * (g >> 2));
+    const int from = 2 * (g & 3);
+    const Bytes64 moved = from <= to ? shift_left(bits, to - from) : shift_right(bits, from - to);
+    code = or_bytes(code, and_bytes(moved, splat_bytes(3 << to)));
+  }
+  return code;
+}
+
+// What the dot product takes: signed values, or values + `offset` as unsigned ones.
+template <DType T, bool Signed>
+OCTAVO_INLINE Bytes64 weights_of(const char* planes, int g) {
+  const Bytes64 code = codes_of<T>(planes, g);
+  constexpr int offset = quant_format(T).offset;
+  if constexpr (T == DType::kQ8_0) return Signed ? code : xor_bytes(code, splat_bytes(0x80));
+  if constexpr (has_table(T)) {
+    return lookup(kIq4Values, Signed ? 0 : 128, code);
+  }
+  if constexpr (Signed && offset != 0) return sub_bytes(code, splat_bytes(offset));
+  return code;
+}
+constexpr int32_t unsigned_offset(DType t) { return has_table(t) ? 128 : quant_format(t).offset; }
+
+// Scale and min of group g of a block, for sixteen rows.
+template <DType T>
+OCTAVO_INLINE void scales_of(const char* scales, int64_t block, int g, F32x16* scale, F32x16* min) {
+  constexpr PackedFormat f = packed_format(T);
+  const char* at = scales + block_scales_offset(f, block);
+  if constexpr (!f.is_super) {
+    *scale = load_f16(at);
+    if constexpr (f.has_min) *min = load_f16(at + 32);
+    return;
+  }
+  const char* head = scales + block / 8 * (f.super_bytes + 8 * f.scale_bytes);
+  const F32x16 d = load_f16(head);
+  if constexpr (T == DType::kQ2_K) {
+    F32x16 low, high;
+    load_nibbles(at + 16 * g, low, high);
+    *scale = mul(d, low);
+    *min = mul(sub(zero(), load_f16(head + 32)), high);
+  } else {
+    *scale = mul(d, load_i8(at + 16 * g));
+    if constexpr (f.has_min) {
+      *min = mul(sub(zero(), load_f16(head + 32)), load_i8(at + 16 * (f.groups + g)));
+    }
+  }
+}
+
+// A chunk in the form that the loops over rows take.
+struct Chunk {
+  const char* values;   // [blocks][8][64]
+  const float* scales;  // [blocks][groups][16]
+  const float* mins;    // the same
+  int64_t num_blocks;
+  int32_t groups;
+  bool has_min;
+  bool is_signed;
+  int32_t offset;  // of unsigned values
+  bool first;      // of its panel: sums start here
+};
+
+template <DType T, bool Signed>
+static void unpack(const char* panel, int64_t depth, int64_t first, char* scratch, Chunk* c) {
+  constexpr PackedFormat f = packed_format(T);
+  const char* planes = panel + first * f.block_bytes;
+  const char* scales = panel + panel_scales_offset(T, depth);
+  char* values = scratch;
+  float* scale_out = reinterpret_cast<float*>(scratch + kPanelChunkBlocks * 512);
+  float* min_out = scale_out + kPanelChunkBlocks * 32;
+  constexpr bool kAsStored = T == DType::kQ8_0 && Signed;
+  for (int64_t b = 0; b < c->num_blocks; b++) {
+    if (!kAsStored) {
+      OCTAVO_UNROLL for (int g = 0; g < 8; g++) {
+        store_bytes(values + b * 512 + 64 * g, weights_of<T, Signed>(planes, g));
+      }
+      planes += f.block_bytes;
+    }
+    OCTAVO_UNROLL for (int g = 0; g < f.groups; g++) {
+      F32x16 scale, min;
+      scales_of<T>(scales, first + b, g, &scale, &min);
+      store(scale_out + (b * f.groups + g) * 16, scale);
+      if constexpr (f.has_min) store(min_out + (b * f.groups + g) * 16, min);
+    }
+  }
+  c->values = kAsStored ? planes : values;
+  c->scales = scale_out;
+  c->mins = min_out;
+  c->groups = f.groups;
+  c->has_min = f.has_min;
+  c->is_signed = Signed;
+  c->offset = Signed ? 0 : unsigned_offset(T);
+}
+
+template <bool Signed>
+static void unpack_dtype(DType t, const char* panel, int64_t depth, int64_t first, char* scratch,
+                         Chunk* c) {
+  switch (t) {
+    case DType::kQ8_0:
+      return unpack<DType::kQ8_0, Signed>(panel, depth, first, scratch, c);
+    case DType::kQ4_0:
+      return unpack<DType::kQ4_0, Signed>(panel, depth, first, scratch, c);
+    case DType::kQ4_1:
+      return unpack<DType::kQ4_1, Signed>(panel, depth, first, scratch, c);
+    case DType::kQ5_0:
+      return unpack<DType::kQ5_0, Signed>(panel, depth, first, scratch, c);
+    case DType::kQ5_1:
+      return unpack<DType::kQ5_1, Signed>(panel, depth, first, scratch, c);
+    case DType::kQ2_K:
+      return unpack<DType::kQ2_K, Signed>(panel, depth, first, scratch, c);
+    case DType::kQ3_K:
+      return unpack<DType::kQ3_K, Signed>(panel, depth, first, scratch, c);
+    case DType::kQ4_K:
+      return unpack<DType::kQ4_K, Signed>(panel, depth, first, scratch, c);
+    case DType::kQ5_K:
+      return unpack<DType::kQ5_K, Signed>(panel, depth, first, scratch, c);
+    case DType::kQ6_K:
+      return unpack<DType::kQ6_K, Signed>(panel, depth, first, scratch, c);
+    case DType::kIQ4_NL:
+      return unpack<DType::kIQ4_NL, Signed>(panel, depth, first, scratch, c);
+    case DType::kIQ4_XS:
+      return unpack<DType::kIQ4_XS, Signed>(panel, depth, first, scratch, c);
+    default:  // cpu_matmul gives no other
+      return;
+  }
+}
+
+}  // namespace OCTAVO_ISA
+}  // namespace octavo

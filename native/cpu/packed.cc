@@ -1,0 +1,167 @@
+#include "cpu/packed.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "base/half.h"
+
+namespace octavo {
+namespace {
+
+// Sixteen rows of one block of 256 or 32 values, taken apart.
+struct Slice {
+  QuantBlock rows[kPanelRows];
+};
+
+// Four codes at a time: shifts stay inside each byte.
+void pack_planes(const PackedFormat& f, const Slice& s, int64_t first, char* out) {
+  uint32_t planes[8 * kPanelRows] = {};
+  uint32_t* const high = planes + kPanelRows * f.low_bits;
+  for (int64_t c = 0; c < kPanelRows; c++) {
+    for (int g = 0; g < 8; g++) {
+      uint32_t codes;
+      std::memcpy(&codes, s.rows[c].codes + first + 4 * g, 4);
+      if (f.low_bits == 8) {
+        planes[16 * g + c] = codes ^ 0x80808080u;
+        continue;
+      }
+      const uint32_t below = codes & (f.low_bits == 4 ? 0x0f0f0f0fu : 0x03030303u);
+      if (f.low_bits == 4) planes[16 * (g & 3) + c] |= below << (g < 4 ? 0 : 4);
+      if (f.low_bits == 2) planes[16 * (g >> 2) + c] |= below << (2 * (g & 3));
+      const uint32_t top = (codes ^ below) >> f.low_bits;
+      if (f.high_bits == 1) high[c] |= top << g;
+      if (f.high_bits == 2) high[16 * (g >> 2) + c] |= top << (2 * (g & 3));
+    }
+  }
+  std::memcpy(out, planes, static_cast<size_t>(f.block_bytes));
+}
+
+void store_u16(char* p, uint16_t v) { std::memcpy(p, &v, 2); }
+
+// Scales of the block whose first group is `group` of the slice.
+void pack_scales(DType t, const PackedFormat& f, const Slice& s, int group, char* out) {
+  for (int64_t c = 0; c < kPanelRows; c++) {
+    const QuantBlock& b = s.rows[c];
+    if (!f.is_super) {
+      store_u16(out + 2 * c, b.d);
+      if (f.has_min) store_u16(out + 32 + 2 * c, b.dmin);
+      continue;
+    }
+    for (int g = 0; g < f.groups; g++) {
+      const int scale = b.scales[group + g], min = b.mins[group + g];
+      out[16 * g + c] = static_cast<char>(t == DType::kQ2_K ? scale | min << 4 : scale);
+      if (f.has_min && t != DType::kQ2_K) {
+        out[16 * (f.groups + g) + c] = static_cast<char>(min);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void pack_panel(const Tensor& stored, int64_t index, char* panel) {
+  const DType t = stored.dtype;
+  const PackedFormat f = packed_format(t);
+  const int64_t values = block_values(t), stride = stored.stride_bytes();
+  const char* rows = static_cast<const char*>(stored.data);
+  char* const scales = panel + panel_scales_offset(t, stored.cols);
+  std::memset(panel, 0, static_cast<size_t>(panel_bytes(t, stored.cols)));
+  Slice s;
+  std::memset(&s, 0, sizeof(s));
+  if (f.low_bits == 8) {  // what stands for 0
+    for (QuantBlock& b : s.rows) std::memset(b.codes, 0x80, sizeof(b.codes));
+  }
+  for (int64_t k = 0; k < stored.cols; k += values) {
+    for (int64_t c = 0; c < kPanelRows; c++) {
+      const int64_t row = index * kPanelRows + c;
+      if (row >= stored.rows) break;
+      split_block(t, rows + row * stride + k / values * block_bytes(t), &s.rows[c]);
+    }
+    for (int64_t i = 0; i < values; i += kPanelBlock) {
+      const int64_t block = (k + i) / kPanelBlock;
+      pack_planes(f, s, i, panel + block * f.block_bytes);
+      char* const at = scales + block_scales_offset(f, block);
+      pack_scales(t, f, s, static_cast<int>(i / 32 * f.groups), at);
+      if (!f.is_super || i != 0) continue;
+      for (int64_t c = 0; c < kPanelRows; c++) {
+        store_u16(at - f.super_bytes + 2 * c, s.rows[c].d);
+        if (f.has_min) store_u16(at - 32 + 2 * c, s.rows[c].dmin);
+      }
+    }
+  }
+}
+
+namespace {
+
+float half_at(const char* p) {
+  uint16_t h;
+  std::memcpy(&h, p, 2);
+  return half_to_float(h);
+}
+
+int code_at(const PackedFormat& f, const uint8_t* planes, int64_t c, int k) {
+  const int g = k / 4;
+  const int64_t at = 4 * c + k % 4;
+  const uint8_t* high = planes + 64 * f.low_bits;
+  int code;
+  if (f.low_bits == 8) return planes[64 * g + at] ^ 0x80;
+  if (f.low_bits == 4) {
+    code = planes[64 * (g & 3) + at] >> (g < 4 ? 0 : 4) & 15;
+  } else {
+    code = planes[64 * (g >> 2) + at] >> (2 * (g & 3)) & 3;
+  }
+  if (f.high_bits == 1) code |= (high[at] >> g & 1) << f.low_bits;
+  if (f.high_bits == 2) code |= (high[64 * (g >> 2) + at] >> (2 * (g & 3)) & 3) << f.low_bits;
+  return code;
+}
+
+// scale and min of group g of a block of row c.
+void scale_at(DType t, const PackedFormat& f, const char* scales, int64_t block, int64_t c, int g,
+              float* scale, float* min) {
+  const char* at = scales + block_scales_offset(f, block);
+  *min = 0;
+  if (!f.is_super) {
+    *scale = half_at(at + 2 * c);
+    if (f.has_min) *min = half_at(at + 32 + 2 * c);
+    return;
+  }
+  const char* head = scales + block / 8 * (f.super_bytes + 8 * f.scale_bytes);
+  const float d = half_at(head + 2 * c);
+  const int byte = static_cast<signed char>(at[16 * g + c]);
+  if (t == DType::kQ2_K) {
+    *scale = d * static_cast<float>(byte & 15);
+    *min = -half_at(head + 32 + 2 * c) * static_cast<float>(byte >> 4 & 15);
+    return;
+  }
+  *scale = d * static_cast<float>(byte);
+  if (f.has_min) {
+    *min = -half_at(head + 32 + 2 * c) * static_cast<float>(at[16 * (f.groups + g) + c]);
+  }
+}
+
+}  // namespace
+
+void unpack_row(const Tensor& packed, int64_t row, float* out) {
+  const DType t = packed.dtype;
+  const PackedFormat f = packed_format(t);
+  const int offset = quant_format(t).offset;
+  const char* panel =
+      static_cast<const char*>(packed.data) + row / kPanelRows * panel_bytes(t, packed.cols);
+  const int64_t c = row % kPanelRows;
+  const char* scales = panel + panel_scales_offset(t, packed.cols);
+  for (int64_t block = 0; block < packed.cols / kPanelBlock; block++) {
+    const uint8_t* planes = reinterpret_cast<const uint8_t*>(panel) + block * f.block_bytes;
+    for (int g = 0; g < f.groups; g++) {
+      float scale, min;
+      scale_at(t, f, scales, block, c, g, &scale, &min);
+      const int group = 32 / f.groups;
+      for (int k = g * group; k < (g + 1) * group; k++) {
+        const int code = code_at(f, planes, c, k);
+        const float value = static_cast<float>(has_table(t) ? kIq4Values[code] : code - offset);
+        out[block * kPanelBlock + k] = std::fma(value, scale, min);
+      }
+    }
+  }
+}
+
+}  // namespace octavo

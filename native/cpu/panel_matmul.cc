@@ -1,0 +1,130 @@
+// Quantised weights: packed at load, multiplied panel by panel (packed.h, panels.h).
+#include <algorithm>
+
+#include "base/check.h"
+#include "cpu/cpu_ops.h"
+#include "cpu/packed.h"
+#include "cpu/panels.h"
+
+namespace octavo {
+namespace {
+
+constexpr int64_t kMaxRowBlock = 256;        // rows of x that pass over a panel at once,
+constexpr int64_t kRowBlockBytes = 1 << 20;  // and how large they may be: L2 holds them
+constexpr int64_t kStreamBytes = 64 << 10;   // weights of one item
+constexpr int64_t kItemsPerThread = 4;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+QuantRows quant_rows(CpuContext& c, const Tensor& x) {
+  const int64_t values = x.rows * x.cols, blocks = values / kPanelBlock;
+  const int64_t scale_bytes = round_up(blocks * 4, 64);
+  char* at =
+      c.quant_scratch.get_array<char>(static_cast<size_t>(round_up(values, 64) + scale_bytes * 5));
+  QuantRows out;
+  out.num_rows = x.rows;
+  out.depth = x.cols;
+  out.q = reinterpret_cast<int8_t*>(at);
+  at += round_up(values, 64);
+  out.d = reinterpret_cast<float*>(at);
+  out.sums = reinterpret_cast<int32_t*>(at + scale_bytes);
+  out.weighted = reinterpret_cast<float*>(at + 3 * scale_bytes);
+  return out;
+}
+
+// How a call is cut: row blocks, and in each items of so many panels.
+struct Grid {
+  int64_t row_block, num_row_blocks;
+  int64_t item_panels, num_items;
+};
+
+int64_t count_items(const MatmulPart* parts, int32_t num_parts, int64_t item_panels) {
+  int64_t items = 0;
+  for (int32_t i = 0; i < num_parts; i++) {
+    if (!is_quantised(parts[i].weight.dtype)) continue;
+    items += ceil_div(num_panels(parts[i].out.cols), item_panels);
+  }
+  return items;
+}
+
+Grid make_grid(const CpuContext& c, const Tensor& x, const MatmulPart* parts, int32_t num_parts) {
+  int64_t panels = 0, bytes = 0;
+  for (int32_t i = 0; i < num_parts; i++) {
+    if (!is_quantised(parts[i].weight.dtype)) continue;
+    panels += num_panels(parts[i].out.cols);
+    bytes += packed_bytes(parts[i].weight.dtype, parts[i].out.cols, x.cols);
+  }
+  const int64_t wanted = kItemsPerThread * c.pool.num_threads();
+  const int64_t fit = kRowBlockBytes / x.cols / kQuantTileRows * kQuantTileRows;
+  const int64_t most = std::clamp(fit, 2 * kQuantTileRows, kMaxRowBlock);
+  Grid grid;
+  grid.num_row_blocks = ceil_div(x.rows, most);
+  grid.row_block = round_up(ceil_div(x.rows, grid.num_row_blocks), kQuantTileRows);
+  grid.num_row_blocks = ceil_div(x.rows, grid.row_block);
+  const int64_t by_bytes = kStreamBytes / std::max<int64_t>(1, bytes / panels);
+  const int64_t by_share = ceil_div(panels * grid.num_row_blocks, wanted);
+  grid.item_panels = std::max<int64_t>(1, std::min(by_bytes, by_share));
+  grid.num_items = count_items(parts, num_parts, grid.item_panels);
+  return grid;
+}
+
+}  // namespace
+
+void cpu_panel_matmul(CpuContext& c, Tensor x, const MatmulPart* parts, int32_t num_parts) {
+  const Grid grid = make_grid(c, x, parts, num_parts);
+  const QuantRows quantised = quant_rows(c, x);
+  if (c.int8_activations) {
+    const int64_t tiles = ceil_div(x.rows, kQuantTileRows);
+    for_each_item(c, x.rows * x.cols, tiles,
+                  [&](int64_t tile, int) { c.panels->quantise(x.f32(), tile, quantised); });
+  }
+  const size_t scratch = static_cast<size_t>(panel_scratch(grid.row_block));
+  for (Scratch& s : c.worker_scratch) s.get(scratch);
+  const int64_t work = x.rows * x.cols * grid.num_items * grid.item_panels * kPanelRows;
+  for_each_item(c, work, grid.num_items * grid.num_row_blocks, [&](int64_t item, int worker) {
+    const int64_t row = item / grid.num_items * grid.row_block;
+    int64_t at = item % grid.num_items;
+    const MatmulPart* part = parts;
+    for (;; part++) {
+      if (!is_quantised(part->weight.dtype)) continue;
+      const int64_t items = ceil_div(num_panels(part->out.cols), grid.item_panels);
+      if (at < items) break;
+      at -= items;
+    }
+    const int64_t panel = at * grid.item_panels, col = panel * kPanelRows;
+    PanelJob job;
+    job.dtype = part->weight.dtype;
+    job.depth = x.cols;
+    job.panels =
+        static_cast<const char*>(part->weight.data) + panel * panel_bytes(job.dtype, x.cols);
+    job.num_panels = std::min(grid.item_panels, num_panels(part->out.cols) - panel);
+    job.num_cols = part->out.cols - col;
+    job.first_row = row;
+    job.num_rows = std::min(grid.row_block, x.rows - row);
+    job.quantised = &quantised;
+    job.x = x.f32();
+    job.bias = part->bias != nullptr ? part->bias + col : nullptr;
+    job.out = part->out.f32() + row * part->out.cols + col;
+    job.out_stride = part->out.cols;
+    job.scratch = static_cast<char*>(c.worker_scratch[worker].get(0));
+    c.int8_activations ? c.panels->matmul(job) : c.panels->matmul_f32(job);
+  });
+}
+
+// Plain types are read where the file is mapped, quantised ones packed.
+size_t cpu_weight_bytes(void*, Tensor stored) {
+  if (!is_quantised(stored.dtype)) return 0;
+  return static_cast<size_t>(packed_bytes(stored.dtype, stored.rows, stored.cols));
+}
+
+Tensor cpu_load_weight(void* context, Tensor stored, void* memory) {
+  CpuContext& c = cpu_context(context);
+  const int64_t bytes = panel_bytes(stored.dtype, stored.cols);
+  for_each_item(c, stored.rows * stored.cols, num_panels(stored.rows), [&](int64_t panel, int) {
+    pack_panel(stored, panel, static_cast<char*>(memory) + panel * bytes);
+  });
+  return {memory, stored.dtype, stored.rows, stored.cols};
+}
+
+}  // namespace octavo

@@ -1,0 +1,72 @@
+// Matmuls over packed weights (packed.h), one table per instruction set. As kernels.h: plain
+// pointers and sizes only.
+//
+// With int8 activations a row of x becomes, per 32 values, a scale d = max|x| / 127 and bytes
+// q = round(x / d). Per group of values that share a scale, an output adds
+//   scale · d · Σ q·(code − offset)  +  min · d · Σ q
+// in order of the groups: the sums of bytes are exact and the floats are the same operations in
+// every instruction set, so are the bits.
+#pragma once
+
+#include <cstdint>
+
+#include "base/dtype.h"
+
+namespace octavo {
+
+// Rows of quantised activations, in tiles of 16 rows (the last may have fewer). What belongs to
+// tile t starts at 16 · t times the size of a row; inside, blocks of 32 values come first, then
+// rows: q[block][row][32], d[block][row], sums[block][half][row].
+constexpr int64_t kQuantTileRows = 16;
+struct QuantRows {
+  int64_t num_rows;
+  int64_t depth;    // a multiple of 32
+  int8_t* q;        // [num_rows · depth]
+  float* d;         // [num_rows · depth / 32]
+  int32_t* sums;    // [num_rows · depth / 16]: Σ q of half a block
+  float* weighted;  // the same times d
+};
+
+struct PanelJob {
+  DType dtype;  // of the weights
+  int64_t depth;
+  const char* panels;
+  int64_t num_panels;
+  int64_t num_cols;  // of out, from the first panel: the last may be cut
+  // Rows [first_row, first_row + num_rows) of x, first_row a multiple of 16.
+  int64_t first_row, num_rows;
+  const QuantRows* quantised;  // or
+  const float* x;              // [rows, depth]
+  const float* bias;           // [num_cols] or null
+  float* out;                  // out[(row − first_row) · out_stride + col]
+  int64_t out_stride;
+  char* scratch;  // kPanelScratch(num_rows) bytes, 64-byte aligned
+};
+
+constexpr int64_t kPanelChunkBlocks = 16;  // blocks of depth that are unpacked at once
+constexpr int64_t panel_scratch(int64_t num_rows) {
+  return kPanelChunkBlocks * (512 + 4 * 64) + 16 * 1024 + (num_rows + 16) * 64;
+}
+
+constexpr int64_t kProbeDots = 24;
+
+struct PanelKernels {
+  const char* isa;
+  // Quantises rows [16 · tile, …) of x [num_rows, depth] into their places.
+  void (*quantise)(const float* x, int64_t tile, const QuantRows& out);
+  void (*matmul)(const PanelJob& job);      // job.quantised
+  void (*matmul_f32)(const PanelJob& job);  // job.x
+  // For bench/: dot products of bytes in registers, 2 · 64 · kProbeDots operations a round.
+  float (*dot_probe)(int64_t rounds);
+};
+
+// Null where the build has no such path or the machine cannot run it.
+const PanelKernels* panels_amx();
+const PanelKernels* panels_avx512_vnni();
+const PanelKernels* panels_avx2_vnni();
+const PanelKernels* panels_avx2();
+const PanelKernels* panels_neon_dotprod();
+const PanelKernels* panels_neon();
+const PanelKernels* panels_scalar();
+
+}  // namespace octavo
