@@ -38,7 +38,7 @@ const schema = z.strictObject({
     .string()
     .regex(/^(auto|cpu|simt|cuda(:\d{1,3})?)$/, 'must be auto, cpu, cuda or cuda:N'),
   dtype: z.enum(['auto', 'bfloat16', 'float16']),
-  kvCacheDtype: z.enum(['auto', 'fp8', 'int8']),
+  kvCacheDtype: z.enum(['auto', 'float32', 'float16', 'bfloat16', 'fp8', 'int8']),
   gpuMemoryUtilization: z.number().min(0.01).max(1),
   enableCudaGraphs: z.boolean(),
   enableCascadeAttention: z.boolean(),
@@ -80,9 +80,11 @@ export interface EngineOptions {
   /** Type of activations on a GPU: `auto` (default: float16 where the weights are, else bfloat16),
    * `bfloat16` or `float16`; plain weights are converted to it. The CPU computes in F32. */
   dtype?: 'auto' | 'bfloat16' | 'float16';
-  /** KV cache on a GPU: `auto` (default: as dtype), `fp8` (e4m3) or `int8`, both with a scale per
-   * token and head. The CPU's cache is F32. */
-  kvCacheDtype?: 'auto' | 'fp8' | 'int8';
+  /** What the KV cache is stored in. On the CPU `float32`, `float16`, `bfloat16` or `int8`, `auto`
+   * (default) being float32, but float16 with quantised weights and int8 activations. On a GPU
+   * `auto` (default: as dtype), `fp8` (e4m3) or `int8`. The 8-bit ones have a scale per token and
+   * head. */
+  kvCacheDtype?: 'auto' | 'float32' | 'float16' | 'bfloat16' | 'fp8' | 'int8';
   /** Share of a GPU's memory that everything on it may take, other processes included; what is left
    * after loading becomes the KV pool. Default 0.9. */
   gpuMemoryUtilization?: number;

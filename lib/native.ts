@@ -92,7 +92,8 @@ export interface NativeDevice {
   readonly index: number;
   /** Of activations: DTYPES.BF16 or DTYPES.F16. */
   readonly activation: number;
-  readonly kvCacheDtype: 'auto' | 'fp8' | 'int8';
+  /** auto: as the activations. fp8 on a GPU only, float32 to bfloat16 on the CPU only. */
+  readonly kvCacheDtype: 'auto' | 'float32' | 'float16' | 'bfloat16' | 'fp8' | 'int8';
   readonly memoryUtilization: number;
   /** The pool never gets more blocks than this when it is measured. */
   readonly maxNumBlocks: number;

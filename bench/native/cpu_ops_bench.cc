@@ -66,9 +66,12 @@ class Bench {
       matmul_stream(dtype, 1);
       matmul_stream(dtype, 4);
     }
-    attention("paged_attention decode 8k", 1, 8192, 1);
-    attention("paged_attention decode 16 x 1k", 16, 1024, 1);
-    attention("paged_attention prefill 1k", 1, 1024, 1024);
+    for (DType dtype : {DType::kF32, DType::kF16, DType::kI8}) {
+      const std::string type = std::string(" ") + dtype_name(dtype);
+      attention("paged_attention decode 8k" + type, dtype, 1, 8192, 1);
+      attention("paged_attention decode 16 x 1k" + type, dtype, 16, 1024, 1);
+      attention("paged_attention prefill 1k" + type, dtype, 1, 1024, 1024);
+    }
     rope();
     rows_ops();
     copy_blocks();
@@ -207,13 +210,20 @@ class Bench {
   };
   static constexpr int32_t kHead = 64, kKvHeads = 3, kHeads = 9, kBlock = 16;
 
-  Cache cache(int32_t seqs, int32_t context, int32_t query) {
+  Cache cache(DType dtype, int32_t seqs, int32_t context, int32_t query) {
     Cache c;
-    const int64_t page = int64_t{kKvHeads} * kBlock * kHead;
+    const int64_t page = int64_t{kKvHeads} * kBlock * kHead, size = block_bytes(dtype);
     const int64_t per_seq = (context + kBlock - 1) / kBlock;
-    c.pool = random((per_seq * seqs + 1) * 2 * page);
-    c.kv = {c.pool.data(), DType::kF32, kBlock, kKvHeads,
-            kHead,         2 * page,    page,   int64_t{kBlock} * kHead};
+    const int64_t scales = dtype == DType::kI8 ? 2 * kKvHeads * kBlock : 0;
+    const int64_t stride = 2 * page * size + scales * 4;
+    c.pool = stored((per_seq * seqs + 1) * stride);
+    char* const base = static_cast<char*>(c.pool.data());
+    c.kv = {base, dtype, kBlock, kKvHeads, kHead, stride / size, page, int64_t{kBlock} * kHead};
+    if (scales > 0) {
+      c.kv.scales = reinterpret_cast<float*>(base + 2 * page);
+      c.kv.scale_block_stride = stride / 4;
+      c.kv.scale_v_offset = scales / 2;
+    }
     for (int32_t b = 1; b <= per_seq * seqs; b++) c.tables.push_back(b);
     std::shuffle(c.tables.begin(), c.tables.end(), engine_);
     c.starts.push_back(0);
@@ -236,8 +246,9 @@ class Bench {
     return c;
   }
 
-  void attention(const std::string& name, int32_t seqs, int32_t context, int32_t query) {
-    Cache c = cache(seqs, context, query);
+  void attention(const std::string& name, DType dtype, int32_t seqs, int32_t context,
+                 int32_t query) {
+    Cache c = cache(dtype, seqs, context, query);
     const int64_t cols = kHeads * kHead, tokens = c.batch.num_tokens;
     const Buffer q = random(tokens * cols), out = buffer(tokens * cols * 4);
     AttentionParams p;
@@ -248,7 +259,7 @@ class Bench {
     const double seconds =
         seconds_of([&] { ops_.paged_attention(ops_.context, p, c.kv, c.batch); });
     if (query == 1) {
-      const double bytes = 2.0 * seqs * context * kKvHeads * kHead * 4;
+      const double bytes = 2.0 * seqs * context * kKvHeads * kHead * block_bytes(dtype);
       rows_.push_back({name, 1e-9 * bytes / seconds, "GB/s", gbytes_});
     } else {
       const double flops = 4.0 * kHeads * kHead * seqs * query * (context - 0.5 * (query - 1));
@@ -257,7 +268,7 @@ class Bench {
   }
 
   void rope() {
-    Cache c = cache(1, 512, 512);
+    Cache c = cache(DType::kF32, 1, 512, 512);
     const int64_t cols = kHeads * kHead, kv_cols = kKvHeads * kHead, n = 512;
     const Buffer q = random(n * cols), k = random(n * kv_cols), v = random(n * kv_cols);
     std::vector<float> inv_freq(kHead / 2, 0.5f);

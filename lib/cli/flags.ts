@@ -10,7 +10,12 @@ type Row = readonly [flag: string, name: string, kind: Kind, help: string];
 const ENGINE_FLAGS: readonly Row[] = [
   ['device', 'device', 'string', 'auto, cpu, cuda or cuda:N (default auto)'],
   ['dtype', 'dtype', 'string', 'on a GPU: auto, bfloat16 or float16'],
-  ['kv-cache-dtype', 'kvCacheDtype', 'string', 'on a GPU: auto, fp8 or int8'],
+  [
+    'kv-cache-dtype',
+    'kvCacheDtype',
+    'string',
+    'auto, float32, float16, bfloat16 or int8; on a GPU auto, fp8 or int8',
+  ],
   ['gpu-memory-utilization', 'gpuMemoryUtilization', 'number', 'share of GPU memory (0.9)'],
   ['no-enable-cuda-graphs', 'enableCudaGraphs', 'off', 'launch every kernel of a step'],
   [

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { defaultModel, engineConfig, engineSizes } from '../config.js';
+import { CPU, kvElement } from '../engine/device.js';
 import { kvBytesPerToken, openCheckpoint } from '../model/checkpoint.js';
 import { addEngineFlags, engineOptionsOf } from './flags.js';
 import { bytes, count, printRows } from './report.js';
@@ -18,7 +19,7 @@ async function inspect(path: string | undefined, values: Record<string, unknown>
   const options = { ...engineOptionsOf(values), model: path ?? defaultModel() };
   const config = engineConfig(options);
   const { config: model, ...checkpoint } = await openCheckpoint(config.model);
-  const perToken = kvBytesPerToken(model);
+  const perToken = kvBytesPerToken(model, kvElement(CPU, config, model));
   const sizes = engineSizes(config, perToken, model.maxPositionEmbeddings);
   const types = new Map<string, number>();
   for (const { dtype } of checkpoint.tensors) types.set(dtype, (types.get(dtype) ?? 0) + 1);

@@ -10,7 +10,7 @@ export interface Device {
   readonly index: number;
 }
 
-const CPU: Device = { kind: 'cpu', index: -1 };
+export const CPU: Device = { kind: 'cpu', index: -1 };
 let fallbackTold = false;
 
 /**
@@ -66,7 +66,7 @@ export function nativeDevice(
   return {
     index: device.index,
     activation: half ? DTYPES.F16 : DTYPES.BF16,
-    kvCacheDtype: config.kvCacheDtype,
+    kvCacheDtype: cacheDtype(device, config, model),
     memoryUtilization: config.gpuMemoryUtilization,
     maxNumBlocks: Math.min(2 ** 30, usefulBlocks(config, sizes.maxNumSeqs, sizes.maxModelLen)),
     graphs: config.enableCudaGraphs,
@@ -75,8 +75,41 @@ export function nativeDevice(
   };
 }
 
-/** Bytes of one cached value and of the scale beside each row of them. */
-export function kvElement(device: Device, config: EngineConfig): { value: number; scale: number } {
-  if (config.kvCacheDtype !== 'auto') return { value: 1, scale: 4 };
-  return { value: device.kind === 'cpu' ? 4 : 2, scale: 0 };
+/**
+ * What the KV cache is stored in. The CPU's `auto` is float32, but float16 where products round
+ * their left side to int8 anyway; `auto` on a GPU is the activations' type.
+ * @throws ERR_INVALID_OPTION for a type the device has no kernels for
+ */
+function cacheDtype(
+  device: Device,
+  { kvCacheDtype, activations, quantize }: EngineConfig,
+  { dtype }: Pick<ModelConfig, 'dtype'>,
+): NativeDevice['kvCacheDtype'] {
+  const types = device.kind === 'cpu' ? CPU_CACHES : DEVICE_CACHES;
+  if (!types.includes(kvCacheDtype)) {
+    throw octavoError(
+      'ERR_INVALID_OPTION',
+      `kvCacheDtype ${kvCacheDtype} is not for device ${device.kind}; use ${types.join(', ')}`,
+      { param: 'kvCacheDtype' },
+    );
+  }
+  if (kvCacheDtype !== 'auto' || device.kind !== 'cpu') return kvCacheDtype;
+  const rounds = activations === 'int8' && (quantize !== undefined || /^I?Q\d/.test(dtype));
+  return rounds ? 'float16' : 'float32';
+}
+const CPU_CACHES: readonly string[] = ['auto', 'float32', 'float16', 'bfloat16', 'int8'];
+const DEVICE_CACHES: readonly string[] = ['auto', 'fp8', 'int8'];
+
+/**
+ * Bytes of one cached value and of the scale beside each row of them.
+ * @throws ERR_INVALID_OPTION for a type the device has no kernels for
+ */
+export function kvElement(
+  device: Device,
+  config: EngineConfig,
+  model: Pick<ModelConfig, 'dtype'>,
+): { value: number; scale: number } {
+  const dtype = cacheDtype(device, config, model);
+  if (dtype === 'fp8' || dtype === 'int8') return { value: 1, scale: 4 };
+  return { value: dtype === 'float32' ? 4 : 2, scale: 0 };
 }

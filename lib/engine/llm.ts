@@ -104,7 +104,7 @@ export class LLM {
     const device = chooseDevice(config.device, addon);
     const checkpoint = await openCheckpoint(config.model);
     const model = checkpoint.config;
-    const perToken = kvBytesPerToken(model, kvElement(device, config));
+    const perToken = kvBytesPerToken(model, kvElement(device, config, model));
     const sizesOf = (place: PoolPlace) =>
       engineSizes(config, perToken, model.maxPositionEmbeddings, place);
     const onDevice = device.kind !== 'cpu';

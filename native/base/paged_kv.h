@@ -2,6 +2,8 @@
 //   [num_blocks][num_layers][K|V][num_kv_heads][block_size][head_size]
 // A block with all its layers is contiguous, so a copy-on-write of a block is one copy. The rows
 // of one (block, layer, K|V, head) are contiguous too: that is the page which attention reads.
+// The CPU turns its pages of K around, [head_size][block_size]: the scores of a block's tokens are
+// then sums of vectors.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +33,10 @@ struct PagedKV {
   OCTAVO_HD int64_t page(int32_t block, int32_t head, int32_t offset_in_block) const {
     return static_cast<int64_t>(block) * block_stride + static_cast<int64_t>(head) * head_stride +
            static_cast<int64_t>(offset_in_block) * head_size;
+  }
+  // Element offset of value d of a token's K on the CPU.
+  OCTAVO_HD int64_t turned(int32_t block, int32_t head, int32_t offset_in_block, int32_t d) const {
+    return page(block, head, 0) + static_cast<int64_t>(d) * block_size + offset_in_block;
   }
   // Offset of that row's scale, for K; V's lies scale_v_offset further.
   OCTAVO_HD int64_t scale(int32_t block, int32_t head, int32_t offset_in_block) const {

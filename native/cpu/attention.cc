@@ -100,8 +100,10 @@ void add_tiles(Plan& plan, int32_t step) {
 // The memory of one worker.
 struct Workspace {
   const float* q[kMaxQueryRows];
-  const float* k_rows[kChunkTokens];
-  const float* v_rows[kChunkTokens];
+  const char* k_pages[kChunkTokens + 1];
+  const char* v_pages[kChunkTokens + 1];
+  const float* k_scales[kChunkTokens + 1];
+  const float* v_scales[kChunkTokens + 1];
   int32_t first[kMaxQueryRows], last[kMaxQueryRows];
   SoftmaxState state[kMaxQueryRows], chunk_state[kMaxQueryRows];
 
@@ -112,20 +114,21 @@ struct Workspace {
   float* acc() { return reinterpret_cast<float*>(this + 1); }
 };
 
-// Pointers to the K and V rows of positions [begin, end) of a chunk that starts at `origin`.
-void find_rows(const Plan& plan, const Tile& tile, int32_t origin, int32_t begin, int32_t end,
-               Workspace& w) {
+// Pages of the blocks that hold positions [begin, end) of a chunk that starts at `origin`.
+void find_pages(const Plan& plan, const Tile& tile, int32_t origin, int32_t begin, int32_t end,
+                Workspace& w) {
   const PagedKV& kv = *plan.kv;
   const int32_t* table = plan.batch->block_tables + tile.seq * plan.batch->table_stride;
-  const float* base = static_cast<const float*>(kv.base);
-  for (int32_t t = begin; t < end;) {
-    const int32_t position = origin + t, offset = position % kv.block_size;
-    const float* row = base + kv.page(table[position / kv.block_size], tile.kv_head, offset);
-    const int32_t stop = std::min(end, t + kv.block_size - offset);
-    for (; t < stop; t++, row += kv.head_size) {
-      w.k_rows[t] = row;
-      w.v_rows[t] = row + kv.v_offset;
-    }
+  const int64_t element = block_bytes(kv.dtype);
+  const char* base = static_cast<const char*>(kv.base);
+  const int32_t first = origin / kv.block_size;
+  for (int32_t b = (origin + begin) / kv.block_size; b * kv.block_size < origin + end; b++) {
+    const int64_t page = kv.page(table[b], tile.kv_head, 0);
+    w.k_pages[b - first] = base + page * element;
+    w.v_pages[b - first] = base + (page + kv.v_offset) * element;
+    if (!is_8bit_cache(kv.dtype)) continue;
+    w.k_scales[b - first] = kv.scales + kv.scale(table[b], tile.kv_head, 0);
+    w.v_scales[b - first] = w.k_scales[b - first] + kv.scale_v_offset;
   }
 }
 
@@ -142,7 +145,7 @@ void attend(const CpuContext& c, const Plan& plan, const Tile& tile, int32_t chu
     begin = std::min(begin, w.first[r]);
     end = std::max(end, w.last[r]);
   }
-  find_rows(plan, tile, origin, begin, end, w);
+  if (begin < end) find_pages(plan, tile, origin, begin, end, w);
   AttentionChunk job;
   job.num_rows = tile.num_rows;
   job.head_size = head;
@@ -150,8 +153,13 @@ void attend(const CpuContext& c, const Plan& plan, const Tile& tile, int32_t chu
   job.q = w.q;
   job.first = w.first;
   job.last = w.last;
-  job.k_rows = w.k_rows;
-  job.v_rows = w.v_rows;
+  job.dtype = plan.kv->dtype;
+  job.block_size = plan.kv->block_size;
+  job.block_offset = origin % plan.kv->block_size;
+  job.k_pages = w.k_pages;
+  job.v_pages = w.v_pages;
+  job.k_scales = w.k_scales;
+  job.v_scales = w.v_scales;
   job.state = state;
   job.acc = acc;
   job.scratch = w.acc() + 2 * kMaxQueryRows * head;
@@ -221,7 +229,7 @@ void run_split(CpuContext& c, const Plan& plan, float* partials, Find workspace)
 // out, q [num_tokens, num_heads · head_size]
 void cpu_paged_attention(void* context, const AttentionParams& p, const PagedKV& kv,
                          const BatchView& batch) {
-  OCTAVO_CHECK(kv.dtype == DType::kF32 && kv.block_size > 0 && kv.head_size > 0);
+  OCTAVO_CHECK(is_cpu_cache(kv.dtype) && kv.block_size > 0 && kv.head_size > 0);
   OCTAVO_CHECK(p.num_heads > 0 && p.num_heads % kv.num_kv_heads == 0);
   OCTAVO_CHECK(p.q.cols == int64_t{p.num_heads} * kv.head_size && p.out.cols == p.q.cols);
   CpuContext& c = cpu_context(context);

@@ -59,6 +59,11 @@ struct CpuContext {
   Scratch shared_scratch, partial_scratch, quant_scratch;
 };
 
+// What a KV cache may be stored in here.
+constexpr bool is_cpu_cache(DType t) {
+  return t == DType::kF32 || t == DType::kF16 || t == DType::kBF16 || t == DType::kI8;
+}
+
 // Loops with less work than this (multiply-adds, or values moved) cost more to share than to do.
 constexpr int64_t kInlineWork = 32768;
 

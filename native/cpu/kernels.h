@@ -39,14 +39,21 @@ struct AttentionChunk {
   int32_t num_rows;  // ≤ kMaxQueryRows
   int32_t head_size;
   float scale;
-  const float* const* q;       // [num_rows] → [head_size]
-  const int32_t* first;        // [num_rows], 0 .. kChunkTokens
-  const int32_t* last;         // [num_rows]; first ≥ last: the row sees nothing here
-  const float* const* k_rows;  // [kChunkTokens] → [head_size]; set where some row may look
-  const float* const* v_rows;  // [kChunkTokens] → [head_size]
-  SoftmaxState* state;         // out [num_rows]
-  float* acc;                  // out [num_rows, head_size]: Σ exp(score − max) · v
-  float* scratch;              // kernels.attention_scratch(head_size) floats
+  const float* const* q;  // [num_rows] → [head_size]
+  const int32_t* first;   // [num_rows], 0 .. kChunkTokens
+  const int32_t* last;    // [num_rows]; first ≥ last: the row sees nothing here
+  DType dtype;            // of K and V
+  int32_t block_size;
+  // Pages of the blocks that positions block_origin … of the chunk lie in; set where some row may
+  // look. Position t lies in page (t + block_offset) / block_size.
+  int32_t block_offset;
+  const char* const* k_pages;    // → [head_size][block_size]
+  const char* const* v_pages;    // → [block_size][head_size]
+  const float* const* k_scales;  // → [block_size], of kI8
+  const float* const* v_scales;
+  SoftmaxState* state;  // out [num_rows]
+  float* acc;           // out [num_rows, head_size]: Σ exp(score − max) · v
+  float* scratch;       // kernels.attention_scratch(head_size) floats
 };
 
 struct CpuKernels {
@@ -56,6 +63,8 @@ struct CpuKernels {
 
   // out[n] = row[n] as F32.
   void (*widen_row)(DType dtype, const void* row, int64_t n, float* out);
+  // out[n] = row[n] rounded to kF16, kBF16 or (times the returned scale: max|row| / 127) kI8.
+  float (*narrow_row)(DType dtype, const float* row, int64_t n, void* out);
   // x [rows, cols] += add, if add is not null; out = x / √(mean(x²) + eps) · weight.
   void (*rms_norm)(float* out, float* x, const float* add, const float* weight, float eps,
                    int64_t rows, int64_t cols);

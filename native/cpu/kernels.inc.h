@@ -21,6 +21,7 @@ static const CpuKernels kTable = {
     OCTAVO_STRING(OCTAVO_ISA),
     kTileRows,
     widen_row,
+    narrow_row,
     rms_norm,
     silu_mul,
     rotate,

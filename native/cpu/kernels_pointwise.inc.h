@@ -51,6 +51,46 @@ static void widen_row(DType dtype, const void* row, int64_t n, float* out) {
   widen_dtype(dtype, static_cast<const char*>(row), 0, n, false, out);
 }
 
+template <class Store>
+OCTAVO_INLINE void narrow_plain(Store put, const float* row, int64_t n, void* out) {
+  uint16_t* to = static_cast<uint16_t*>(out);
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) put(to + i, load(row + i));
+  if (i == n) return;
+  uint16_t tail[16];
+  put(tail, load_n(row + i, n - i));
+  __builtin_memcpy(to + i, tail, static_cast<size_t>(n - i) * 2);
+}
+
+// Rounds to the nearest; NaN and ∞ make the scale NaN.
+static float narrow_i8(const float* row, int64_t n, int8_t* out) {
+  float top = 0, nan = 0;
+  for (int64_t i = 0; i < n; i++) {
+    const float magnitude = row[i] < 0 ? -row[i] : row[i];
+    if (magnitude > top) top = magnitude;
+    nan += row[i] * 0.0f;
+  }
+  const float inverse = top > 0 && nan == 0 ? 127.0f / top : 0.0f;
+  for (int64_t i = 0; i < n; i++) {
+    const float shifted =
+        row[i] * inverse + 12582912.0f;  // 1.5·2²³: the integer is in its low bits
+    int32_t bits;
+    __builtin_memcpy(&bits, &shifted, 4);
+    out[i] = static_cast<int8_t>(bits);
+  }
+  return top / 127.0f + nan;
+}
+
+static float narrow_row(DType dtype, const float* row, int64_t n, void* out) {
+  if (dtype == DType::kI8) return narrow_i8(row, n, static_cast<int8_t*>(out));
+  if (dtype == DType::kF16) {
+    narrow_plain([](void* p, const F32x16& x) { store_f16(p, x); }, row, n, out);
+  } else {
+    narrow_plain([](void* p, const F32x16& x) { store_bf16(p, x); }, row, n, out);
+  }
+  return 1.0f;
+}
+
 // x [n] += y [n]
 static void add_rows(float* x, const float* y, int64_t n) {
   int64_t i = 0;

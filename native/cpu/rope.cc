@@ -45,16 +45,40 @@ const RopeTable& rope_table(CpuContext& c, const RopeCacheParams& p, const Batch
   return table;
 }
 
-// k, v [num_kv_heads, head_size] → one row of every head's page
-void write_slot(const PagedKV& kv, int64_t slot, const float* k, const float* v) {
+// One value each of `size` bytes from a row to a column that is `stride` values apart.
+template <class T>
+void scatter(const void* row, int64_t n, void* column, int64_t stride) {
+  const T* from = static_cast<const T*>(row);
+  T* to = static_cast<T*>(column);
+  for (int64_t d = 0; d < n; d++) to[d * stride] = from[d];
+}
+
+// k, v [num_kv_heads, head_size] → one column of every head's page of K, one row of V's
+void write_slot(const CpuKernels& kernels, const PagedKV& kv, int64_t slot, const float* k,
+                const float* v) {
+  constexpr int64_t kMaxHead = 4096;
+  alignas(64) char narrow[kMaxHead * 4];
   const int32_t block = static_cast<int32_t>(slot / kv.block_size);
   const int32_t offset = static_cast<int32_t>(slot % kv.block_size);
-  const size_t bytes = static_cast<size_t>(kv.head_size) * sizeof(float);
-  float* base = static_cast<float*>(kv.base);
+  const int64_t head = kv.head_size, element = block_bytes(kv.dtype);
+  char* base = static_cast<char*>(kv.base);
+  const auto put_v = [&](const float* row, char* to) {
+    if (kv.dtype != DType::kF32) return kernels.narrow_row(kv.dtype, row, head, to);
+    std::memcpy(to, row, static_cast<size_t>(head) * 4);
+    return 0.0f;
+  };
   for (int32_t h = 0; h < kv.num_kv_heads; h++) {
-    float* row = base + kv.page(block, h, offset);
-    std::memcpy(row, k + int64_t{h} * kv.head_size, bytes);
-    std::memcpy(row + kv.v_offset, v + int64_t{h} * kv.head_size, bytes);
+    char* const k_to = base + kv.turned(block, h, offset, 0) * element;
+    const float k_scale = put_v(k + h * head, narrow);
+    if (element == 4) scatter<uint32_t>(narrow, head, k_to, kv.block_size);
+    if (element == 2) scatter<uint16_t>(narrow, head, k_to, kv.block_size);
+    if (element == 1) scatter<uint8_t>(narrow, head, k_to, kv.block_size);
+    char* const v_to = base + (kv.page(block, h, offset) + kv.v_offset) * element;
+    const float v_scale = put_v(v + h * head, v_to);
+    if (!is_8bit_cache(kv.dtype)) continue;
+    float* const scale = kv.scales + kv.scale(block, h, offset);
+    scale[0] = k_scale;
+    scale[kv.scale_v_offset] = v_scale;
   }
 }
 
@@ -65,7 +89,7 @@ void write_slot(const PagedKV& kv, int64_t slot, const float* k, const float* v)
 void cpu_rope_and_cache(void* context, const RopeCacheParams& p, const PagedKV& kv,
                         const BatchView& batch) {
   const int64_t head = kv.head_size, kv_cols = kv.num_kv_heads * head;
-  OCTAVO_CHECK(kv.dtype == DType::kF32 && kv.block_size > 0);
+  OCTAVO_CHECK(is_cpu_cache(kv.dtype) && kv.block_size > 0 && head <= 4096);
   OCTAVO_CHECK(p.rotary_size >= 0 && p.rotary_size <= head && p.rotary_size % 2 == 0);
   OCTAVO_CHECK(p.k.cols == kv_cols && p.v.cols == kv_cols && p.q.cols % head == 0);
   CpuContext& c = cpu_context(context);
@@ -83,7 +107,7 @@ void cpu_rope_and_cache(void* context, const RopeCacheParams& p, const PagedKV& 
       float* k = p.k.f32() + t * kv_cols;
       c.kernels->rotate(q, p.q.cols / head, head, cos, sin, half, p.interleaved);
       c.kernels->rotate(k, kv.num_kv_heads, head, cos, sin, half, p.interleaved);
-      write_slot(kv, batch.slots[t], k, p.v.f32() + t * kv_cols);
+      write_slot(*c.kernels, kv, batch.slots[t], k, p.v.f32() + t * kv_cols);
     }
   });
 }

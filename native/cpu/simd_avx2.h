@@ -68,6 +68,27 @@ OCTAVO_INLINE F32x16 widen_i8(__m128i bytes) {
           _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
 }
 OCTAVO_INLINE F32x16 load_i8(const void* p) { return widen_i8(load_bytes16(p)); }
+
+// Rounded to the nearest, ties to even.
+OCTAVO_INLINE void store_f16(void* p, F32x16 x) {
+  constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  __m128i* to = static_cast<__m128i*>(p);
+  _mm_storeu_si128(to, _mm256_cvtps_ph(x.a, kNearest));
+  _mm_storeu_si128(to + 1, _mm256_cvtps_ph(x.b, kNearest));
+}
+OCTAVO_INLINE __m256i round_bf16(__m256 x) {
+  const __m256i bits = _mm256_castps_si256(x), top = _mm256_srli_epi32(bits, 16);
+  const __m256i odd = _mm256_and_si256(top, _mm256_set1_epi32(1));
+  const __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  const __m256i quiet = _mm256_or_si256(top, _mm256_set1_epi32(0x40));
+  const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+  return _mm256_blendv_epi8(_mm256_srli_epi32(up, 16), quiet, nan);
+}
+OCTAVO_INLINE void store_bf16(void* p, F32x16 x) {
+  const __m256i words = _mm256_packus_epi32(round_bf16(x.a), round_bf16(x.b));
+  _mm256_storeu_si256(static_cast<__m256i*>(p), _mm256_permute4x64_epi64(words, 0xd8));
+}
+
 OCTAVO_INLINE F32x16 add(F32x16 x, F32x16 y) {
   return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)};
 }

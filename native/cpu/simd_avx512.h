@@ -12,8 +12,8 @@ struct F32x16 {
 
 constexpr int kTileRows = 6;  // rows × weight rows of a matmul tile: 24 accumulators of 32
 constexpr int kTileCols = 4;
-constexpr int kScoreRows = 8;  // query rows × vectors of 16 tokens of a score tile
-constexpr int kScoreVecs = 2;
+constexpr int kScoreRows = 6;   // query rows × vectors of 16 tokens of a score tile
+constexpr int kScoreVecs = 4;
 
 OCTAVO_INLINE F32x16 zero() { return {_mm512_setzero_ps()}; }
 OCTAVO_INLINE F32x16 splat(float x) { return {_mm512_set1_ps(x)}; }
@@ -51,6 +51,24 @@ OCTAVO_INLINE F32x16 load_i8(const void* p) {
   const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(p));
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
 }
+
+// Rounded to the nearest, ties to even.
+OCTAVO_INLINE void store_halves(void* p, __m256i h) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), h);
+}
+OCTAVO_INLINE void store_f16(void* p, F32x16 a) {
+  store_halves(p, _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+OCTAVO_INLINE void store_bf16(void* p, F32x16 a) {
+  const __m512i bits = _mm512_castps_si512(a.v), top = _mm512_srli_epi32(bits, 16);
+  const __m512i odd = _mm512_and_si512(top, _mm512_set1_epi32(1));
+  const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  const __mmask16 nan = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
+  const __m512i quiet = _mm512_or_si512(top, _mm512_set1_epi32(0x40));
+  const __m512i half = _mm512_mask_mov_epi32(_mm512_srli_epi32(up, 16), nan, quiet);
+  store_halves(p, _mm512_cvtepi32_epi16(half));
+}
+
 OCTAVO_INLINE F32x16 add(F32x16 a, F32x16 b) { return {_mm512_add_ps(a.v, b.v)}; }
 OCTAVO_INLINE F32x16 sub(F32x16 a, F32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
 OCTAVO_INLINE F32x16 mul(F32x16 a, F32x16 b) { return {_mm512_mul_ps(a.v, b.v)}; }

@@ -77,6 +77,26 @@ OCTAVO_INLINE F32x16 widen_i8(int8x16_t bytes) {
 OCTAVO_INLINE F32x16 load_i8(const void* p) {
   return widen_i8(vld1q_s8(static_cast<const int8_t*>(p)));
 }
+
+// Rounded to the nearest, ties to even.
+OCTAVO_INLINE void store_f16(void* p, F32x16 x) {
+  uint8_t* to = static_cast<uint8_t*>(p);
+  OCTAVO_UNROLL for (int i = 0; i < 4; i++) {
+    vst1_u8(to + 8 * i, vreinterpret_u8_f16(vcvt_f16_f32(x.r[i])));
+  }
+}
+OCTAVO_INLINE void store_bf16(void* p, F32x16 x) {
+  uint8_t* to = static_cast<uint8_t*>(p);
+  OCTAVO_UNROLL for (int i = 0; i < 4; i++) {
+    const uint32x4_t bits = vreinterpretq_u32_f32(x.r[i]), top = vshrq_n_u32(bits, 16);
+    const uint32x4_t odd = vandq_u32(top, vdupq_n_u32(1));
+    const uint32x4_t up = vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+    const uint32x4_t quiet = vorrq_u32(top, vdupq_n_u32(0x40));
+    const uint32x4_t half = vbslq_u32(vceqq_f32(x.r[i], x.r[i]), vshrq_n_u32(up, 16), quiet);
+    vst1_u8(to + 8 * i, vreinterpret_u8_u16(vmovn_u32(half)));
+  }
+}
+
 OCTAVO_INLINE F32x16 add(F32x16 x, F32x16 y) {
   return each([&](int i) { return vaddq_f32(x.r[i], y.r[i]); });
 }

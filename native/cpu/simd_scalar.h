@@ -74,6 +74,37 @@ OCTAVO_INLINE F32x16 load_i8(const void* p) {
   const signed char* q = static_cast<const signed char*>(p);
   return each([&](int i) { return static_cast<float>(q[i]); });
 }
+
+// Rounded to the nearest, ties to even (as base/half.h, whose functions must not be compiled here).
+OCTAVO_INLINE uint16_t f32_to_half(float f) {
+  const uint32_t bits = f32_to_bits(f), magnitude = bits & 0x7fffffffu;
+  const uint16_t sign = static_cast<uint16_t>(bits >> 16 & 0x8000u);
+  if (magnitude > 0x7f800000u) {
+    return static_cast<uint16_t>(sign | 0x7e00u | (magnitude >> 13 & 0x3ffu));
+  }
+  if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);
+  if (magnitude < 0x38800000u) {  // subnormal or zero: float addition rounds
+    return static_cast<uint16_t>(sign | (f32_to_bits(bits_to_f32(magnitude) + 0.5f) - 0x3f000000u));
+  }
+  const uint32_t rounded = magnitude + 0xfffu + (magnitude >> 13 & 1u);
+  return static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
+}
+OCTAVO_INLINE void store_f16(void* p, const F32x16& x) {
+  uint16_t h[16];
+  for (int i = 0; i < 16; i++) h[i] = f32_to_half(x.r[i]);
+  __builtin_memcpy(p, h, sizeof(h));
+}
+OCTAVO_INLINE void store_bf16(void* p, const F32x16& x) {
+  uint16_t h[16];
+  for (int i = 0; i < 16; i++) {
+    const uint32_t bits = f32_to_bits(x.r[i]);
+    const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    const uint32_t up = bits + 0x7fffu + (bits >> 16 & 1u);
+    h[i] = static_cast<uint16_t>(nan ? bits >> 16 | 0x40u : up >> 16);
+  }
+  __builtin_memcpy(p, h, sizeof(h));
+}
+
 OCTAVO_INLINE F32x16 add(const F32x16& x, const F32x16& y) {
   return each([&](int i) { return x.r[i] + y.r[i]; });
 }

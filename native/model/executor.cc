@@ -32,7 +32,7 @@ ModelShape shape_of(const LoadRequest& r) {
   return {c.hidden_size,    c.num_heads,         c.num_kv_heads,
           c.head_size,      c.intermediate_size, c.vocab_size,
           l.block_size,     l.max_num_seqs,      l.max_num_batched_tokens,
-          l.blocks_per_row, !r.kv_as_activation};
+          l.blocks_per_row, !r.kv_as_activation && is_8bit_cache(r.kv_dtype)};
 }
 
 }  // namespace
@@ -58,7 +58,10 @@ struct Executor::Engine {
   DType kv_dtype(const LoadRequest& r) const {
     const bool on_cpu = r.device < 0;
     if (r.kv_as_activation) return backend->ops().activation;
-    if (on_cpu) throw Error(kErrInvalidOption, "the CPU's KV cache is F32; use kvCacheDtype auto");
+    const bool is_8bit = is_8bit_cache(r.kv_dtype);
+    if (r.kv_dtype != DType::kI8 && is_8bit == on_cpu) {
+      throw Error(kErrInvalidOption, "this device has no kernels for that kvCacheDtype; use auto");
+    }
     return r.kv_dtype;
   }
 

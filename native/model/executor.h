@@ -22,6 +22,8 @@ struct LoadRequest {
   std::vector<std::string> files;
   std::vector<TensorSpec> tensors;
   DType quantise = DType::kF32;  // plain matrices become kQ8_0 or kQ4_0; kF32: as they are
+  bool kv_as_activation = true;   // else kv_dtype
+  DType kv_dtype = DType::kBF16;  // kF8E4M3: a device; kF32, kF16, kBF16: the CPU; kI8: both
   int32_t device = -1;           // −1 = the CPU, else the number of a GPU
   // Of the CPU:
   int32_t num_threads = 1;
@@ -29,8 +31,6 @@ struct LoadRequest {
   bool int8_activations = true;
   // Of a device:
   DType activation = DType::kBF16;     // or kF16
-  bool kv_as_activation = true;        // else kv_dtype
-  DType kv_dtype = DType::kBF16;       // kF8E4M3 or kI8
   double memory_utilization = 0.9;     // share of its memory that all may take together
   int32_t max_num_blocks = INT32_MAX;  // of a pool that is measured
   bool graphs = true;

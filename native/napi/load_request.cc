@@ -1,6 +1,7 @@
 #include "napi/load_request.h"
 
 #include <string>
+#include <utility>
 
 #include "napi/args.h"
 
@@ -68,8 +69,18 @@ void read_device(const Napi::Object& from, LoadRequest& r) {
   r.activation = activation == static_cast<int64_t>(DType::kF16) ? DType::kF16 : DType::kBF16;
   const std::string kv = get_string(from, "kvCacheDtype");
   r.kv_as_activation = kv == "auto";
-  if (kv != "auto" && kv != "fp8" && kv != "int8") bad_option("kvCacheDtype", "auto, fp8 or int8");
-  r.kv_dtype = kv == "int8" ? DType::kI8 : DType::kF8E4M3;
+  const std::pair<const char*, DType> caches[] = {{"float32", DType::kF32},
+                                                  {"float16", DType::kF16},
+                                                  {"bfloat16", DType::kBF16},
+                                                  {"fp8", DType::kF8E4M3},
+                                                  {"int8", DType::kI8}};
+  bool known = r.kv_as_activation;
+  for (const auto& [name, dtype] : caches) {
+    if (kv != name) continue;
+    known = true;
+    r.kv_dtype = dtype;
+  }
+  if (!known) bad_option("kvCacheDtype", "auto, float32, float16, bfloat16, fp8 or int8");
   r.memory_utilization = get_number(from, "memoryUtilization", 0.01, 1);
   r.max_num_blocks = size_of(from, "maxNumBlocks", 2, INT32_MAX);
   r.graphs = get_bool(from, "graphs");

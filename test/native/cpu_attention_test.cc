@@ -3,6 +3,7 @@
 // in a longer query, with other block sizes.
 #include <algorithm>
 
+#include "native/cpu_cache.h"
 #include "native/op_test.h"
 #include "reference/reference.h"
 
@@ -18,6 +19,7 @@ struct Sequence {
 struct Case {
   int32_t head_size, num_kv_heads, group, window;
   float scale;
+  DType dtype;  // of K and V
   std::vector<Sequence> seqs;
   int32_t num_heads() const { return num_kv_heads * group; }
   int64_t q_cols() const { return int64_t{num_heads()} * head_size; }
@@ -36,6 +38,7 @@ Case random_case(Random& random, const Shape& shape) {
   c.group = static_cast<int32_t>(random.between(1, shape.max_group));
   c.window = random.chance(40) ? static_cast<int32_t>(random.between(1, shape.max_context)) : 0;
   c.scale = static_cast<float>(1 / std::sqrt(c.head_size));
+  c.dtype = kCacheTypes[random.between(0, std::size(kCacheTypes) - 1)];
   for (int64_t left = random.between(1, shape.max_seqs); left > 0; left--) {
     const int32_t context = static_cast<int32_t>(random.between(1, shape.max_context));
     const int32_t query = static_cast<int32_t>(
@@ -46,6 +49,9 @@ Case random_case(Random& random, const Shape& shape) {
                random_f32(random, query * c.q_cols(), 2),
                random_f32(random, context * c.kv_cols()),
                random_f32(random, context * c.kv_cols())};
+    for (const Bytes* rows : {&s.k, &s.v}) {
+      round_rows(c.dtype, f32(*rows), context * c.num_kv_heads, c.head_size);
+    }
     if (!c.seqs.empty() && random.chance(50)) {
       const Sequence& parent = c.seqs[0];
       s.shared = std::min(parent.context, context - 1);
@@ -62,15 +68,12 @@ Case random_case(Random& random, const Shape& shape) {
 struct Layout {
   Layout(const Case& c, Random& random, std::vector<int> which, int32_t max_query, int32_t block)
       : seqs(std::move(which)), block_size(block) {
-    const int64_t page = 2 * c.kv_cols() * block;
     int64_t blocks = 1, tokens = 0;
     for (int s : seqs) {
       stride = std::max<int64_t>(stride, c.seqs[s].context / block + 1);
       blocks += c.seqs[s].context / block + 1;
     }
-    pool.assign(static_cast<size_t>(blocks * 2 * page), kNaN);  // this layer is the second of two
-    kv = {pool.data() + page, DType::kF32, block,    c.num_kv_heads,
-          c.head_size,        2 * page,    page / 2, int64_t{block} * c.head_size};
+    pool = std::make_unique<TestPool>(c.dtype, blocks, block, c.num_kv_heads, c.head_size, 2, 1);
     std::vector<int32_t> ids;
     for (int32_t b = 1; b < blocks; b++) ids.push_back(b);
     std::shuffle(ids.begin(), ids.end(), random.engine());
@@ -116,10 +119,8 @@ struct Layout {
       for (int32_t t = b * block_size; t < std::min(seq.context, (b + 1) * block_size); t++) {
         if (t < seen) continue;
         for (int32_t h = 0; h < c.num_kv_heads; h++) {
-          float* at = static_cast<float*>(kv.base) + kv.page(id, h, t % block_size);
           const int64_t from = t * c.kv_cols() + int64_t{h} * c.head_size;
-          std::memcpy(at, f32(seq.k) + from, c.head_size * 4);
-          std::memcpy(at + kv.v_offset, f32(seq.v) + from, c.head_size * 4);
+          put_token(pool->kv, id, t % block_size, h, f32(seq.k) + from, f32(seq.v) + from);
         }
       }
     }
@@ -128,9 +129,9 @@ struct Layout {
   std::vector<int> seqs;
   int32_t block_size;
   int64_t stride = 1;
-  std::vector<float> pool, q;
+  std::unique_ptr<TestPool> pool;
+  std::vector<float> q;
   std::vector<int32_t> starts, contexts, tables;
-  PagedKV kv;
   BatchView batch;
 };
 
@@ -156,8 +157,10 @@ void judge(const Case& c, const std::vector<float>& got) {
                                                f32(s.k) + kv_at, f32(s.v) + kv_at, c.kv_cols(),
                                                first, last, c.head_size, c.scale);
         for (int32_t d = 0; d < c.head_size; d++) {
+          // Scales are multiplied in apart: a few more roundings.
+          const double more = c.dtype == DType::kI8 ? 4 : 1;
           expect_near("paged_attention", got[row * c.q_cols() + h * c.head_size + d], want.out[d],
-                      want.tolerance[d]);
+                      more * want.tolerance[d]);
         }
       }
     }
@@ -165,12 +168,12 @@ void judge(const Case& c, const std::vector<float>& got) {
 }
 
 // Some backend, the whole layout once: every row has the bits `want` gives for its token.
-void same_rows(const Backends& backends, Random& random, const Case& c, Layout layout,
+void same_rows(const Backends& backends, Random& random, const Case& c, Layout&& layout,
                const std::vector<float>& want, const char* what) {
   Output out(layout.batch.num_tokens, c.q_cols());
   const auto& backend = backends.all[random.between(0, backends.all.size() - 1)];
   const Ops& ops = backend->ops();
-  ops.paged_attention(ops.context, params(c, layout, out), layout.kv, layout.batch);
+  ops.paged_attention(ops.context, params(c, layout, out), layout.pool->kv, layout.batch);
   expect(out.guards_hold(), "paged_attention: wrote outside its output");
   for (size_t i = 0; i < layout.seqs.size(); i++) {
     int64_t end = 0;  // of this sequence's queries in the full batch
@@ -194,7 +197,7 @@ void attention_case(const Backends& backends, Random& random, const Shape& shape
   Layout layout(c, random, all, INT32_MAX, random_block_size(random));
   Output out(layout.batch.num_tokens, c.q_cols());
   const auto got = run_everywhere(backends, out, "paged_attention", [&](const Ops& ops) {
-    ops.paged_attention(ops.context, params(c, layout, out), layout.kv, layout.batch);
+    ops.paged_attention(ops.context, params(c, layout, out), layout.pool->kv, layout.batch);
   });
   judge(c, got);
   same_rows(backends, random, c, Layout(c, random, all, INT32_MAX, random_block_size(random)), got,
@@ -210,7 +213,7 @@ void attention_case(const Backends& backends, Random& random, const Shape& shape
 // A value that is infinite for one query must not reach an earlier one of the same tile, and a
 // context of length 0 gives 0.
 void edge_cases(const Backends& backends, Random& random) {
-  Case c{64, 1, 2, 0, 0.125f, {}};
+  Case c{64, 1, 2, 0, 0.125f, DType::kF32, {}};
   const int32_t n = 20;
   c.seqs.push_back({n, n, 0, random_f32(random, n * c.q_cols()), random_f32(random, n * 64),
                     random_f32(random, n * 64)});
@@ -219,7 +222,7 @@ void edge_cases(const Backends& backends, Random& random) {
   Layout layout(c, random, {0}, INT32_MAX, 16);
   Output out(n, c.q_cols());
   const auto got = run_everywhere(backends, out, "attention of infinities", [&](const Ops& ops) {
-    ops.paged_attention(ops.context, params(c, layout, out), layout.kv, layout.batch);
+    ops.paged_attention(ops.context, params(c, layout, out), layout.pool->kv, layout.batch);
   });
   for (int32_t t = 0; t < 15; t++) {
     for (int32_t h = 0; h < 2; h++) {
@@ -234,7 +237,7 @@ void edge_cases(const Backends& backends, Random& random) {
   layout.batch.num_tokens = 1;
   Output empty(1, c.q_cols());
   const auto zero = run_everywhere(backends, empty, "attention of nothing", [&](const Ops& ops) {
-    ops.paged_attention(ops.context, params(c, layout, empty), layout.kv, layout.batch);
+    ops.paged_attention(ops.context, params(c, layout, empty), layout.pool->kv, layout.batch);
   });
   for (float x : zero) expect(x == 0, "attention: an empty context gives %g", x);
 }

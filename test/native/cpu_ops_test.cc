@@ -4,6 +4,7 @@
 #include <cinttypes>
 #include <set>
 
+#include "native/cpu_cache.h"
 #include "native/op_test.h"
 #include "reference/reference.h"
 
@@ -195,20 +196,16 @@ void judge_rope(const RopeCase& c, const Bytes& source, const std::vector<float>
 }
 
 // Every slot of the pool holds exactly what was written there, or still NaN.
-void judge_cache(const RopeCase& c, const PagedKV& kv, const Output& pool, const float* k,
+void judge_cache(const RopeCase& c, const TestPool& pool, TestPool& want, const float* k,
                  const float* v) {
-  std::vector<float> want(static_cast<size_t>(pool.size()), kNaN);
-  const int64_t origin = static_cast<const float*>(kv.base) - pool.data();
   for (size_t t = 0; t < c.slots.size(); t++) {
     for (int32_t h = 0; h < c.num_kv_heads && c.slots[t] >= 0; h++) {
       const int64_t at = (static_cast<int64_t>(t) * c.num_kv_heads + h) * c.head_size;
-      const int64_t page = origin + kv.page(static_cast<int32_t>(c.slots[t] / c.block_size), h,
-                                            static_cast<int32_t>(c.slots[t] % c.block_size));
-      std::memcpy(&want[page], k + at, c.head_size * 4);
-      std::memcpy(&want[page + kv.v_offset], v + at, c.head_size * 4);
+      put_token(want.kv, static_cast<int32_t>(c.slots[t] / c.block_size),
+                static_cast<int32_t>(c.slots[t] % c.block_size), h, k + at, v + at);
     }
   }
-  expect(std::memcmp(want.data(), pool.data(), want.size() * 4) == 0, "rope_and_cache: wrong pool");
+  expect(want.bytes == pool.bytes, "rope_and_cache: wrong pool of %s", dtype_name(pool.kv.dtype));
 }
 
 void test_rope_and_cache(const Backends& backends, Random& random) {
@@ -223,10 +220,12 @@ void test_rope_and_cache(const Backends& backends, Random& random) {
       inv_freq.push_back(static_cast<float>(std::pow(10000.0, -2.0 * f / c.rotary)));
     }
     // Layer 1 of 3, so that strides and offsets are not the trivial ones.
-    const int64_t layer = 2 * kv_cols * c.block_size;
-    Output q(tokens, q_cols), k(tokens, kv_cols), pool(c.num_blocks, 3 * layer);
-    PagedKV kv{pool.data() + layer, DType::kF32, c.block_size, c.num_kv_heads,
-               c.head_size,         3 * layer,   layer / 2,    int64_t{c.block_size} * c.head_size};
+    const DType dtype = kCacheTypes[i % 4];
+    const auto make_pool = [&] {
+      return TestPool(dtype, c.num_blocks, c.block_size, c.num_kv_heads, c.head_size, 3, 1);
+    };
+    Output q(tokens, q_cols), k(tokens, kv_cols);
+    TestPool pool = make_pool();
     BatchView batch;
     batch.num_tokens = static_cast<int32_t>(tokens);
     batch.positions = c.positions.data();
@@ -238,18 +237,18 @@ void test_rope_and_cache(const Backends& backends, Random& random) {
           q.fill(f32(q0));
           k.poison();
           k.fill(f32(k0));
-          pool.poison();
+          std::fill(pool.bytes.begin(), pool.bytes.end(), '\xff');
         },
         [&](const Ops& ops) {
           const RopeCacheParams p{
               q.tensor(),      k.tensor(), input(v0, DType::kF32, tokens, kv_cols),
               inv_freq.data(), c.rotary,   c.interleaved,
               c.factor};
-          ops.rope_and_cache(ops.context, p, kv, batch);
+          ops.rope_and_cache(ops.context, p, pool.kv, batch);
           if (k_first.empty()) k_first = k.values();
           expect(k.same_bits(k_first) && k.guards_hold(), "rope_and_cache: k differs");
-          expect(pool.guards_hold(), "rope_and_cache: wrote outside the pool");
-          judge_cache(c, kv, pool, k.data(), f32(v0));
+          TestPool want = make_pool();
+          judge_cache(c, pool, want, k.data(), f32(v0));
         });
     judge_rope(c, q0, got, inv_freq, c.num_heads, "rope of q");
     judge_rope(c, k0, k_first, inv_freq, c.num_kv_heads, "rope of k");
