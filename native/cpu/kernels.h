@@ -86,12 +86,20 @@ struct CpuKernels {
   void (*finish_softmax)(const SoftmaxState* state, const float* acc, float* out,
                          int32_t head_size);
 
+  // Of sampling: the largest value (NaN if one is NaN or +∞); Σ e^(x − max);
+  // weight = e^((x − max) · inverse); Σ x of at most kSampleBlock values.
+  float (*row_max)(const float* x, int64_t n);
+  double (*exp_sum)(const float* x, int64_t n, float max_value);
+  void (*exp_weights)(const float* x, int64_t n, float max_value, float inverse, float* weight);
+  float (*block_sum)(const float* x, int64_t n);
+
   // What the machine can do with these instructions, for bench/: multiply-adds in registers
   // (2 · 16 · kProbeChains flops a round), and reading n floats (n a multiple of 128).
   float (*fma_probe)(int64_t rounds);
   float (*read_probe)(const float* data, int64_t n);
 };
 constexpr int64_t kProbeChains = 24;
+constexpr int64_t kSampleBlock = 512;
 
 // Null where the build has no such path or the machine cannot run it.
 const CpuKernels* kernels_avx512();

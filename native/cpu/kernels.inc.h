@@ -9,6 +9,7 @@
 #include "cpu/kernels_matmul.inc.h"
 #include "cpu/kernels_pointwise.inc.h"
 #include "cpu/kernels_probe.inc.h"
+#include "cpu/kernels_sample.inc.h"
 
 namespace octavo {
 namespace OCTAVO_ISA {
@@ -31,6 +32,10 @@ static const CpuKernels kTable = {
     attention_scratch,
     merge_softmax,
     finish_softmax,
+    row_max,
+    exp_sum,
+    exp_weights,
+    block_sum,
     fma_probe,
     read_probe,
 };

@@ -1,44 +1,19 @@
 // One row of logits to one token, in O(V): no sort of the vocabulary. A row is worked on by one
-// thread with its own scratch, by code compiled for the baseline instruction set, so its bits
-// depend on nothing but the row and its parameters.
+// thread with its own scratch, so its bits depend on nothing but the row and its parameters.
 #include "cpu/sample.h"
 
 #include <algorithm>
-#include <cfloat>
 #include <cmath>
 #include <cstring>
 
 #include "base/rng.h"
 #include "cpu/cpu_ops.h"
+#include "cpu/kernels.h"
 
 namespace octavo {
 namespace {
 
 constexpr double kNegInf = -INFINITY;
-
-// e^x for x ≤ 0, relative error below 2e-7; 0 below −87. Plain arithmetic that compilers turn into
-// vector code. ln 2 in two parts (Cody and Waite), polynomial of degree 6 around 0.
-inline float exp_negative(float x) {
-  constexpr float kMagic = 12582912.0f;  // 1.5 · 2^23: adding it rounds to an integer
-  const float clipped = x < -87.0f ? -87.0f : x;
-  const float shifted = clipped * 1.44269504f + kMagic;
-  const float n = shifted - kMagic;
-  const float r = (clipped - n * 0.693359375f) + n * 2.12194440e-4f;
-  float p = 1.0f / 720;
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  int32_t bits;
-  std::memcpy(&bits, &shifted, 4);
-  const int32_t scale_bits =
-      static_cast<int32_t>((static_cast<uint32_t>(bits) << 23) + 0x3f800000u);
-  float scale;
-  std::memcpy(&scale, &scale_bits, 4);
-  return x < -87.0f ? 0.0f : p * scale;
-}
 
 struct RawRow {
   bool usable = false;  // finite somewhere, NaN and +inf nowhere
@@ -47,36 +22,13 @@ struct RawRow {
   double log_sum = 0;  // log Σ e^logit
 };
 
-// Eight sums side by side, in blocks short enough for float, blocks in double.
-double sum_exp(const float* x, int32_t n, float max) {
-  constexpr int32_t kBlock = 512;
-  double total = 0;
-  for (int32_t begin = 0; begin < n; begin += kBlock) {
-    const int32_t end = std::min(n, begin + kBlock);
-    float sums[8] = {};
-    int32_t i = begin;
-    for (; i + 8 <= end; i += 8) {
-      for (int lane = 0; lane < 8; ++lane) sums[lane] += exp_negative(x[i + lane] - max);
-    }
-    for (; i < end; ++i) sums[0] += exp_negative(x[i] - max);
-    for (float s : sums) total += s;
-  }
-  return total;
-}
-
-RawRow read_raw(const float* x, int32_t n) {
+RawRow read_raw(const CpuKernels& kernels, const float* x, int32_t n) {
   RawRow raw;
-  float max = -INFINITY;
-  bool bad = false;
-  for (int32_t i = 0; i < n; ++i) {
-    bad |= !(x[i] <= FLT_MAX);
-    max = x[i] > max ? x[i] : max;
-  }
-  if (bad || max == -INFINITY) return raw;
-  while (x[raw.best] != max) ++raw.best;
+  raw.max = kernels.row_max(x, n);
+  if (!std::isfinite(raw.max)) return raw;
+  while (x[raw.best] != raw.max) ++raw.best;
   raw.usable = true;
-  raw.max = max;
-  raw.log_sum = static_cast<double>(max) + std::log(sum_exp(x, n, max));
+  raw.log_sum = static_cast<double>(raw.max) + std::log(kernels.exp_sum(x, n, raw.max));
   return raw;
 }
 
@@ -184,30 +136,48 @@ void keep_top_p(const Workspace& w, int32_t vocab, double top_p) {
   }
 }
 
-// Fills w.value and w.weight; false when there is nothing to draw from.
-bool weigh(const float* logits, int32_t vocab, const SampleRow& r, const Workspace& w) {
+// The weights of a row that nothing adjusts; raw is usable. w.value only where it is asked for.
+void weigh_plain(const CpuKernels& kernels, const float* logits, int32_t vocab, const RawRow& raw,
+                 const SampleRow& r, const Workspace& w) {
+  kernels.exp_weights(logits, vocab, raw.max, static_cast<float>(1 / r.temperature), w.weight);
+  if (r.top_k > 0 || r.top_p < 1) std::copy_n(logits, vocab, w.value);
+}
+
+// The same through w.value; false when there is nothing to draw from. *best gets the first largest.
+bool weigh_adjusted(const CpuKernels& kernels, const float* logits, int32_t vocab,
+                    const SampleRow& r, const Workspace& w, int32_t* best) {
   adjust(logits, vocab, r, w);
   double max = kNegInf;
-  int32_t best = 0;
   for (int32_t i = 0; i < vocab; ++i) {
-    if (w.value[i] > max) max = w.value[i], best = i;
+    if (w.value[i] > max) max = w.value[i], *best = i;
   }
   if (!std::isfinite(max)) return false;
+  if (r.temperature == 0) return true;
+  for (int32_t i = 0; i < vocab; ++i) {
+    w.weight[i] = static_cast<float>(std::max(w.value[i] - max, -1e30));
+  }
+  kernels.exp_weights(w.weight, vocab, 0, static_cast<float>(1 / r.temperature), w.weight);
+  return true;
+}
+
+// Fills w.weight; false when there is nothing to draw from.
+bool weigh(const CpuKernels& kernels, const float* logits, int32_t vocab, const RawRow& raw,
+           const SampleRow& r, const Workspace& w) {
+  int32_t best = raw.best;
+  if (is_plain(r) && r.temperature != 0) {
+    weigh_plain(kernels, logits, vocab, raw, r, w);
+  } else if (!weigh_adjusted(kernels, logits, vocab, r, w, &best)) {
+    return false;
+  }
   if (r.temperature == 0) {
     std::fill_n(w.weight, vocab, 0.0f);
     w.weight[best] = 1;
     return true;
   }
-  const double inverse = 1 / r.temperature;
-  for (int32_t i = 0; i < vocab; ++i) {
-    const double y = (w.value[i] - max) * inverse;
-    w.weight[i] = exp_negative(static_cast<float>(y < -1e30 ? -1e30 : y));
-  }
   if (r.min_p > 0) {
     // The best has weight 1, so this is the share of the best.
-    for (int32_t i = 0; i < vocab; ++i) {
-      if (w.weight[i] < r.min_p) w.weight[i] = 0;
-    }
+    const float least = static_cast<float>(r.min_p);
+    for (int32_t i = 0; i < vocab; ++i) w.weight[i] = w.weight[i] < least ? 0 : w.weight[i];
     w.weight[best] = 1;
   }
   if (r.top_k > 0 && r.top_k < vocab) {
@@ -220,26 +190,40 @@ bool weigh(const float* logits, int32_t vocab, const SampleRow& r, const Workspa
   return true;
 }
 
-int32_t draw(const Workspace& w, int32_t vocab, double u) {
+// Sums of blocks find the block, its weights one by one the token.
+int32_t draw(const CpuKernels& kernels, const Workspace& w, int32_t vocab, double u) {
+  constexpr int32_t kBlock = static_cast<int32_t>(kSampleBlock);
+  const auto length = [&](int32_t begin) { return std::min(kBlock, vocab - begin); };
   double total = 0;
-  for (int32_t i = 0; i < vocab; ++i) total += w.weight[i];
-  const double wanted = u * total;
-  double sum = 0;
-  int32_t last = -1;
-  for (int32_t i = 0; i < vocab; ++i) {
-    if (w.weight[i] == 0) continue;
-    last = i;
-    sum += w.weight[i];
-    if (sum > wanted) return i;
+  for (int32_t b = 0; b < vocab; b += kBlock) {
+    total += kernels.block_sum(w.weight + b, length(b));
   }
-  return last;  // rounding: the sum stopped just short of u · total
+  const double wanted = u * total;
+  double before = 0;
+  int32_t last = -1;
+  for (int32_t b = 0; b < vocab; b += kBlock) {
+    const double block = kernels.block_sum(w.weight + b, length(b));
+    if (block == 0) continue;
+    double sum = before;
+    before += block;
+    const bool here = before > wanted;
+    for (int32_t i = b; i < b + length(b); ++i) {
+      if (w.weight[i] == 0) continue;
+      last = i;
+      if (!here) continue;
+      sum += w.weight[i];
+      if (sum > wanted) return i;
+    }
+    if (here) return last;  // rounding: one by one the sum stopped just short
+  }
+  return last;  // or the blocks' did
 }
 
-int32_t choose(const float* logits, int32_t vocab, const RawRow& raw, const SampleRow& r,
-               const Workspace& w) {
+int32_t choose(const CpuKernels& kernels, const float* logits, int32_t vocab, const RawRow& raw,
+               const SampleRow& r, const Workspace& w) {
   if (r.temperature == 0 && is_plain(r)) return raw.best;
-  if (!weigh(logits, vocab, r, w)) return -1;
-  return draw(w, vocab, uniform(r.seed, r.position));
+  if (!weigh(kernels, logits, vocab, raw, r, w)) return -1;
+  return draw(kernels, w, vocab, uniform(r.seed, r.position));
 }
 
 // The num_top best of the raw row, best first, ties lower id.
@@ -267,12 +251,13 @@ void report_top(const float* logits, int32_t vocab, const RawRow& raw, const Sam
   }
 }
 
-void sample_row(const float* logits, int32_t vocab, const SampleRow& r, const Workspace& w) {
-  const RawRow raw = read_raw(logits, vocab);
+void sample_row(const CpuKernels& kernels, const float* logits, int32_t vocab, const SampleRow& r,
+                const Workspace& w) {
+  const RawRow raw = read_raw(kernels, logits, vocab);
   *r.token = -1;
   *r.logprob = NAN;
   if (!raw.usable) return;
-  const int32_t token = r.target >= 0 ? r.target : choose(logits, vocab, raw, r, w);
+  const int32_t token = r.target >= 0 ? r.target : choose(kernels, logits, vocab, raw, r, w);
   if (token < 0) return;
   *r.token = token;
   *r.logprob = logits[token] - raw.log_sum;
@@ -291,16 +276,18 @@ void cpu_sample(void* context, Tensor logits, const SampleRow* rows, int32_t num
   for (Scratch& scratch : c.worker_scratch) scratch.get(Workspace::bytes(vocab));
   c.pool.parallel_for(num_rows, [&](int64_t i, int worker) {
     const Workspace w(c.worker_scratch[worker].get(Workspace::bytes(vocab)), vocab);
-    sample_row(logits.f32() + rows[i].logits_row * logits.cols, vocab, rows[i], w);
+    sample_row(*c.kernels, logits.f32() + rows[i].logits_row * logits.cols, vocab, rows[i], w);
   });
 }
 
-void sample_distribution(const float* logits, int32_t vocab, const SampleRow& row,
+void sample_distribution(void* context, const float* logits, int32_t vocab, const SampleRow& row,
                          double* probabilities) {
+  const CpuKernels& kernels = *cpu_context(context).kernels;
   Scratch scratch;
   const Workspace w(scratch.get(Workspace::bytes(vocab)), vocab);
   std::fill_n(probabilities, vocab, 0.0);
-  if (!read_raw(logits, vocab).usable || !weigh(logits, vocab, row, w)) return;
+  const RawRow raw = read_raw(kernels, logits, vocab);
+  if (!raw.usable || !weigh(kernels, logits, vocab, raw, row, w)) return;
   double total = 0;
   for (int32_t i = 0; i < vocab; ++i) total += w.weight[i];
   for (int32_t i = 0; i < vocab; ++i) probabilities[i] = w.weight[i] / total;

@@ -7,7 +7,8 @@ namespace octavo {
 
 // probabilities [vocab] of the draw that cpu_sample makes with these parameters, by the same code.
 // All zero where there is nothing to draw from.
-void sample_distribution(const float* logits, int32_t vocab, const SampleRow& row,
+// context: a CpuContext*.
+void sample_distribution(void* context, const float* logits, int32_t vocab, const SampleRow& row,
                          double* probabilities);
 
 }  // namespace octavo

@@ -12,7 +12,7 @@ struct F32x16 {
 
 constexpr int kTileRows = 6;  // rows × weight rows of a matmul tile: 24 accumulators of 32
 constexpr int kTileCols = 4;
-constexpr int kScoreRows = 6;   // query rows × vectors of 16 tokens of a score tile
+constexpr int kScoreRows = 6;  // query rows × vectors of 16 tokens of a score tile
 constexpr int kScoreVecs = 4;
 
 OCTAVO_INLINE F32x16 zero() { return {_mm512_setzero_ps()}; }

@@ -29,10 +29,17 @@ std::unique_ptr<Backend> make_backend(const LoadRequest& r) {
 ModelShape shape_of(const LoadRequest& r) {
   const ModelConfig& c = r.config;
   const EngineLimits& l = r.limits;
-  return {c.hidden_size,    c.num_heads,         c.num_kv_heads,
-          c.head_size,      c.intermediate_size, c.vocab_size,
-          l.block_size,     l.max_num_seqs,      l.max_num_batched_tokens,
-          l.blocks_per_row, !r.kv_as_activation && is_8bit_cache(r.kv_dtype)};
+  return {c.hidden_size,
+          c.num_heads,
+          c.num_kv_heads,
+          c.head_size,
+          c.intermediate_size,
+          c.vocab_size,
+          l.block_size,
+          l.max_num_seqs,
+          l.max_num_batched_tokens,
+          l.blocks_per_row,
+          !r.kv_as_activation && is_8bit_cache(r.kv_dtype)};
 }
 
 }  // namespace

@@ -21,10 +21,10 @@ struct LoadRequest {
   EngineLimits limits;
   std::vector<std::string> files;
   std::vector<TensorSpec> tensors;
-  DType quantise = DType::kF32;  // plain matrices become kQ8_0 or kQ4_0; kF32: as they are
+  DType quantise = DType::kF32;   // plain matrices become kQ8_0 or kQ4_0; kF32: as they are
   bool kv_as_activation = true;   // else kv_dtype
   DType kv_dtype = DType::kBF16;  // kF8E4M3: a device; kF32, kF16, kBF16: the CPU; kI8: both
-  int32_t device = -1;           // −1 = the CPU, else the number of a GPU
+  int32_t device = -1;            // −1 = the CPU, else the number of a GPU
   // Of the CPU:
   int32_t num_threads = 1;
   std::string isa;  // empty = the best this machine has

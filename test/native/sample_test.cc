@@ -157,7 +157,8 @@ void test_random(CpuBackend& backend) {
     const std::string name = "random case " + std::to_string(i);
     c.bind();
     std::vector<double> ours(c.logits.size(), NAN);
-    sample_distribution(c.logits.data(), static_cast<int32_t>(c.logits.size()), c.row, ours.data());
+    sample_distribution(backend.ops().context, c.logits.data(),
+                        static_cast<int32_t>(c.logits.size()), c.row, ours.data());
     const std::vector<double> theirs = reference::distribution(c.logits, c.row);
     sample(backend, c);
     expect(std::memcmp(before.data(), c.logits.data(), before.size() * 4) == 0,
@@ -195,7 +196,7 @@ void test_draws(CpuBackend& backend) {
     for (float& v : c.logits) v = std::isfinite(v) ? std::fmod(v, 3.0f) : v;
     c.bind();
     std::vector<double> p(40);
-    sample_distribution(c.logits.data(), 40, c.row, p.data());
+    sample_distribution(backend.ops().context, c.logits.data(), 40, c.row, p.data());
     std::vector<int> count(40);
     constexpr int kDraws = 40000;
     for (int i = 0; i < kDraws; ++i) {
@@ -236,7 +237,7 @@ void test_edges(CpuBackend& backend) {
   equal.bias.clear(), equal.bias_ids.clear();
   equal.bind();
   std::vector<double> p(equal.logits.size());
-  sample_distribution(equal.logits.data(), 151936, equal.row, p.data());
+  sample_distribution(backend.ops().context, equal.logits.data(), 151936, equal.row, p.data());
   expect(std::count_if(p.begin(), p.end(), [](double v) { return v > 0; }) == 151936 / 2,
          "half of equal tokens reach half of the mass");
   expect(p[0] > 0 && p[151935] == 0, "ties keep the lower ids");
@@ -325,7 +326,7 @@ void test_goldens(CpuBackend& backend, const char* path) {
     r.num_top = static_cast<int32_t>(c.logits.size());
     c.bind();
     std::vector<double> ours(theirs.size(), NAN);
-    sample_distribution(c.logits.data(), r.num_top, r, ours.data());
+    sample_distribution(backend.ops().context, c.logits.data(), r.num_top, r, ours.data());
     for (size_t i = 0; i < ours.size(); ++i) {
       expect(std::fabs(ours[i] - theirs[i]) <= 1e-5, name + ": probability");
       expect((ours[i] == 0) || theirs[i] > 0, name + ": a token that cannot be drawn");
@@ -353,7 +354,7 @@ int run(int argc, char** argv) {
   }
   std::printf("sample test, --seed %llu\n", static_cast<unsigned long long>(seed));
   g_random.seed(seed);
-  const auto one = CpuBackend::create(1), many = CpuBackend::create(3);
+  const auto one = CpuBackend::create(1), many = CpuBackend::create(3, "scalar");
   test_philox();
   test_random(*one);
   test_draws(*one);
