@@ -73,6 +73,7 @@ OCTAVO_INLINE void add_sums(const Chunk& c, const QuantTile& x, int64_t unit, in
   for (int64_t u = 0; u < count; u++) {
     const int64_t b = (unit + u) / Groups;
     const int g = static_cast<int>((unit + u) % Groups);
+    if (g == 0 && row == 0) fetch_ahead(c, b);
     const GroupScales scales = group_scales<Groups, Mins>(c, b, g);
     OCTAVO_UNROLL for (int r = 0; r < R; r++) {
       const I32x16 dot = {_mm512_load_si512(sums + u * 256 + (row + r) * 16)};

@@ -113,6 +113,7 @@ static void dot_rows(const Chunk& c, const QuantTile& x, int64_t row, float* acc
   for (int64_t b = 0; b < c.num_blocks; b++) {
     const char* values = c.values + b * 512;
     const int8_t* q = x.q + (b * x.rows + row) * 32;
+    fetch_ahead(c, b);
     OCTAVO_UNROLL for (int g = 0; g < Groups; g++) {
       I32x16 dot[R];
       OCTAVO_UNROLL for (int r = 0; r < R; r++) {
@@ -207,6 +208,7 @@ static void panel_matmul(const PanelJob& job) {
 #if defined(OCTAVO_AMX)
         if (as_signed) tiles.set(x.rows, c.groups);
 #endif
+        if (row > 0) c.ahead = nullptr;
         float* const to = acc + 16 * row;
         if (c.groups == 2) {
           c.has_min ? dot_tile<2, true>(c, x, to) : dot_tile<2, false>(c, x, to);

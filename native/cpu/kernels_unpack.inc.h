@@ -89,12 +89,23 @@ struct Chunk {
   bool is_signed;
   int32_t offset;  // of unsigned values
   bool first;      // of its panel: sums start here
+  const char* ahead;  // planes that are read next, to be fetched meanwhile; null = no more of it
+  int32_t ahead_bytes;  // per block
 };
+
+// What a chunk's first pass brings near while it works on block b.
+OCTAVO_INLINE void fetch_ahead(const Chunk& c, int64_t b) {
+  if (c.ahead == nullptr) return;
+  const char* at = c.ahead + b * c.ahead_bytes;
+  for (int32_t i = 0; i < c.ahead_bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
+}
 
 template <DType T, bool Signed>
 static void unpack(const char* panel, int64_t depth, int64_t first, char* scratch, Chunk* c) {
   constexpr PackedFormat f = packed_format(T);
   const char* planes = panel + first * f.block_bytes;
+  c->ahead = planes + kPanelChunkBlocks * f.block_bytes;
+  c->ahead_bytes = f.block_bytes;
   const char* scales = panel + panel_scales_offset(T, depth);
   char* values = scratch;
   float* scale_out = reinterpret_cast<float*>(scratch + kPanelChunkBlocks * 512);
