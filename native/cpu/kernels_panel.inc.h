@@ -175,6 +175,13 @@ static void finish_panel(const float* acc, int64_t rows, int64_t cols, const flo
   }
 }
 
+OCTAVO_INLINE int64_t columns_of(const PanelJob& job, int64_t panel) {
+  return job.num_cols - panel * 16 < 16 ? job.num_cols - panel * 16 : 16;
+}
+OCTAVO_INLINE const float* bias_of(const PanelJob& job, int64_t panel) {
+  return job.bias != nullptr ? job.bias + panel * 16 : nullptr;
+}
+
 // Whether the dots of a job take signed values.
 OCTAVO_INLINE bool signed_job(const PanelJob& job) {
 #if defined(OCTAVO_AMX)
@@ -185,18 +192,64 @@ OCTAVO_INLINE bool signed_job(const PanelJob& job) {
 #endif
 }
 
+// One row: weights go from memory through registers into the dot products, nothing is put down on
+// the way. The same operations as those of dot_rows.
+template <DType T>
+static F32x16 dot_panel(const PanelJob& job, const char* panel, const QuantTile& x) {
+  constexpr PackedFormat f = packed_format(T);
+  constexpr int32_t offset = kSignedDots ? 0 : unsigned_offset(T);
+  const char* scales = panel + panel_scales_offset(T, job.depth);
+  const int64_t blocks = job.depth / kPanelBlock;
+  F32x16 total = zero();
+  for (int64_t b = 0; b < blocks; b++) {
+    const char* planes = panel + b * f.block_bytes;
+    OCTAVO_UNROLL for (int i = 0; i < f.block_bytes; i += 64) {
+      __builtin_prefetch(planes + kRowAheadBlocks * f.block_bytes + i, 0, 3);
+    }
+    OCTAVO_UNROLL for (int g = 0; g < f.groups; g++) {
+      const int32_t* sums = x.sums + 2 * b;
+      const int32_t sum = f.groups == 2 ? sums[g] : sums[0] + sums[1];
+      I32x16 dot = splat_i32(kIntegerShiftBits - offset * sum);
+      OCTAVO_UNROLL for (int i = g * 8 / f.groups; i < (g + 1) * 8 / f.groups; i++) {
+        dot = dot4(dot, weights_of<T, kSignedDots>(planes, i), x.q + b * 32 + 4 * i);
+      }
+      GroupScales s;
+      scales_of<T>(scales, b, g, &s.scale, &s.min);
+      s.minus = mul(s.scale, splat(-kIntegerShift));
+      total = add_group<f.groups, f.has_min>(total, bits_f32(dot), s, x, b, g, 0);
+    }
+  }
+  return total;
+}
+
+template <DType T>
+static void vector_matmul(const PanelJob& job) {
+  const QuantTile x = tile_at(*job.quantised, job.first_row, 0);
+  const int64_t stride = panel_bytes(T, job.depth);
+  for (int64_t p = 0; p < job.num_panels; p++) {
+    alignas(64) float acc[16];
+    store(acc, dot_panel<T>(job, job.panels + p * stride, x));
+    finish_panel(acc, 1, columns_of(job, p), bias_of(job, p), job.out + p * 16, job.out_stride);
+  }
+}
+
 static void panel_matmul(const PanelJob& job) {
+  if (job.num_rows == 1 && job.quantised->num_rows == 1) {
+    return dispatch_type(job.dtype, [&](auto type) { vector_matmul<decltype(type)::kType>(job); });
+  }
   const int64_t stride = panel_bytes(job.dtype, job.depth), blocks = job.depth / kPanelBlock;
   float* const acc = reinterpret_cast<float*>(job.scratch + kPanelChunkBlocks * (512 + 4 * 64));
   const bool as_signed = signed_job(job);
+  // Short chunks let the dot products of few rows run while the next ones are unpacked.
+  const int64_t most = job.num_rows <= 2 ? 4 : kPanelChunkBlocks;
 #if defined(OCTAVO_AMX)
   TileConfig tiles;
 #endif
   for (int64_t p = 0; p < job.num_panels; p++) {
-    for (int64_t first = 0; first < blocks; first += kPanelChunkBlocks) {
+    for (int64_t first = 0; first < blocks; first += most) {
       Chunk c = {};
       c.first = first == 0;
-      c.num_blocks = blocks - first < kPanelChunkBlocks ? blocks - first : kPanelChunkBlocks;
+      c.num_blocks = blocks - first < most ? blocks - first : most;
       const char* panel = job.panels + p * stride;
       if (as_signed) {
         unpack_dtype<true>(job.dtype, panel, job.depth, first, job.scratch, &c);
@@ -217,9 +270,8 @@ static void panel_matmul(const PanelJob& job) {
         }
       }
     }
-    const int64_t cols = job.num_cols - p * 16 < 16 ? job.num_cols - p * 16 : 16;
-    finish_panel(acc, job.num_rows, cols, job.bias != nullptr ? job.bias + p * 16 : nullptr,
-                 job.out + p * 16, job.out_stride);
+    finish_panel(acc, job.num_rows, columns_of(job, p), bias_of(job, p), job.out + p * 16,
+                 job.out_stride);
   }
 }
 
@@ -285,9 +337,8 @@ static void panel_matmul_f32(const PanelJob& job) {
                    acc + 16 * row);
       }
     }
-    const int64_t cols = job.num_cols - p * 16 < 16 ? job.num_cols - p * 16 : 16;
-    finish_panel(acc, job.num_rows, cols, job.bias != nullptr ? job.bias + p * 16 : nullptr,
-                 job.out + p * 16, job.out_stride);
+    finish_panel(acc, job.num_rows, columns_of(job, p), bias_of(job, p), job.out + p * 16,
+                 job.out_stride);
   }
 }
 

@@ -87,10 +87,11 @@ struct Chunk {
   int32_t groups;
   bool has_min;
   bool is_signed;
-  int32_t offset;  // of unsigned values
-  bool first;      // of its panel: sums start here
+  int32_t offset;     // of unsigned values
+  bool first;         // of its panel: sums start here
   const char* ahead;  // planes that are read next, to be fetched meanwhile; null = no more of it
-  int32_t ahead_bytes;  // per block
+  const char* ahead_scales;
+  int32_t ahead_bytes, scale_bytes;  // per block
 };
 
 // What a chunk's first pass brings near while it works on block b.
@@ -98,15 +99,18 @@ OCTAVO_INLINE void fetch_ahead(const Chunk& c, int64_t b) {
   if (c.ahead == nullptr) return;
   const char* at = c.ahead + b * c.ahead_bytes;
   for (int32_t i = 0; i < c.ahead_bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
+  __builtin_prefetch(c.ahead_scales + b * c.scale_bytes, 0, 2);
 }
 
 template <DType T, bool Signed>
 static void unpack(const char* panel, int64_t depth, int64_t first, char* scratch, Chunk* c) {
   constexpr PackedFormat f = packed_format(T);
   const char* planes = panel + first * f.block_bytes;
-  c->ahead = planes + kPanelChunkBlocks * f.block_bytes;
-  c->ahead_bytes = f.block_bytes;
   const char* scales = panel + panel_scales_offset(T, depth);
+  c->ahead = planes + kAheadBlocks * f.block_bytes;
+  c->ahead_bytes = f.block_bytes;
+  c->ahead_scales = scales + block_scales_offset(f, first + kAheadBlocks);
+  c->scale_bytes = f.scale_bytes;
   char* values = scratch;
   float* scale_out = reinterpret_cast<float*>(scratch + kPanelChunkBlocks * 512);
   float* min_out = scale_out + kPanelChunkBlocks * 32;
@@ -134,37 +138,49 @@ static void unpack(const char* panel, int64_t depth, int64_t first, char* scratc
   c->offset = Signed ? 0 : unsigned_offset(T);
 }
 
-template <bool Signed>
-static void unpack_dtype(DType t, const char* panel, int64_t depth, int64_t first, char* scratch,
-                         Chunk* c) {
+// fn(Type<T>{}) for a type that is known at run time only.
+template <DType T>
+struct Type {
+  static constexpr DType kType = T;
+};
+template <class Fn>
+OCTAVO_INLINE void dispatch_type(DType t, Fn fn) {
   switch (t) {
     case DType::kQ8_0:
-      return unpack<DType::kQ8_0, Signed>(panel, depth, first, scratch, c);
+      return fn(Type<DType::kQ8_0>{});
     case DType::kQ4_0:
-      return unpack<DType::kQ4_0, Signed>(panel, depth, first, scratch, c);
+      return fn(Type<DType::kQ4_0>{});
     case DType::kQ4_1:
-      return unpack<DType::kQ4_1, Signed>(panel, depth, first, scratch, c);
+      return fn(Type<DType::kQ4_1>{});
     case DType::kQ5_0:
-      return unpack<DType::kQ5_0, Signed>(panel, depth, first, scratch, c);
+      return fn(Type<DType::kQ5_0>{});
     case DType::kQ5_1:
-      return unpack<DType::kQ5_1, Signed>(panel, depth, first, scratch, c);
+      return fn(Type<DType::kQ5_1>{});
     case DType::kQ2_K:
-      return unpack<DType::kQ2_K, Signed>(panel, depth, first, scratch, c);
+      return fn(Type<DType::kQ2_K>{});
     case DType::kQ3_K:
-      return unpack<DType::kQ3_K, Signed>(panel, depth, first, scratch, c);
+      return fn(Type<DType::kQ3_K>{});
     case DType::kQ4_K:
-      return unpack<DType::kQ4_K, Signed>(panel, depth, first, scratch, c);
+      return fn(Type<DType::kQ4_K>{});
     case DType::kQ5_K:
-      return unpack<DType::kQ5_K, Signed>(panel, depth, first, scratch, c);
+      return fn(Type<DType::kQ5_K>{});
     case DType::kQ6_K:
-      return unpack<DType::kQ6_K, Signed>(panel, depth, first, scratch, c);
+      return fn(Type<DType::kQ6_K>{});
     case DType::kIQ4_NL:
-      return unpack<DType::kIQ4_NL, Signed>(panel, depth, first, scratch, c);
+      return fn(Type<DType::kIQ4_NL>{});
     case DType::kIQ4_XS:
-      return unpack<DType::kIQ4_XS, Signed>(panel, depth, first, scratch, c);
+      return fn(Type<DType::kIQ4_XS>{});
     default:  // cpu_matmul gives no other
       return;
   }
+}
+
+template <bool Signed>
+static void unpack_dtype(DType t, const char* panel, int64_t depth, int64_t first, char* scratch,
+                         Chunk* c) {
+  dispatch_type(t, [&](auto type) {
+    unpack<decltype(type)::kType, Signed>(panel, depth, first, scratch, c);
+  });
 }
 
 }  // namespace OCTAVO_ISA

@@ -44,6 +44,8 @@ struct PanelJob {
 };
 
 constexpr int64_t kPanelChunkBlocks = 16;  // blocks of depth that are unpacked at once
+constexpr int64_t kAheadBlocks = 32;       // so far ahead weights are fetched;
+constexpr int64_t kRowAheadBlocks = 12;    // where they meet one row
 constexpr int64_t panel_scratch(int64_t num_rows) {
   return kPanelChunkBlocks * (512 + 4 * 64) + 16 * 1024 + (num_rows + 16) * 64;
 }
