@@ -37,6 +37,8 @@ OCTAVO_INLINE void finish_tile(const Tile& t, const F32x16 (&acc)[Rows][Cols]) {
   }
 }
 
+constexpr int64_t kShortRow = 2048;  // bytes
+
 // Direct: over weights in stored form, each read once, from memory as a rule.
 template <class Widen, bool Direct, int Rows, int Cols>
 static void run_tile(const Tile& t) {
@@ -47,8 +49,17 @@ static void run_tile(const Tile& t) {
     }
   }
   const int64_t whole = t.depth & ~int64_t{15};
+  const bool fetch = t.w_stride < kShortRow;
   OCTAVO_UNROLL_TWICE for (int64_t k = 0; k < whole; k += 16) {
     F32x16 w[Cols];
+    // The weight rows of the next tile, from front to back: where rows are short, processors do not
+    // follow the Cols streams that this tile reads.
+    if (Direct && fetch) {
+      const char* ahead = t.w + Cols * (t.w_stride + Widen::kBytes * k);
+      OCTAVO_UNROLL for (int i = 0; i < Cols * Widen::kBytes * 16; i += 64) {
+        __builtin_prefetch(ahead + i, 0, 3);
+      }
+    }
     OCTAVO_UNROLL for (int c = 0; c < Cols; c++) {
       w[c] = Widen::load_step(t.w + c * t.w_stride, k);
     }

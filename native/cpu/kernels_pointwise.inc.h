@@ -10,6 +10,7 @@ namespace OCTAVO_ISA {
 // Sixteen stored values from `k` of a row; load_tail: the n < 16 last ones, zeros behind them.
 template <F32x16 (*Load)(const void*), F32x16 (*LoadN)(const void*, int64_t), int Bytes>
 struct WidenPlain {
+  static constexpr int kBytes = Bytes;
   OCTAVO_INLINE F32x16 load_step(const char* row, int64_t k) { return Load(row + Bytes * k); }
   OCTAVO_INLINE F32x16 load_tail(const char* row, int64_t k, int64_t n) {
     return LoadN(row + Bytes * k, n);
