@@ -1,0 +1,53 @@
+// The worker of the peer: same messages as bench/peers-octavo.ts.
+import { getLlama, LlamaLogLevel } from 'node-llama-cpp';
+
+const bare = process.memoryUsage().rss;
+let model;
+
+async function load({ model: modelPath, threads }) {
+  const llama = await getLlama({
+    gpu: false,
+    build: 'never',
+    maxThreads: threads,
+    logLevel: LlamaLogLevel.error,
+  });
+  model = await llama.loadModel({ modelPath });
+  return { vocabSize: model.fileInfo.tensorInfo?.find((t) => t.name === 'token_embd.weight')?.dimensions[1] };
+}
+
+/** Times of the tokens of all sequences, in ms since the start, and the ids of the first. */
+async function run({ prompts, output, flashAttention, threads }) {
+  const context = await model.createContext({
+    contextSize: prompts[0].length + output + 8,
+    sequences: prompts.length,
+    batchSize: 512,
+    threads,
+    flashAttention,
+  });
+  const sequences = prompts.map(() => context.getSequence());
+  const start = performance.now();
+  const times = await Promise.all(
+    sequences.map(async (sequence, i) => {
+      const own = [];
+      const ids = [];
+      for await (const id of sequence.evaluate(prompts[i], { temperature: 0, yieldEogToken: true })) {
+        own.push(performance.now() - start);
+        ids.push(id);
+        if (own.length >= output) break;
+      }
+      return { own, ids };
+    }),
+  );
+  await context.dispose();
+  return { times: times.map((t) => t.own), ids: times.map((t) => t.ids) };
+}
+
+process.on('message', async ({ id, what, ...rest }) => {
+  try {
+    const value = await { load, run }[what](rest);
+    const rss = process.resourceUsage().maxRSS * 1024 - bare;
+    process.send({ id, value: { ...value, rss } });
+  } catch (error) {
+    process.send({ id, error: error.stack });
+  }
+});
