@@ -48,6 +48,7 @@ const Isas& isas() {
     add(kernels_avx2(), panels_avx2_vnni(), "avx2_vnni");
     add(kernels_avx2(), panels_avx2(), "avx2");
 #elif defined(__aarch64__)
+    add(kernels_neon(), panels_neon_i8mm(), "neon_i8mm");
     add(kernels_neon(), panels_neon_dotprod(), "neon_dotprod");
     add(kernels_neon(), panels_neon(), "neon");
 #endif

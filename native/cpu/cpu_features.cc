@@ -22,14 +22,20 @@ bool leaf7(unsigned subleaf, bool edx, int bit) {
 bool cpu_has_amx_int8() { return leaf7(0, true, 24) && leaf7(0, true, 25); }
 bool cpu_has_avx_vnni() { return leaf7(1, false, 4); }
 bool cpu_has_dotprod() { return false; }
+bool cpu_has_i8mm() { return false; }
 #else
 bool cpu_has_amx_int8() { return false; }
 bool cpu_has_avx_vnni() { return false; }
 bool cpu_has_dotprod() {
 #if defined(__aarch64__) && defined(__linux__)
   return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
-#elif defined(__aarch64__) && defined(__APPLE__)
-  return true;
+#else
+  return false;
+#endif
+}
+bool cpu_has_i8mm() {
+#if defined(__aarch64__) && defined(__linux__)
+  return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
 #else
   return false;
 #endif

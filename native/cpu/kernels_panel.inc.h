@@ -145,6 +145,8 @@ OCTAVO_INLINE void dot_some(int64_t rows, const Chunk& c, const QuantTile& x, in
 
 #if defined(OCTAVO_AMX)
 #include "cpu/kernels_amx.inc.h"
+#elif defined(OCTAVO_I8MM)
+#include "cpu/kernels_i8mm.inc.h"
 #endif
 
 template <int Groups, bool Mins>
@@ -152,7 +154,11 @@ static void dot_tile(const Chunk& c, const QuantTile& x, float* acc) {
 #if defined(OCTAVO_AMX)
   if (c.is_signed) return dot_tile_amx<Groups, Mins>(c, x, acc);
 #endif
-  for (int64_t row = 0; row < x.rows; row += kDotRows) {
+  int64_t row = 0;
+#if defined(OCTAVO_I8MM)
+  for (; row + 2 <= x.rows; row += 2) dot_pair<Groups, Mins>(c, x, row, acc + 16 * row);
+#endif
+  for (; row < x.rows; row += kDotRows) {
     const int64_t left = x.rows - row;
     dot_some<Groups, Mins>(left < kDotRows ? left : kDotRows, c, x, row, acc + 16 * row);
   }

@@ -67,6 +67,7 @@ const PanelKernels* panels_amx();
 const PanelKernels* panels_avx512_vnni();
 const PanelKernels* panels_avx2_vnni();
 const PanelKernels* panels_avx2();
+const PanelKernels* panels_neon_i8mm();
 const PanelKernels* panels_neon_dotprod();
 const PanelKernels* panels_neon();
 const PanelKernels* panels_scalar();

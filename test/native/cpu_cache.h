@@ -54,7 +54,9 @@ inline CachedRow cached_row(DType dtype, const float* row, int64_t n) {
     const float inverse = top > 0 ? 127.0f / top : 0.0f;
     if (dtype == DType::kF32) std::memcpy(at, row + i, 4);
     if (block_bytes(dtype) == 2) std::memcpy(at, &half, 2);
-    if (dtype == DType::kI8) *at = static_cast<char>(std::nearbyint(row[i] * inverse));
+    if (dtype == DType::kI8) {
+      *at = static_cast<char>(static_cast<signed char>(std::nearbyint(row[i] * inverse)));
+    }
   }
   return out;
 }
