@@ -1,5 +1,6 @@
 // Every op of the CPU backend, on every instruction set of this machine, against float64. Inputs
-// are fresh each run: the seed is printed, and taken as an argument to see a failure again.
+// are fresh each run: the seed is printed, and taken as an argument to see a failure again, with
+// the name of a group where that is enough.
 #include <chrono>
 #include <cinttypes>
 #include <set>
@@ -271,8 +272,11 @@ void test_allocate(const Backends& backends) {
   }
 }
 
+const char* g_only = nullptr;  // the one group to run
+
 template <class Fn>
 void group(const char* name, Fn fn) {
+  if (g_only != nullptr && std::strcmp(name, g_only) != 0) return;
   const int before = g_failures;
   const auto start = std::chrono::steady_clock::now();
   fn();
@@ -308,6 +312,7 @@ int main(int argc, char** argv) {
     std::printf(" %s", *isa);
   }
   std::printf("\n");
+  if (argc > 2) octavo::test::g_only = argv[2];
   if (argc > 1) {
     octavo::test::run_all(std::strtoull(argv[1], nullptr, 10));
   } else {
