@@ -251,7 +251,7 @@ async function speed(): Promise<void> {
   report({ bench: 'peers', rows, json: jsonPath() });
 }
 
-/** The bundled model's supplied prompts: same ids, or how near the two best were where they part. */
+/** The bundled model's supplied prompts: same ids, or how near the two best were at the parting. */
 async function greedy(path: string): Promise<void> {
   const golden = JSON.parse(
     readFileSync(join('test', 'fixtures', 'octavo-demo', 'golden.json'), 'utf8'),
@@ -269,11 +269,8 @@ async function greedy(path: string): Promise<void> {
     if (at < 0) same++;
     const { top } = ours.logprobs![Math.max(at, 0)];
     const lead = top[0].logprob - top[1].logprob;
-    console.log(
-      at < 0
-        ? `prompt ${i}: 64 ids the same`
-        : `prompt ${i}: parts after ${at} ids, where the two best are ${lead.toFixed(4)} nats apart`,
-    );
+    const parting = `parts after ${at} ids, the two best ${lead.toFixed(4)} nats apart there`;
+    console.log(`prompt ${i}: ${at < 0 ? '64 ids the same' : parting}`);
   }
   console.log(`${same} of ${golden.prompts.length} prompts the same to the end`);
   await llm.close();

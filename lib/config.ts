@@ -141,7 +141,8 @@ export interface EngineOptions {
   /** Threads of the CPU backend. Default: the cores this process may use (affinity, cgroup). */
   numThreads?: number;
   /** Instruction set of the CPU backend: auto (default: the best this machine has), amx,
-   * avx512_vnni, avx512, avx2_vnni, avx2, neon_i8mm, neon_dotprod, neon or scalar. All give the same bits. */
+   * avx512_vnni, avx512, avx2_vnni, avx2, neon_i8mm, neon_dotprod, neon or scalar.
+   * All give the same bits. */
   isa?: 'auto' | (typeof ISAS)[number];
   /** Left side of products with quantised weights on the CPU: `int8` (default; a scale per token
    * and 32 values) or `f32` (slower, exact). */

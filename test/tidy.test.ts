@@ -9,7 +9,7 @@ import { ROOT } from './support/addon.js';
 function* walk(folder: string): Generator<string> {
   for (const name of readdirSync(join(ROOT, folder)).sort()) {
     const path = join(folder, name);
-    if (path.includes('fixtures')) continue;
+    if (path.includes('fixtures') || name === 'node_modules') continue;
     if (statSync(join(ROOT, path)).isDirectory()) yield* walk(path);
     else if (/\.(ts|mjs|cjs|js|cc|cu|cuh|h)$/.test(name)) yield path;
   }

@@ -12,7 +12,6 @@ async function load({ model: modelPath, threads }) {
     logLevel: LlamaLogLevel.error,
   });
   model = await llama.loadModel({ modelPath });
-  return { vocabSize: model.fileInfo.tensorInfo?.find((t) => t.name === 'token_embd.weight')?.dimensions[1] };
 }
 
 /** Times of the tokens of all sequences, in ms since the start, and the ids of the first. */
@@ -30,7 +29,8 @@ async function run({ prompts, output, flashAttention, threads }) {
     sequences.map(async (sequence, i) => {
       const own = [];
       const ids = [];
-      for await (const id of sequence.evaluate(prompts[i], { temperature: 0, yieldEogToken: true })) {
+      const greedy = { temperature: 0, yieldEogToken: true };
+      for await (const id of sequence.evaluate(prompts[i], greedy)) {
         own.push(performance.now() - start);
         ids.push(id);
         if (own.length >= output) break;

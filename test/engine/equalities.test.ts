@@ -312,3 +312,41 @@ describe('n samples', () => {
     },
   );
 });
+
+// The same with packed weights, int8 activations and every cache of the CPU.
+describe.each([
+  ['q8_0', 'auto'],
+  ['q4_0', 'int8'],
+  ['q8_0', 'bfloat16'],
+] as const)('weights as %s, KV cache %s: alone equals', (quantize, kvCacheDtype) => {
+  const options = { quantize, kvCacheDtype } satisfies EngineOptions;
+  let list: Ask[];
+  let single: ReturnType<typeof essence>[];
+
+  beforeAll(async () => {
+    list = asks.slice(0, 16);
+    const llm = await LLM.load({ ...options, enablePrefixCaching: false });
+    single = [];
+    for (const { ids, params } of list) {
+      single.push(essence(await llm.generate({ promptTokenIds: ids }, params)));
+    }
+    await llm.close();
+    expect(single).not.toEqual(alone.slice(0, list.length)); // it is another arithmetic
+  });
+
+  it.each([
+    ['in a batch', {}],
+    ['chunked', { longPrefillTokenThreshold: 7, enablePrefixCaching: false }],
+    ['in blocks of 8 tokens', { blockSize: 8 }],
+    ['with one thread', { numThreads: 1 }],
+    ['swapped', { numGpuBlocksOverride: 60, maxModelLen: 640, preemptionPolicy: 'swap' }],
+  ] satisfies [string, EngineOptions][])('%s', async (_, more) => {
+    expect((await run({ ...options, ...more }, list)).essences).toEqual(single);
+  });
+
+  it.each(native().isas.map((isa) => [isa]))('on %s', async (isa) => {
+    const few = list.slice(0, isa === 'scalar' ? 3 : 16);
+    const { essences } = await run({ ...options, isa: isa as EngineOptions['isa'] }, few);
+    expect(essences).toEqual(single.slice(0, few.length));
+  });
+});
