@@ -75,9 +75,11 @@ OCTAVO_INLINE void add_sums(const Chunk& c, const QuantTile& x, int64_t unit, in
     const int g = static_cast<int>((unit + u) % Groups);
     if (g == 0 && row == 0) fetch_ahead(c, b);
     const GroupScales scales = group_scales<Groups, Mins>(c, b, g);
+    const GroupRows rows = group_rows<Groups>(x, b, g, row);
+    const int32_t* dots = sums + u * 256 + row * 16;
     OCTAVO_UNROLL for (int r = 0; r < R; r++) {
-      const I32x16 dot = {_mm512_load_si512(sums + u * 256 + (row + r) * 16)};
-      total[r] = add_group<Groups, Mins>(total[r], bits_f32(dot), scales, x, b, g, row + r);
+      const I32x16 dot = {_mm512_load_si512(dots + 16 * r)};
+      total[r] = add_group<Groups, Mins>(total[r], bits_f32(dot), scales, rows, r);
     }
   }
 }
@@ -101,7 +103,12 @@ OCTAVO_INLINE void for_tile_groups(const Chunk& c, const QuantTile& x, Add add) 
   const int64_t units = c.num_blocks * Groups;
   const auto count = [&](int64_t unit) { return units - unit < 4 ? units - unit : 4; };
   tile_groups<Groups>(c, x, 0, count(0), sums[0]);
-  for (int64_t unit = 0, now = 0; unit < units; unit += 4, now ^= 1) {
+  int64_t unit = 0, now = 0;
+  for (; unit + 8 <= units; unit += 4, now ^= 1) {
+    tile_groups<Groups>(c, x, unit + 4, 4, sums[now ^ 1]);
+    add(unit, 4, sums[now]);
+  }
+  for (; unit < units; unit += 4, now ^= 1) {
     if (unit + 4 < units) tile_groups<Groups>(c, x, unit + 4, count(unit + 4), sums[now ^ 1]);
     add(unit, count(unit), sums[now]);
   }
@@ -110,11 +117,13 @@ OCTAVO_INLINE void for_tile_groups(const Chunk& c, const QuantTile& x, Add add) 
 template <int Groups, bool Mins>
 static void dot_tile_amx(const Chunk& c, const QuantTile& x, float* acc) {
   if (x.rows == 16) {
+    QuantTile whole = x;
+    whole.rows = 16;  // a constant, then
     F32x16 total[16];
     load_totals(c, acc, total);
     for_tile_groups<Groups>(
-        c, x, [&](int64_t unit, int64_t count, const int32_t* sums) OCTAVO_INLINE_LAMBDA {
-          add_sums<Groups, Mins, 16>(c, x, unit, count, sums, 0, total);
+        c, whole, [&](int64_t unit, int64_t count, const int32_t* sums) OCTAVO_INLINE_LAMBDA {
+          add_sums<Groups, Mins, 16>(c, whole, unit, count, sums, 0, total);
         });
     OCTAVO_UNROLL for (int r = 0; r < 16; r++) store(acc + 16 * r, total[r]);
     return;

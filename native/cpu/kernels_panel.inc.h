@@ -63,6 +63,7 @@ struct QuantTile {
   const int32_t* sums;
   const float* weighted;
   int64_t rows;
+  int64_t ahead;
 };
 
 OCTAVO_INLINE QuantTile tile_at(const QuantRows& x, int64_t first_row, int64_t block) {
@@ -70,7 +71,7 @@ OCTAVO_INLINE QuantTile tile_at(const QuantRows& x, int64_t first_row, int64_t b
   const int64_t rows = left < kQuantTileRows ? left : kQuantTileRows;
   return {x.q + first_row * x.depth + block * rows * 32, x.d + first_row * blocks + block * rows,
           x.sums + (first_row * blocks + block * rows) * 2,
-          x.weighted + (first_row * blocks + block * rows) * 2, rows};
+          x.weighted + (first_row * blocks + block * rows) * 2, rows, 16*x.depth};
 }
 
 // What the rows of a group of values share: scale, −scale · kIntegerShift (exact: a scale has at
@@ -88,15 +89,27 @@ OCTAVO_INLINE GroupScales group_scales(const Chunk& c, int64_t b, int g) {
   return s;
 }
 
-// acc += scale · dot · d, and the min: one group of one row. `shifted` are the bits of
+// What rows [row, row + R) of a tile bring to group g of block b.
+struct GroupRows {
+  const float* d;         // scale of row + r at d[r]
+  const float* weighted;  // Σ d · q, in halves of a block
+  const float* weighted2;
+};
+template <int Groups>
+OCTAVO_INLINE GroupRows group_rows(const QuantTile& x, int64_t b, int g, int64_t row) {
+  const float* weighted = x.weighted + 2 * b * x.rows + row;
+  if (Groups == 2) weighted += g * x.rows;
+  return {x.d + b * x.rows + row, weighted, weighted + x.rows};
+}
+
+// acc += scale · dot · d, and the min: one group of row r. `shifted` are the bits of
 // kIntegerShift plus the integer dot, so the first fma is scale · dot, rounded once.
 template <int Groups, bool Mins>
-OCTAVO_INLINE F32x16 add_group(F32x16 acc, F32x16 shifted, const GroupScales& s, const QuantTile& x,
-                               int64_t b, int g, int64_t row) {
-  acc = fma(fma(shifted, s.scale, s.minus), splat(x.d[b * x.rows + row]), acc);
+OCTAVO_INLINE F32x16 add_group(F32x16 acc, F32x16 shifted, const GroupScales& s,
+                               const GroupRows& rows, int r) {
+  acc = fma(fma(shifted, s.scale, s.minus), splat(rows.d[r]), acc);
   if constexpr (!Mins) return acc;
-  const float* weighted = x.weighted + 2 * b * x.rows + row;
-  const float sum = Groups == 2 ? weighted[g * x.rows] : weighted[0] + weighted[x.rows];
+  const float sum = Groups == 2 ? rows.weighted[r] : rows.weighted[r] + rows.weighted2[r];
   return fma(s.min, splat(sum), acc);
 }
 
@@ -116,9 +129,10 @@ static void dot_rows(const Chunk& c, const QuantTile& x, int64_t row, float* acc
     fetch_ahead(c, b);
     OCTAVO_UNROLL for (int g = 0; g < Groups; g++) {
       I32x16 dot[R];
+      const int32_t* sums = x.sums + (2 * b + g) * x.rows + row;
+      const int32_t* sums2 = sums + x.rows;
       OCTAVO_UNROLL for (int r = 0; r < R; r++) {
-        const int32_t* sums = x.sums + 2 * b * x.rows + row + r;
-        const int32_t sum = Groups == 2 ? sums[g * x.rows] : sums[0] + sums[x.rows];
+        const int32_t sum = Groups == 2 ? sums[r] : sums[r] + sums2[r];
         dot[r] = splat_i32(kIntegerShiftBits - (kSignedDots ? 0 : c.offset * sum));
       }
       OCTAVO_UNROLL for (int i = g * 8 / Groups; i < (g + 1) * 8 / Groups; i++) {
@@ -126,8 +140,9 @@ static void dot_rows(const Chunk& c, const QuantTile& x, int64_t row, float* acc
         OCTAVO_UNROLL for (int r = 0; r < R; r++) dot[r] = dot4(dot[r], w, q + 32 * r + 4 * i);
       }
       const GroupScales scales = group_scales<Groups, Mins>(c, b, g);
+      const GroupRows rows = group_rows<Groups>(x, b, g, row);
       OCTAVO_UNROLL for (int r = 0; r < R; r++) {
-        total[r] = add_group<Groups, Mins>(total[r], bits_f32(dot[r]), scales, x, b, g, row + r);
+        total[r] = add_group<Groups, Mins>(total[r], bits_f32(dot[r]), scales, rows, r);
       }
     }
   }
@@ -222,7 +237,8 @@ static F32x16 dot_panel(const PanelJob& job, const char* panel, const QuantTile&
       GroupScales s;
       scales_of<T>(scales, b, g, &s.scale, &s.min);
       s.minus = mul(s.scale, splat(-kIntegerShift));
-      total = add_group<f.groups, f.has_min>(total, bits_f32(dot), s, x, b, g, 0);
+      const GroupRows rows = group_rows<f.groups>(x, b, g, 0);
+      total = add_group<f.groups, f.has_min>(total, bits_f32(dot), s, rows, 0);
     }
   }
   return total;
@@ -247,7 +263,9 @@ static void panel_matmul(const PanelJob& job) {
   float* const acc = reinterpret_cast<float*>(job.scratch + kPanelChunkBlocks * (512 + 4 * 64));
   const bool as_signed = signed_job(job);
   // Short chunks let the dot products of few rows run while the next ones are unpacked.
-  const int64_t most = job.num_rows <= 2 ? 4 : kPanelChunkBlocks;
+  const int64_t largest = job.num_rows <= 2 ? 4 : kPanelChunkBlocks;
+  const int64_t num_chunks = (blocks + largest - 1) / largest;
+  const int64_t most = ((blocks + num_chunks - 1) / num_chunks + 3) / 4 * 4;
 #if defined(OCTAVO_AMX)
   TileConfig tiles;
 #endif

@@ -43,7 +43,7 @@ struct PanelJob {
   char* scratch;  // kPanelScratch(num_rows) bytes, 64-byte aligned
 };
 
-constexpr int64_t kPanelChunkBlocks = 16;  // blocks of depth that are unpacked at once
+constexpr int64_t kPanelChunkBlocks = 24;  // blocks of depth that are unpacked at once
 constexpr int64_t kAheadBlocks = 32;       // so far ahead weights are fetched;
 constexpr int64_t kRowAheadBlocks = 12;    // where they meet one row
 constexpr int64_t panel_scratch(int64_t num_rows) {
