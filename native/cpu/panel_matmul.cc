@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kMaxRowBlock = 256;        // rows of x that pass over a panel at once,
 constexpr int64_t kRowBlockBytes = 1 << 20;  // and how large they may be: L2 holds them
-constexpr int64_t kStreamBytes = 64 << 10;   // weights of one item
+constexpr int64_t kStreamBytes = 512 << 10;   // weights of one item
 constexpr int64_t kItemsPerThread = 4;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
