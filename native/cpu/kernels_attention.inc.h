@@ -48,6 +48,13 @@ struct KeyGroup {
   int64_t stride;
 };
 
+OCTAVO_INLINE KeyGroup turned_keys(const float* turned) {
+  KeyGroup keys;
+  keys.stride = kGroupTokens * 4;
+  for (int v = 0; v < kScoreVecs; v++) keys.at[v] = reinterpret_cast<const char*>(turned + 16 * v);
+  return keys;
+}
+
 // The K of a group's tokens within [first, last) as floats [head][kGroupTokens], other tokens 0.
 template <class Kv>
 static KeyGroup gather_keys(const AttentionChunk& c, int32_t group, int32_t first, int32_t last,
@@ -68,10 +75,7 @@ static KeyGroup gather_keys(const AttentionChunk& c, int32_t group, int32_t firs
       store(turned + d * kGroupTokens + 16 * v, Kv::load(raw + 16 * v * Kv::kBytes));
     }
   }
-  KeyGroup keys;
-  keys.stride = kGroupTokens * 4;
-  for (int v = 0; v < kScoreVecs; v++) keys.at[v] = reinterpret_cast<const char*>(turned + 16 * v);
-  return keys;
+  return turned_keys(turned);
 }
 
 // The same in the pages themselves. A vector of tokens that nobody sees reads its neighbours'.
@@ -87,6 +91,17 @@ OCTAVO_INLINE KeyGroup keys_in_pages(const AttentionChunk& c, int32_t group, int
     keys.at[v] = c.k_pages[t / c.block_size] + t % c.block_size * Kv::kBytes;
   }
   return keys;
+}
+
+// Those as floats.
+template <class Kv>
+static KeyGroup widen_keys(const KeyGroup& keys, int32_t head_size, float* turned) {
+  for (int32_t d = 0; d < head_size; d++) {
+    OCTAVO_UNROLL for (int v = 0; v < kScoreVecs; v++) {
+      store(turned + d * kGroupTokens + 16 * v, Kv::load(keys.at[v] + d * keys.stride));
+    }
+  }
+  return turned_keys(turned);
 }
 
 // Scales of sixteen tokens, 0 where nobody sees them.
@@ -148,10 +163,13 @@ template <class Kv>
 static void score_chunk(const AttentionChunk& c, int32_t first, int32_t last, float* turned,
                         float* scores) {
   const bool whole = c.block_size % 16 == 0 && c.block_offset == 0;
-  const bool widen = !whole || (Kv::kBytes != 4 && c.num_rows > 2 * kScoreRows);
+  const bool widen = Kv::kBytes != 4 && c.num_rows > 2 * kScoreRows;
   for (int32_t t = first - first % kGroupTokens; t < last; t += kGroupTokens) {
-    if (widen) {
+    if (!whole) {
       score_tile<CachedF32>(c, gather_keys<Kv>(c, t, first, last, turned), scores + t);
+    } else if (widen) {
+      const KeyGroup keys = keys_in_pages<Kv>(c, t, first, last);
+      score_tile<CachedF32>(c, widen_keys<Kv>(keys, c.head_size, turned), scores + t);
     } else {
       score_tile<Kv>(c, keys_in_pages<Kv>(c, t, first, last), scores + t);
     }
