@@ -157,6 +157,10 @@ struct Ops {
                           const BatchView& batch);
   // out = activation(gate) · up.  All [n, cols] A; out may be gate.
   void (*gated_mul)(void* context, Tensor out, Tensor gate, Tensor up, Activation activation);
+  // gate.out = activation(x · gate.weightᵀ) · (x · up.weightᵀ), up.out in either state: the bits of
+  // matmul and gated_mul, with less to write and read. False, or null: those must do it.
+  bool (*gated_matmul)(void* context, Tensor x, const MatmulPart& gate, const MatmulPart& up,
+                       Activation activation);
   // out[i] = x[rows[i]].  Same type
   void (*gather_rows)(void* context, Tensor out, Tensor x, const int32_t* rows);
   // All copies of a step at once; whole blocks of block_bytes from the pool's base.

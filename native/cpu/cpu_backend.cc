@@ -166,6 +166,7 @@ CpuBackend::CpuBackend(int num_threads) : context_(num_threads) {
   ops_.rope_and_cache = cpu_rope_and_cache;
   ops_.paged_attention = cpu_paged_attention;
   ops_.gated_mul = cpu_gated_mul;
+  ops_.gated_matmul = cpu_gated_matmul;
   ops_.gather_rows = cpu_gather_rows;
   ops_.copy_blocks = cpu_copy_blocks;
   ops_.swap_blocks = cpu_swap_blocks;

@@ -69,9 +69,12 @@ struct QuantTile {
 OCTAVO_INLINE QuantTile tile_at(const QuantRows& x, int64_t first_row, int64_t block) {
   const int64_t left = x.num_rows - first_row, blocks = x.depth / kPanelBlock;
   const int64_t rows = left < kQuantTileRows ? left : kQuantTileRows;
-  return {x.q + first_row * x.depth + block * rows * 32, x.d + first_row * blocks + block * rows,
+  return {x.q + first_row * x.depth + block * rows * 32,
+          x.d + first_row * blocks + block * rows,
           x.sums + (first_row * blocks + block * rows) * 2,
-          x.weighted + (first_row * blocks + block * rows) * 2, rows, 16*x.depth};
+          x.weighted + (first_row * blocks + block * rows) * 2,
+          rows,
+          16 * x.depth};
 }
 
 // What the rows of a group of values share: scale, −scale · kIntegerShift (exact: a scale has at
@@ -160,7 +163,12 @@ OCTAVO_INLINE void dot_some(int64_t rows, const Chunk& c, const QuantTile& x, in
 
 #if defined(OCTAVO_AMX)
 #include "cpu/kernels_amx.inc.h"
-#elif defined(OCTAVO_I8MM)
+#else
+struct TileConfig {
+  void set(int64_t, int32_t) {}
+};
+#endif
+#if defined(OCTAVO_I8MM)
 #include "cpu/kernels_i8mm.inc.h"
 #endif
 
@@ -179,29 +187,35 @@ static void dot_tile(const Chunk& c, const QuantTile& x, float* acc) {
   }
 }
 
-// out [rows, cols ≤ 16] = acc [rows][16] + bias
-static void finish_panel(const float* acc, int64_t rows, int64_t cols, const float* bias,
-                         float* out, int64_t out_stride) {
-  const bool whole = cols == 16;
-  F32x16 b = zero();
-  if (bias != nullptr) b = whole ? load(bias) : load_n(bias, cols);
-  for (int64_t r = 0; r < rows; r++) {
-    F32x16 v = load(acc + 16 * r);
-    if (bias != nullptr) v = add(v, b);
-    if (whole) {
-      store(out + r * out_stride, v);
-    } else {
-      store_n(out + r * out_stride, v, cols);
+// Sixteen columns of a job.
+struct Columns {
+  const PanelJob& job;
+  int64_t panel, count;
+
+  Columns(const PanelJob& j, int64_t p)
+      : job(j), panel(p), count(j.num_cols - p * 16 < 16 ? j.num_cols - p * 16 : 16) {}
+
+  F32x16 bias_of(const PanelWeights& w) const {
+    if (w.bias == nullptr) return zero();
+    return count == 16 ? load(w.bias + panel * 16) : load_n(w.bias + panel * 16, count);
+  }
+  // out [rows, count] = what sums [rows][16] make, and up [rows][16] if the job has such.
+  void finish(const float* sums, const float* up, int64_t rows) const {
+    const bool biased = job.weights.bias != nullptr, up_biased = job.up.bias != nullptr;
+    const F32x16 bias = bias_of(job.weights), up_bias = bias_of(job.up);
+    float* to = job.out + panel * 16;
+    for (int64_t r = 0; r < rows; r++, to += job.out_stride) {
+      F32x16 v = load(sums + 16 * r);
+      if (biased) v = add(v, bias);
+      if (up != nullptr) {
+        F32x16 u = load(up + 16 * r);
+        if (up_biased) u = add(u, up_bias);
+        v = mul(silu(v), u);
+      }
+      count == 16 ? store(to, v) : store_n(to, v, count);
     }
   }
-}
-
-OCTAVO_INLINE int64_t columns_of(const PanelJob& job, int64_t panel) {
-  return job.num_cols - panel * 16 < 16 ? job.num_cols - panel * 16 : 16;
-}
-OCTAVO_INLINE const float* bias_of(const PanelJob& job, int64_t panel) {
-  return job.bias != nullptr ? job.bias + panel * 16 : nullptr;
-}
+};
 
 // Whether the dots of a job take signed values.
 OCTAVO_INLINE bool signed_job(const PanelJob& job) {
@@ -216,11 +230,11 @@ OCTAVO_INLINE bool signed_job(const PanelJob& job) {
 // One row: weights go from memory through registers into the dot products, nothing is put down on
 // the way. The same operations as those of dot_rows.
 template <DType T>
-static F32x16 dot_panel(const PanelJob& job, const char* panel, const QuantTile& x) {
+static F32x16 dot_panel(const char* panel, int64_t depth, const QuantTile& x) {
   constexpr PackedFormat f = packed_format(T);
   constexpr int32_t offset = kSignedDots ? 0 : unsigned_offset(T);
-  const char* scales = panel + panel_scales_offset(T, job.depth);
-  const int64_t blocks = job.depth / kPanelBlock;
+  const char* scales = panel + panel_scales_offset(T, depth);
+  const int64_t blocks = depth / kPanelBlock;
   F32x16 total = zero();
   for (int64_t b = 0; b < blocks; b++) {
     const char* planes = panel + b * f.block_bytes;
@@ -244,58 +258,73 @@ static F32x16 dot_panel(const PanelJob& job, const char* panel, const QuantTile&
   return total;
 }
 
-template <DType T>
+static void vector_panel(const PanelJob& job, const PanelWeights& w, int64_t p, const QuantTile& x,
+                         float* sums) {
+  dispatch_type(w.dtype, [&](auto type) {
+    constexpr DType kType = decltype(type)::kType;
+    const char* panel = w.panels + p * panel_bytes(kType, job.depth);
+    store(sums, dot_panel<kType>(panel, job.depth, x));
+  });
+}
+
 static void vector_matmul(const PanelJob& job) {
   const QuantTile x = tile_at(*job.quantised, job.first_row, 0);
-  const int64_t stride = panel_bytes(T, job.depth);
+  const bool gated = job.up.panels != nullptr;
   for (int64_t p = 0; p < job.num_panels; p++) {
-    alignas(64) float acc[16];
-    store(acc, dot_panel<T>(job, job.panels + p * stride, x));
-    finish_panel(acc, 1, columns_of(job, p), bias_of(job, p), job.out + p * 16, job.out_stride);
+    alignas(64) float sums[16], up[16];
+    vector_panel(job, job.weights, p, x, sums);
+    if (gated) vector_panel(job, job.up, p, x, up);
+    Columns(job, p).finish(sums, gated ? up : nullptr, 1);
   }
 }
 
-static void panel_matmul(const PanelJob& job) {
-  if (job.num_rows == 1 && job.quantised->num_rows == 1) {
-    return dispatch_type(job.dtype, [&](auto type) { vector_matmul<decltype(type)::kType>(job); });
-  }
-  const int64_t stride = panel_bytes(job.dtype, job.depth), blocks = job.depth / kPanelBlock;
-  float* const acc = reinterpret_cast<float*>(job.scratch + kPanelChunkBlocks * (512 + 4 * 64));
+// sums [rows][16] = x · panel p of w
+template <class Tiles>
+static void rows_panel(const PanelJob& job, const PanelWeights& w, int64_t p, Tiles& tiles,
+                       float* sums) {
+  const int64_t blocks = job.depth / kPanelBlock;
   const bool as_signed = signed_job(job);
   // Short chunks let the dot products of few rows run while the next ones are unpacked.
   const int64_t largest = job.num_rows <= 2 ? 4 : kPanelChunkBlocks;
   const int64_t num_chunks = (blocks + largest - 1) / largest;
   const int64_t most = ((blocks + num_chunks - 1) / num_chunks + 3) / 4 * 4;
-#if defined(OCTAVO_AMX)
-  TileConfig tiles;
-#endif
-  for (int64_t p = 0; p < job.num_panels; p++) {
-    for (int64_t first = 0; first < blocks; first += most) {
-      Chunk c = {};
-      c.first = first == 0;
-      c.num_blocks = blocks - first < most ? blocks - first : most;
-      const char* panel = job.panels + p * stride;
-      if (as_signed) {
-        unpack_dtype<true>(job.dtype, panel, job.depth, first, job.scratch, &c);
+  const char* panel = w.panels + p * panel_bytes(w.dtype, job.depth);
+  for (int64_t first = 0; first < blocks; first += most) {
+    Chunk c = {};
+    c.first = first == 0;
+    c.num_blocks = blocks - first < most ? blocks - first : most;
+    if (as_signed) {
+      unpack_dtype<true>(w.dtype, panel, job.depth, first, job.scratch, &c);
+    } else {
+      unpack_dtype<kSignedDots>(w.dtype, panel, job.depth, first, job.scratch, &c);
+    }
+    for (int64_t row = 0; row < job.num_rows; row += kQuantTileRows) {
+      const QuantTile x = tile_at(*job.quantised, job.first_row + row, first);
+      if (as_signed) tiles.set(x.rows, c.groups);
+      if (row > 0) c.ahead = nullptr;
+      float* const to = sums + 16 * row;
+      if (c.groups == 2) {
+        c.has_min ? dot_tile<2, true>(c, x, to) : dot_tile<2, false>(c, x, to);
       } else {
-        unpack_dtype<kSignedDots>(job.dtype, panel, job.depth, first, job.scratch, &c);
-      }
-      for (int64_t row = 0; row < job.num_rows; row += kQuantTileRows) {
-        const QuantTile x = tile_at(*job.quantised, job.first_row + row, first);
-#if defined(OCTAVO_AMX)
-        if (as_signed) tiles.set(x.rows, c.groups);
-#endif
-        if (row > 0) c.ahead = nullptr;
-        float* const to = acc + 16 * row;
-        if (c.groups == 2) {
-          c.has_min ? dot_tile<2, true>(c, x, to) : dot_tile<2, false>(c, x, to);
-        } else {
-          c.has_min ? dot_tile<1, true>(c, x, to) : dot_tile<1, false>(c, x, to);
-        }
+        c.has_min ? dot_tile<1, true>(c, x, to) : dot_tile<1, false>(c, x, to);
       }
     }
-    finish_panel(acc, job.num_rows, columns_of(job, p), bias_of(job, p), job.out + p * 16,
-                 job.out_stride);
+  }
+}
+
+static float* sums_of(const PanelJob& job) {
+  return reinterpret_cast<float*>(job.scratch + kPanelChunkBlocks * (512 + 4 * 64) + 16 * 1024);
+}
+
+static void panel_matmul(const PanelJob& job) {
+  if (job.num_rows == 1 && job.quantised->num_rows == 1) return vector_matmul(job);
+  float* const sums = sums_of(job);
+  float* const up = job.up.panels != nullptr ? sums + (job.num_rows + 16) * 16 : nullptr;
+  TileConfig tiles;
+  for (int64_t p = 0; p < job.num_panels; p++) {
+    rows_panel(job, job.weights, p, tiles, sums);
+    if (up != nullptr) rows_panel(job, job.up, p, tiles, up);
+    Columns(job, p).finish(sums, up, job.num_rows);
   }
 }
 
@@ -342,27 +371,33 @@ static void widen_chunk(const Chunk& c, float* w) {
   }
 }
 
-static void panel_matmul_f32(const PanelJob& job) {
-  const int64_t stride = panel_bytes(job.dtype, job.depth), blocks = job.depth / kPanelBlock;
-  char* const at = job.scratch + kPanelChunkBlocks * (512 + 4 * 64);
-  float* const w = reinterpret_cast<float*>(at);
-  float* const acc = reinterpret_cast<float*>(at + kFloatBlocks * 32 * 64);
-  for (int64_t p = 0; p < job.num_panels; p++) {
-    for (int64_t first = 0; first < blocks; first += kFloatBlocks) {
-      Chunk c = {};
-      c.first = first == 0;
-      c.num_blocks = blocks - first < kFloatBlocks ? blocks - first : kFloatBlocks;
-      unpack_dtype<true>(job.dtype, job.panels + p * stride, job.depth, first, job.scratch, &c);
-      widen_chunk(c, w);
-      for (int64_t row = 0; row < job.num_rows; row += kFloatRows) {
-        const int64_t left = job.num_rows - row;
-        float_some(left < kFloatRows ? left : kFloatRows, c, w,
-                   job.x + (job.first_row + row) * job.depth + first * 32, job.depth,
-                   acc + 16 * row);
-      }
+// sums [rows][16] = x · panel p of w
+static void float_panel(const PanelJob& job, const PanelWeights& w, int64_t p, float* sums) {
+  const int64_t blocks = job.depth / kPanelBlock;
+  const char* panel = w.panels + p * panel_bytes(w.dtype, job.depth);
+  float* const wide = reinterpret_cast<float*>(job.scratch + kPanelChunkBlocks * (512 + 4 * 64));
+  for (int64_t first = 0; first < blocks; first += kFloatBlocks) {
+    Chunk c = {};
+    c.first = first == 0;
+    c.num_blocks = blocks - first < kFloatBlocks ? blocks - first : kFloatBlocks;
+    unpack_dtype<true>(w.dtype, panel, job.depth, first, job.scratch, &c);
+    widen_chunk(c, wide);
+    for (int64_t row = 0; row < job.num_rows; row += kFloatRows) {
+      const int64_t left = job.num_rows - row;
+      float_some(left < kFloatRows ? left : kFloatRows, c, wide,
+                 job.x + (job.first_row + row) * job.depth + first * 32, job.depth,
+                 sums + 16 * row);
     }
-    finish_panel(acc, job.num_rows, columns_of(job, p), bias_of(job, p), job.out + p * 16,
-                 job.out_stride);
+  }
+}
+
+static void panel_matmul_f32(const PanelJob& job) {
+  float* const sums = sums_of(job);
+  float* const up = job.up.panels != nullptr ? sums + (job.num_rows + 16) * 16 : nullptr;
+  for (int64_t p = 0; p < job.num_panels; p++) {
+    float_panel(job, job.weights, p, sums);
+    if (up != nullptr) float_panel(job, job.up, p, up);
+    Columns(job, p).finish(sums, up, job.num_rows);
   }
 }
 

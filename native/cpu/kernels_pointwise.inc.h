@@ -100,10 +100,7 @@ static void add_rows(float* x, const float* y, int64_t n) {
 }
 
 static void silu_mul(float* out, const float* gate, const float* up, int64_t n) {
-  const auto apply = [](F32x16 g, F32x16 u) {
-    const F32x16 denominator = add(splat(1.0f), exp(sub(zero(), g)));
-    return mul(div(g, denominator), u);
-  };
+  const auto apply = [](F32x16 g, F32x16 u) { return mul(silu(g), u); };
   int64_t i = 0;
   for (; i + 16 <= n; i += 16) store(out + i, apply(load(gate + i), load(up + i)));
   if (i < n) store_n(out + i, apply(load_n(gate + i, n - i), load_n(up + i, n - i)), n - i);

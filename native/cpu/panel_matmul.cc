@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kMaxRowBlock = 256;        // rows of x that pass over a panel at once,
 constexpr int64_t kRowBlockBytes = 1 << 20;  // and how large they may be: L2 holds them
-constexpr int64_t kStreamBytes = 512 << 10;   // weights of one item
+constexpr int64_t kStreamBytes = 512 << 10;  // weights of one item
 constexpr int64_t kItemsPerThread = 4;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -41,22 +41,34 @@ struct Grid {
   int64_t item_panels, num_items;
 };
 
-int64_t count_items(const MatmulPart* parts, int32_t num_parts, int64_t item_panels) {
-  int64_t items = 0;
-  for (int32_t i = 0; i < num_parts; i++) {
-    if (!is_quantised(parts[i].weight.dtype)) continue;
-    items += ceil_div(num_panels(parts[i].out.cols), item_panels);
+// A part of a call, and what gates it: out = silu(x · weight) · (x · up), if up is not null.
+struct PanelPart {
+  const MatmulPart& own;
+  const MatmulPart* up;
+
+  int64_t panels() const { return num_panels(own.out.cols); }
+  int64_t bytes() const {
+    const Tensor& w = own.weight;
+    const int64_t bytes = packed_bytes(w.dtype, w.rows, w.cols);
+    return up == nullptr ? bytes : bytes + packed_bytes(up->weight.dtype, w.rows, w.cols);
   }
-  return items;
+};
+
+// Calls fn(part) for all parts of a call that are ours.
+template <class Fn>
+void for_each_part(const MatmulPart* parts, int32_t num_parts, const MatmulPart* up, Fn fn) {
+  for (int32_t i = 0; i < num_parts; i++) {
+    if (is_quantised(parts[i].weight.dtype)) fn(PanelPart{parts[i], up});
+  }
 }
 
-Grid make_grid(const CpuContext& c, const Tensor& x, const MatmulPart* parts, int32_t num_parts) {
+Grid make_grid(const CpuContext& c, const Tensor& x, const MatmulPart* parts, int32_t num_parts,
+               const MatmulPart* up) {
   int64_t panels = 0, bytes = 0;
-  for (int32_t i = 0; i < num_parts; i++) {
-    if (!is_quantised(parts[i].weight.dtype)) continue;
-    panels += num_panels(parts[i].out.cols);
-    bytes += packed_bytes(parts[i].weight.dtype, parts[i].out.cols, x.cols);
-  }
+  for_each_part(parts, num_parts, up, [&](const PanelPart& part) {
+    panels += part.panels();
+    bytes += part.bytes();
+  });
   const int64_t wanted = kItemsPerThread * c.pool.num_threads();
   const int64_t fit = kRowBlockBytes / x.cols / kQuantTileRows * kQuantTileRows;
   const int64_t most = std::clamp(fit, 2 * kQuantTileRows, kMaxRowBlock);
@@ -67,14 +79,22 @@ Grid make_grid(const CpuContext& c, const Tensor& x, const MatmulPart* parts, in
   const int64_t by_bytes = kStreamBytes / std::max<int64_t>(1, bytes / panels);
   const int64_t by_share = ceil_div(panels * grid.num_row_blocks, wanted);
   grid.item_panels = std::max<int64_t>(1, std::min(by_bytes, by_share));
-  grid.num_items = count_items(parts, num_parts, grid.item_panels);
+  grid.num_items = 0;
+  for_each_part(parts, num_parts, up, [&](const PanelPart& part) {
+    grid.num_items += ceil_div(part.panels(), grid.item_panels);
+  });
   return grid;
 }
 
-}  // namespace
+PanelWeights panels_from(const MatmulPart& part, int64_t panel) {
+  const Tensor& w = part.weight;
+  return {w.dtype, static_cast<const char*>(w.data) + panel * panel_bytes(w.dtype, w.cols),
+          part.bias != nullptr ? part.bias + panel * kPanelRows : nullptr};
+}
 
-void cpu_panel_matmul(CpuContext& c, Tensor x, const MatmulPart* parts, int32_t num_parts) {
-  const Grid grid = make_grid(c, x, parts, num_parts);
+void run_parts(CpuContext& c, Tensor x, const MatmulPart* parts, int32_t num_parts,
+               const MatmulPart* up) {
+  const Grid grid = make_grid(c, x, parts, num_parts, up);
   const QuantRows quantised = quant_rows(c, x);
   if (c.int8_activations) {
     const int64_t tiles = ceil_div(x.rows, kQuantTileRows);
@@ -87,31 +107,46 @@ void cpu_panel_matmul(CpuContext& c, Tensor x, const MatmulPart* parts, int32_t 
   for_each_item(c, work, grid.num_items * grid.num_row_blocks, [&](int64_t item, int worker) {
     const int64_t row = item / grid.num_items * grid.row_block;
     int64_t at = item % grid.num_items;
-    const MatmulPart* part = parts;
-    for (;; part++) {
-      if (!is_quantised(part->weight.dtype)) continue;
-      const int64_t items = ceil_div(num_panels(part->out.cols), grid.item_panels);
-      if (at < items) break;
+    for_each_part(parts, num_parts, up, [&](const PanelPart& part) {
+      const int64_t items = ceil_div(part.panels(), grid.item_panels);
+      const bool ours = at >= 0 && at < items;
+      const int64_t panel = at * grid.item_panels, col = panel * kPanelRows;
       at -= items;
-    }
-    const int64_t panel = at * grid.item_panels, col = panel * kPanelRows;
-    PanelJob job;
-    job.dtype = part->weight.dtype;
-    job.depth = x.cols;
-    job.panels =
-        static_cast<const char*>(part->weight.data) + panel * panel_bytes(job.dtype, x.cols);
-    job.num_panels = std::min(grid.item_panels, num_panels(part->out.cols) - panel);
-    job.num_cols = part->out.cols - col;
-    job.first_row = row;
-    job.num_rows = std::min(grid.row_block, x.rows - row);
-    job.quantised = &quantised;
-    job.x = x.f32();
-    job.bias = part->bias != nullptr ? part->bias + col : nullptr;
-    job.out = part->out.f32() + row * part->out.cols + col;
-    job.out_stride = part->out.cols;
-    job.scratch = static_cast<char*>(c.worker_scratch[worker].get(0));
-    c.int8_activations ? c.panels->matmul(job) : c.panels->matmul_f32(job);
+      if (!ours) return;
+      const Tensor& out = part.own.out;
+      PanelJob job;
+      job.weights = panels_from(part.own, panel);
+      job.up = part.up != nullptr ? panels_from(*part.up, panel) : PanelWeights{};
+      job.depth = x.cols;
+      job.num_panels = std::min(grid.item_panels, part.panels() - panel);
+      job.num_cols = out.cols - col;
+      job.first_row = row;
+      job.num_rows = std::min(grid.row_block, x.rows - row);
+      job.quantised = &quantised;
+      job.x = x.f32();
+      job.out = out.f32() + row * out.cols + col;
+      job.out_stride = out.cols;
+      job.scratch = static_cast<char*>(c.worker_scratch[worker].get(0));
+      c.int8_activations ? c.panels->matmul(job) : c.panels->matmul_f32(job);
+    });
   });
+}
+
+}  // namespace
+
+void cpu_panel_matmul(CpuContext& c, Tensor x, const MatmulPart* parts, int32_t num_parts) {
+  run_parts(c, x, parts, num_parts, nullptr);
+}
+
+bool cpu_gated_matmul(void* context, Tensor x, const MatmulPart& gate, const MatmulPart& up,
+                      Activation activation) {
+  const bool packed = is_quantised(gate.weight.dtype) && is_quantised(up.weight.dtype);
+  if (!packed || activation != Activation::kSilu) return false;
+  OCTAVO_CHECK(x.dtype == DType::kF32 && gate.out.dtype == DType::kF32 && x.rows > 0);
+  OCTAVO_CHECK(gate.out.rows == x.rows && gate.weight.cols == x.cols && up.weight.cols == x.cols);
+  OCTAVO_CHECK(gate.weight.rows == gate.out.cols && up.weight.rows == gate.out.cols);
+  run_parts(cpu_context(context), x, &gate, 1, &up);
+  return true;
 }
 
 // Plain types are read where the file is mapped, quantised ones packed.

@@ -27,27 +27,33 @@ struct QuantRows {
   float* weighted;  // the same times d
 };
 
-struct PanelJob {
-  DType dtype;  // of the weights
-  int64_t depth;
+struct PanelWeights {
+  DType dtype;
   const char* panels;
+  const float* bias;  // [num_cols] or null
+};
+
+struct PanelJob {
+  PanelWeights weights;
+  // If panels is not null: out = silu(x · weights) · (x · up), not the first product.
+  PanelWeights up;
+  int64_t depth;
   int64_t num_panels;
   int64_t num_cols;  // of out, from the first panel: the last may be cut
   // Rows [first_row, first_row + num_rows) of x, first_row a multiple of 16.
   int64_t first_row, num_rows;
   const QuantRows* quantised;  // or
   const float* x;              // [rows, depth]
-  const float* bias;           // [num_cols] or null
   float* out;                  // out[(row − first_row) · out_stride + col]
   int64_t out_stride;
-  char* scratch;  // kPanelScratch(num_rows) bytes, 64-byte aligned
+  char* scratch;  // panel_scratch(num_rows) bytes, 64-byte aligned
 };
 
 constexpr int64_t kPanelChunkBlocks = 24;  // blocks of depth that are unpacked at once
 constexpr int64_t kAheadBlocks = 32;       // so far ahead weights are fetched;
 constexpr int64_t kRowAheadBlocks = 12;    // where they meet one row
 constexpr int64_t panel_scratch(int64_t num_rows) {
-  return kPanelChunkBlocks * (512 + 4 * 64) + 16 * 1024 + (num_rows + 16) * 64;
+  return kPanelChunkBlocks * (512 + 4 * 64) + 16 * 1024 + 2 * (num_rows + 16) * 64;
 }
 
 constexpr int64_t kProbeDots = 24;

@@ -81,6 +81,9 @@ OCTAVO_INLINE F32x16 exp(F32x16 x) {
   return zero_if_less(mul(p, pow2_of_shifted(shifted)), x, low);
 }
 
+// x / (1 + e⁻ˣ)
+OCTAVO_INLINE F32x16 silu(F32x16 x) { return div(x, add(splat(1.0f), exp(sub(zero(), x)))); }
+
 OCTAVO_INLINE float exp(float x) { return first_lane(exp(splat(x))); }
 
 }  // namespace OCTAVO_ISA

@@ -123,6 +123,7 @@ void Forward::run(StepInput& step, StepOutput& out) {
   }
   const bool decode = step.token_ids.size() == step.context_len.size();
   const bool replay = ops_.graphs && decode && batch_.num_tokens <= 256;
+  trims_ = !replay && static_cast<int64_t>(output_rows_.size()) < batch_.num_tokens;
   ops_.run_graph(
       ops_.context, replay ? batch_.num_tokens : -1,
       [](void* self) { static_cast<Forward*>(self)->layers(); }, this);
@@ -152,8 +153,6 @@ void Forward::layer(int32_t index) {
   const Tensor k = activations(k_, n, kv_size);
   const Tensor v = activations(v_, n, kv_size);
   const Tensor attended = activations(attended_, n, q_size);
-  const Tensor gate = activations(gate_, n, c.intermediate_size);
-  const Tensor up = activations(up_, n, c.intermediate_size);
 
   // The residual of the layer before is added here, where the rows are read anyway.
   const Tensor before = index == 0 ? Tensor{} : projected;
@@ -182,13 +181,28 @@ void Forward::layer(int32_t index) {
   attention.scale = c.attention_scale;
   attention.window = c.windows[static_cast<size_t>(index)];
   ops_.paged_attention(ctx, attention, kv, batch_);
+  if (trims_ && index + 1 == c.num_layers) return;
+  after_attention(w, x, attended, projected);
+}
+
+// x [n, hidden] residual, attended [n, heads · head_size]; what is still to be added to x goes to
+// projected [n, hidden].
+void Forward::after_attention(const LayerWeights& w, Tensor x, Tensor attended, Tensor projected) {
+  const ModelConfig& c = config_;
+  void* ctx = ops_.context;
+  const Tensor h = activations(normed_, x.rows, c.hidden_size);
+  const Tensor gate = activations(gate_, x.rows, c.intermediate_size);
+  const Tensor up = activations(up_, x.rows, c.intermediate_size);
   const MatmulPart o{projected, w.o, w.o_bias.data()};
   ops_.matmul(ctx, attended, &o, 1);
 
   ops_.rms_norm(ctx, h, x, projected, w.mlp_norm.data(), c.norm_eps);
   const MatmulPart gate_up[] = {{gate, w.gate, w.gate_bias.data()}, {up, w.up, w.up_bias.data()}};
-  ops_.matmul(ctx, h, gate_up, 2);
-  ops_.gated_mul(ctx, gate, gate, up, c.activation);
+  if (ops_.gated_matmul == nullptr ||
+      !ops_.gated_matmul(ctx, h, gate_up[0], gate_up[1], c.activation)) {
+    ops_.matmul(ctx, h, gate_up, 2);
+    ops_.gated_mul(ctx, gate, gate, up, c.activation);
+  }
   const MatmulPart down{projected, w.down, w.down_bias.data()};
   ops_.matmul(ctx, gate, &down, 1);
 }
@@ -199,6 +213,8 @@ void Forward::head(StepInput& step, StepOutput& out, const BatchView& batch) {
   void* ctx = ops_.context;
   const Tensor x = rows(residual_, batch.num_tokens, hidden, DType::kF32);
   const Tensor projected = activations(projected_, batch.num_tokens, hidden);
+  const int64_t q_size = int64_t{config_.num_heads} * config_.head_size;
+  const Tensor attended = activations(attended_, batch.num_tokens, q_size);
   if (step.capture_logits) out.logits.resize(step.rows.size() * static_cast<size_t>(vocab));
 
   // Rows to sample, ordered by the token row they read, so that a slice serves a run of them.
@@ -216,7 +232,13 @@ void Forward::head(StepInput& step, StepOutput& out, const BatchView& batch) {
     const Tensor h = activations(normed_, n, hidden);
     const Tensor logits = rows(logits_, n, vocab, DType::kF32);
     ops_.gather_rows(ctx, xs, x, batch.output_rows + begin);
-    ops_.gather_rows(ctx, ps, projected, batch.output_rows + begin);
+    if (trims_) {
+      const Tensor as = activations(q_, n, q_size);
+      ops_.gather_rows(ctx, as, attended, batch.output_rows + begin);
+      after_attention(weights_.layers.back(), xs, as, ps);
+    } else {
+      ops_.gather_rows(ctx, ps, projected, batch.output_rows + begin);
+    }
     ops_.rms_norm(ctx, h, xs, ps, weights_.final_norm.data(), config_.norm_eps);
     const MatmulPart part{logits, weights_.head, nullptr};
     ops_.matmul(ctx, h, &part, 1);

@@ -37,6 +37,7 @@ class Forward {
   BatchView host_view(const StepInput& step) const;
   void layers();
   void layer(int32_t index);
+  void after_attention(const LayerWeights& w, Tensor x, Tensor attended, Tensor projected);
   void head(StepInput& step, StepOutput& out, const BatchView& batch);
   void sample_slice(StepInput& step, StepOutput& out, Tensor logits, size_t begin, size_t* next);
   Tensor rows(const Buffer& buffer, int64_t num_rows, int64_t cols, DType dtype) const;
@@ -58,6 +59,8 @@ class Forward {
   std::vector<int64_t> slots_;
   std::vector<SampleRow> slice_rows_;
   BatchView batch_;
+  // The last layer goes on behind its attention only for rows that the head is asked for.
+  bool trims_ = false;
 };
 
 }  // namespace octavo

@@ -26,16 +26,23 @@ DType random_dtype(Random& random, int64_t depth) {
   }
 }
 
+Part random_part(const Backends& backends, Random& random, int64_t depth, int64_t cols) {
+  const DType dtype = random_dtype(random, depth);
+  Part part = {dtype,
+               cols,
+               random_stored(random, dtype, cols, depth),
+               random_f32(random, cols),
+               random.chance(40),
+               nullptr};
+  part.loaded = std::make_unique<Loaded>(backends.all[0]->ops(), part.weight, dtype, cols, depth);
+  return part;
+}
+
 std::vector<Part> random_parts(const Backends& backends, Random& random, int64_t depth,
                                bool small) {
   std::vector<Part> parts;
   for (int64_t left = random.between(1, 3); left > 0; left--) {
-    const DType dtype = random_dtype(random, depth);
-    const int64_t cols = random.between(1, small ? 40 : 210);
-    parts.push_back({dtype, cols, random_stored(random, dtype, cols, depth),
-                     random_f32(random, cols), random.chance(40), nullptr});
-    parts.back().loaded =
-        std::make_unique<Loaded>(backends.all[0]->ops(), parts.back().weight, dtype, cols, depth);
+    parts.push_back(random_part(backends, random, depth, random.between(1, small ? 40 : 210)));
   }
   return parts;
 }
@@ -155,7 +162,38 @@ void test_spoilt_rows(const Backends& backends, Random& random) {
   }
 }
 
+// One op gives the bits of two; or it says that it does not.
+void test_gated_matmul(const Backends& backends, Random& random, int64_t rows) {
+  const int64_t depth = 256 * random.between(1, 3), cols = random.between(1, 100);
+  const Bytes x = random_f32(random, rows * depth);
+  Part gate = random_part(backends, random, depth, cols);
+  Part up = random_part(backends, random, depth, cols);
+  const bool silu = random.chance(80);
+  const Activation activation = silu ? Activation::kSilu : Activation::kGeluTanh;
+  const bool expected = silu && is_quantised(gate.dtype) && is_quantised(up.dtype);
+  Output want(rows, cols), got(rows, cols), second(rows, cols);
+  for (const auto& backend : backends.all) {
+    const Ops& ops = backend->ops();
+    const Tensor left = input(x, DType::kF32, rows, depth);
+    const MatmulPart two[] = {request_of(gate, want), request_of(up, second)};
+    ops.matmul(ops.context, left, two, 2);
+    ops.gated_mul(ops.context, want.tensor(), want.tensor(), second.tensor(), activation);
+    got.poison();
+    second.poison();
+    const bool done =
+        ops.gated_matmul(ops.context, left, request_of(gate, got), two[1], activation);
+    expect(done == expected, "gated_matmul: says %d", done);
+    expect(!done || got.same_bits(want.values()), "gated_matmul %lldx%lld %s, %s: other bits (%s)",
+           static_cast<long long>(rows), static_cast<long long>(depth), dtype_name(gate.dtype),
+           dtype_name(up.dtype), ops.isa);
+    expect(got.guards_hold() && second.guards_hold(), "gated_matmul: wrote outside its output");
+  }
+}
+
 void test_matmul(const Backends& backends, Random& random) {
+  for (int64_t rows : {1, 1, 1, 2, 5, 6, 7, 16, 17, 40, 300}) {
+    test_gated_matmul(backends, random, rows);
+  }
   test_spoilt_rows(backends, random);
   for (int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 12, 13}) {
     matmul_case(backends, random, rows, random.between(1, 700));
