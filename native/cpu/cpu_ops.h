@@ -66,6 +66,7 @@ constexpr bool is_cpu_cache(DType t) {
 
 // Loops with less work than this (multiply-adds, or values moved) cost more to share than to do.
 constexpr int64_t kInlineWork = 32768;
+constexpr int64_t kPointwiseCost = 4;  // of a value that is computed and moved, in multiply-adds
 
 template <class Fn>
 void for_each_item(CpuContext& context, int64_t work, int64_t num_items, Fn&& fn) {

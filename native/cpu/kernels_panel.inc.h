@@ -18,7 +18,8 @@ namespace OCTAVO_ISA {
 constexpr float kIntegerShift = 12582912.0f;
 constexpr int32_t kIntegerShiftBits = 0x4b400000;
 
-static void quantise(const float* x, int64_t tile, const QuantRows& to) {
+static void quantise(const float* x, int64_t tile, int64_t first_block, int64_t num_blocks,
+                     const QuantRows& to) {
   const int64_t first = tile * kQuantTileRows, blocks = to.depth / kPanelBlock;
   const int64_t left = to.num_rows - first, rows = left < kQuantTileRows ? left : kQuantTileRows;
   int8_t* q = to.q + first * to.depth;
@@ -27,7 +28,7 @@ static void quantise(const float* x, int64_t tile, const QuantRows& to) {
   float* weighted = to.weighted + first * blocks * 2;
   for (int64_t r = 0; r < rows; r++) {
     const float* row = x + (first + r) * to.depth;
-    for (int64_t b = 0; b < blocks; b++) {
+    for (int64_t b = first_block; b < first_block + num_blocks; b++) {
       const F32x16 v0 = load(row + 32 * b), v1 = load(row + 32 * b + 16);
       const float top = hmax(max(max(v0, sub(zero(), v0)), max(v1, sub(zero(), v1))));
       const F32x16 inverse = splat(top > 0 ? 127.0f / top : 0.0f);

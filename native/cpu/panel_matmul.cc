@@ -97,9 +97,14 @@ void run_parts(CpuContext& c, Tensor x, const MatmulPart* parts, int32_t num_par
   const Grid grid = make_grid(c, x, parts, num_parts, up);
   const QuantRows quantised = quant_rows(c, x);
   if (c.int8_activations) {
-    const int64_t tiles = ceil_div(x.rows, kQuantTileRows);
-    for_each_item(c, x.rows * x.cols, tiles,
-                  [&](int64_t tile, int) { c.panels->quantise(x.f32(), tile, quantised); });
+    // Items are tiles; pieces of their depth where there are few of them.
+    const int64_t tiles = ceil_div(x.rows, kQuantTileRows), blocks = x.cols / kPanelBlock;
+    const int64_t wanted = std::min(blocks, ceil_div(2 * c.pool.num_threads(), tiles));
+    const int64_t piece = ceil_div(blocks, wanted), pieces = ceil_div(blocks, piece);
+    for_each_item(c, kPointwiseCost * x.rows * x.cols, tiles * pieces, [&](int64_t item, int) {
+      const int64_t first = item % pieces * piece, n = std::min(piece, blocks - first);
+      c.panels->quantise(x.f32(), item / pieces, first, n, quantised);
+    });
   }
   const size_t scratch = static_cast<size_t>(panel_scratch(grid.row_block));
   for (Scratch& s : c.worker_scratch) s.get(scratch);

@@ -60,8 +60,8 @@ constexpr int64_t kProbeDots = 24;
 
 struct PanelKernels {
   const char* isa;
-  // Quantises rows [16 · tile, …) of x [num_rows, depth] into their places.
-  void (*quantise)(const float* x, int64_t tile, const QuantRows& out);
+  // Quantises blocks [first, first + n) of rows [16 · tile, …) of x [num_rows, depth].
+  void (*quantise)(const float* x, int64_t tile, int64_t first, int64_t n, const QuantRows& out);
   void (*matmul)(const PanelJob& job);      // job.quantised
   void (*matmul_f32)(const PanelJob& job);  // job.x
   // For bench/: dot products of bytes in registers, 2 · 64 · kProbeDots operations a round.

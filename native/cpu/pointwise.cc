@@ -13,7 +13,7 @@ namespace octavo {
 namespace {
 
 // Values per item: small enough to share a few hundred rows, large enough to forget the sharing.
-constexpr int64_t kItemValues = 8192;
+constexpr int64_t kItemValues = 4096;
 
 bool same_shape(const Tensor& a, const Tensor& b) { return a.rows == b.rows && a.cols == b.cols; }
 bool is_f32(const Tensor& t) { return t.dtype == DType::kF32 && !t.empty() && t.cols > 0; }
@@ -22,19 +22,21 @@ bool is_f32(const Tensor& t) { return t.dtype == DType::kF32 && !t.empty() && t.
 template <class Fn>
 void for_each_rows(CpuContext& context, int64_t rows, int64_t cols, Fn fn) {
   const int64_t step = std::max<int64_t>(1, kItemValues / cols);
-  for_each_item(context, rows * cols, (rows + step - 1) / step, [&](int64_t item, int) {
-    const int64_t first = item * step;
-    fn(first, std::min(step, rows - first));
-  });
+  for_each_item(context, kPointwiseCost * rows * cols, (rows + step - 1) / step,
+                [&](int64_t item, int) {
+                  const int64_t first = item * step;
+                  fn(first, std::min(step, rows - first));
+                });
 }
 
 // fn(first_value, num_values) over a flat range, cut at whole vectors.
 template <class Fn>
 void for_each_values(CpuContext& context, int64_t values, Fn fn) {
-  for_each_item(context, values, (values + kItemValues - 1) / kItemValues, [&](int64_t item, int) {
-    const int64_t first = item * kItemValues;
-    fn(first, std::min(kItemValues, values - first));
-  });
+  for_each_item(context, kPointwiseCost * values, (values + kItemValues - 1) / kItemValues,
+                [&](int64_t item, int) {
+                  const int64_t first = item * kItemValues;
+                  fn(first, std::min(kItemValues, values - first));
+                });
 }
 
 }  // namespace

@@ -98,18 +98,19 @@ void cpu_rope_and_cache(void* context, const RopeCacheParams& p, const PagedKV& 
   const int64_t width = p.q.cols + 2 * kv_cols;
   const int64_t step = std::max<int64_t>(1, 4096 / width);
   const int64_t tokens = batch.num_tokens;
-  for_each_item(c, tokens * width, (tokens + step - 1) / step, [&](int64_t item, int) {
-    for (int64_t t = item * step; t < std::min(tokens, (item + 1) * step); t++) {
-      if (batch.slots[t] < 0) continue;
-      const float* cos = table.cos.data() + t * half;
-      const float* sin = table.sin.data() + t * half;
-      float* q = p.q.f32() + t * p.q.cols;
-      float* k = p.k.f32() + t * kv_cols;
-      c.kernels->rotate(q, p.q.cols / head, head, cos, sin, half, p.interleaved);
-      c.kernels->rotate(k, kv.num_kv_heads, head, cos, sin, half, p.interleaved);
-      write_slot(*c.kernels, kv, batch.slots[t], k, p.v.f32() + t * kv_cols);
-    }
-  });
+  for_each_item(c, 2 * kPointwiseCost * tokens * width, (tokens + step - 1) / step,
+                [&](int64_t item, int) {
+                  for (int64_t t = item * step; t < std::min(tokens, (item + 1) * step); t++) {
+                    if (batch.slots[t] < 0) continue;
+                    const float* cos = table.cos.data() + t * half;
+                    const float* sin = table.sin.data() + t * half;
+                    float* q = p.q.f32() + t * p.q.cols;
+                    float* k = p.k.f32() + t * kv_cols;
+                    c.kernels->rotate(q, p.q.cols / head, head, cos, sin, half, p.interleaved);
+                    c.kernels->rotate(k, kv.num_kv_heads, head, cos, sin, half, p.interleaved);
+                    write_slot(*c.kernels, kv, batch.slots[t], k, p.v.f32() + t * kv_cols);
+                  }
+                });
 }
 
 }  // namespace octavo
