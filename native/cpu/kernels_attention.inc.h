@@ -15,6 +15,7 @@ namespace OCTAVO_ISA {
 constexpr int32_t kGroupTokens = 16 * kScoreVecs;
 // Tokens whose values stay in L1 while all rows of a tile pass over them.
 constexpr int32_t kValueTokens = 64;
+constexpr int kFewRows = 4;
 
 OCTAVO_INLINE int32_t larger(int32_t a, int32_t b) { return a > b ? a : b; }
 OCTAVO_INLINE int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }
@@ -42,9 +43,11 @@ using CachedF16 = Cached<uint16_t, load_f16, load_f16_n>;
 using CachedBF16 = Cached<uint16_t, load_bf16, load_bf16_n>;
 using CachedI8 = Cached<int8_t, load_i8, load_i8_n>;
 
-// Sixteen tokens each: where value 0 of their K lies, value d `stride` bytes further.
+// Sixteen tokens each: where value 0 of their K lies, value d `stride` bytes further. As far from
+// there as `to_values` lies a piece of their V of the same size.
 struct KeyGroup {
   const char* at[kScoreVecs];
+  int64_t to_values[kScoreVecs] = {};
   int64_t stride;
 };
 
@@ -88,7 +91,9 @@ OCTAVO_INLINE KeyGroup keys_in_pages(const AttentionChunk& c, int32_t group, int
     int32_t t = group + 16 * v;
     if (t + 16 <= first) t = first & ~15;
     if (t >= last) t = (last - 1) & ~15;
-    keys.at[v] = c.k_pages[t / c.block_size] + t % c.block_size * Kv::kBytes;
+    const char* const page = c.k_pages[t / c.block_size];
+    keys.at[v] = page + t % c.block_size * Kv::kBytes;
+    keys.to_values[v] = c.v_pages[t / c.block_size] - page;
   }
   return keys;
 }
@@ -126,7 +131,10 @@ static void score_group(const AttentionChunk& c, int32_t row, const KeyGroup& ke
   for (int32_t d = 0; d < c.head_size; d++) {
     F32x16 k[kScoreVecs];
     OCTAVO_UNROLL for (int v = 0; v < kScoreVecs; v++) {
-      k[v] = Kv::load(keys.at[v] + d * keys.stride);
+      const char* const at = keys.at[v] + d * keys.stride;
+      k[v] = Kv::load(at);
+      // Few rows wait for memory more than they compute: V, wanted next, is fetched meanwhile.
+      if (Rows <= kFewRows) __builtin_prefetch(at + keys.to_values[v], 0, 2);
     }
     OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
       const F32x16 x = splat(q[r][d]);
