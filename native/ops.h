@@ -133,8 +133,8 @@ struct Ops {
   void (*release)(void* context, void* data, size_t bytes);
   void (*write)(void* context, void* target, const void* host, size_t bytes);
   void (*read)(void* context, void* host, const void* source, size_t bytes);  // waits
-  // Memory that a stored matrix [rows, cols] in host memory needs in the form the ops read; 0 = as
-  // it is. load_weight fills it and says what it holds.
+  // Memory that a stored matrix [rows, cols] in host memory needs in the form the ops read;
+  // load_weight fills it and says what it holds.
   size_t (*weight_bytes)(void* context, Tensor stored);
   Tensor (*load_weight)(void* context, Tensor stored, void* memory);
 

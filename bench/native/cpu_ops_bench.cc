@@ -62,6 +62,9 @@ class Bench {
       matmul("matmul 128x1536x512 " + type, dtype, 128, 1536, 512);
       matmul("matmul 512x4096x4096 " + type, dtype, 512, 4096, 4096);
     }
+    for (DType dtype : {DType::kF16, DType::kQ8_0}) {
+      for (const int64_t m : {1, 8, 32, 128}) matmul_layers(dtype, m);
+    }
     for (DType dtype : types) {
       matmul_stream(dtype, 1);
       matmul_stream(dtype, 4);
@@ -184,7 +187,7 @@ class Bench {
     const Buffer bytes = stored(n * row_bytes(dtype, k));
     Tensor weight{bytes.data(), dtype, n, k};
     const Buffer packed(ops_, ops_.weight_bytes(ops_.context, weight), "the weights");
-    if (packed.bytes() > 0) weight = ops_.load_weight(ops_.context, weight, packed.data());
+    weight = ops_.load_weight(ops_.context, weight, packed.data());
     const MatmulPart part{tensor(out, m, n), weight, nullptr};
     return seconds_of([&] { ops_.matmul(ops_.context, tensor(x, m, k), &part, 1); });
   }
@@ -199,6 +202,47 @@ class Bench {
     const double seconds = matmul_seconds(dtype, m, n, k);
     const std::string name = "matmul M=" + std::to_string(m) + " 64 MB " + dtype_name(dtype);
     rows_.push_back({name, 1e-9 * n * row_bytes(dtype, k) / seconds, "GB/s", gbytes_});
+  }
+
+  // All products of a decoder of 30 layers in a row (SmolLM2-135M without its head): weights come
+  // from memory, in items as small as they are.
+  void matmul_layers(DType dtype, int64_t m) {
+    constexpr int64_t kLayers = 30, kHidden = 576, kKv = 192, kMlp = 1536;
+    const Buffer x = random(m * kMlp), out = buffer(3 * m * kMlp * 4);
+    std::vector<Buffer> memory;
+    std::vector<Tensor> weights;
+    int64_t values = 0;
+    const auto add = [&](int64_t n, int64_t k) {
+      const Buffer bytes = stored(n * row_bytes(dtype, k));
+      const Tensor weight{bytes.data(), dtype, n, k};
+      memory.push_back(buffer(ops_.weight_bytes(ops_.context, weight)));
+      weights.push_back(ops_.load_weight(ops_.context, weight, memory.back().data()));
+      values += n * k;
+    };
+    for (int64_t i = 0; i < kLayers; i++) {
+      for (const int64_t n : {kHidden, kKv, kKv, kHidden}) add(n, kHidden);
+      for (const int64_t n : {kMlp, kMlp}) add(n, kHidden);
+      add(kHidden, kMlp);
+    }
+    const auto part = [&](const Tensor& w, int64_t at) {
+      return MatmulPart{{f32(out) + at * m * kMlp, DType::kF32, m, w.rows}, w, nullptr};
+    };
+    const double seconds = seconds_of([&] {
+      for (size_t i = 0; i < weights.size(); i += 7) {
+        const Tensor* w = &weights[i];
+        const MatmulPart qkv[] = {part(w[0], 0), part(w[1], 1), part(w[2], 2)};
+        const MatmulPart o = part(w[3], 0), down = part(w[6], 2);
+        ops_.matmul(ops_.context, tensor(x, m, kHidden), qkv, 3);
+        ops_.matmul(ops_.context, tensor(x, m, kHidden), &o, 1);
+        ops_.gated_matmul(ops_.context, tensor(x, m, kHidden), part(w[4], 0), part(w[5], 1),
+                          Activation::kSilu);
+        ops_.matmul(ops_.context, tensor(x, m, kMlp), &down, 1);
+      }
+    });
+    const bool int8 = is_quantised(dtype);
+    rows_.push_back({"matmuls of 30 layers M=" + std::to_string(m) + " " + dtype_name(dtype),
+                     2e-9 * m * values / seconds, int8 ? "GOP/s" : "GFLOP/s",
+                     int8 ? gops_ : gflops_});
   }
 
   struct Cache {

@@ -38,7 +38,8 @@ constexpr uint64_t items_left(uint64_t ticket) { return ticket & 0xffffffffu; }
 
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads < 1 ? 1 : num_threads) {
+ThreadPool::ThreadPool(int num_threads)
+    : num_threads_(num_threads < 1 ? 1 : num_threads), shares_(num_threads_) {
   threads_.reserve(num_threads_ - 1);
   for (int worker = 1; worker < num_threads_; worker++) {
     try {
@@ -64,11 +65,16 @@ void ThreadPool::run(int64_t num_items, Call call, void* fn) {
     return;
   }
   OCTAVO_CHECK(num_items <= kMaxItems);
-  job_ = {call, fn, num_items};
+  job_ = {call, fn};
   pending_.store(num_items, std::memory_order_relaxed);
-  const uint64_t loop = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
-  // seq_cst, as is the sleeper's side: either it sees the new ticket or we see it sleeping.
-  ticket_.store(loop << 32 | static_cast<uint64_t>(num_items));
+  const uint64_t loop = ++num_loops_ << 32;
+  const int64_t workers = num_threads_;
+  for (int64_t w = 0; w < workers; w++) {
+    const int64_t first = num_items * w / workers, end = num_items * (w + 1) / workers;
+    shares_[w].end = end;
+    // seq_cst, as is the sleeper's side: either it sees the ticket or we see it sleeping.
+    shares_[w].ticket.store(loop | static_cast<uint64_t>(end - first));
+  }
   if (num_sleeping_.load() > 0) wake_workers();
   work(0);
   wait_until_done();
@@ -79,23 +85,34 @@ void ThreadPool::wake_workers() {
   work_ready_.notify_all();
 }
 
-// Grabs and runs items until none is left.
+// Grabs and runs items until none is left, its own first.
 void ThreadPool::work(int worker) {
-  uint64_t ticket = ticket_.load(std::memory_order_acquire);
+  const size_t workers = shares_.size();
+  for (size_t i = 0; i < workers; i++) work_on(shares_[(worker + i) % workers], worker);
+}
+
+void ThreadPool::work_on(Share& share, int worker) {
+  uint64_t ticket = share.ticket.load(std::memory_order_acquire);
   while (items_left(ticket) > 0) {
-    if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel,
-                                       std::memory_order_acquire)) {
+    if (!share.ticket.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel,
+                                            std::memory_order_acquire)) {
       continue;
     }
-    // From here on the loop cannot end without us, so job_ stands still.
-    const int64_t item = job_.num_items - static_cast<int64_t>(items_left(ticket));
-    job_.call(job_.fn, item, worker);
+    // From here on the loop cannot end without us, so its plain fields stand still.
+    job_.call(job_.fn, share.end - static_cast<int64_t>(items_left(ticket)), worker);
     if (pending_.fetch_sub(1) == 1 && caller_sleeping_.load()) {
       std::lock_guard<std::mutex> lock(mutex_);
       work_done_.notify_one();
     }
-    ticket = ticket_.load(std::memory_order_acquire);
+    ticket = share.ticket.load(std::memory_order_acquire);
   }
+}
+
+bool ThreadPool::has_items() const {
+  for (const Share& share : shares_) {
+    if (items_left(share.ticket.load()) > 0) return true;
+  }
+  return false;
 }
 
 void ThreadPool::wait_until_done() {
@@ -113,7 +130,7 @@ void ThreadPool::worker_main(int worker) {
 
 // False when the pool is being destroyed.
 bool ThreadPool::wait_for_work() {
-  const auto ready = [this] { return items_left(ticket_.load()) > 0 || stopping_.load(); };
+  const auto ready = [this] { return has_items() || stopping_.load(); };
   if (!spin_until(ready)) {
     std::unique_lock<std::mutex> lock(mutex_);
     num_sleeping_.fetch_add(1);

@@ -1,6 +1,7 @@
-// A small pool for loops of a few microseconds to a few milliseconds. The caller works too, items
-// are grabbed one by one, and nobody ever waits for a thread that has not grabbed an item: when a
-// busy neighbour keeps a worker off its core, the others simply take its share.
+// A small pool for loops of a few microseconds to a few milliseconds. The caller works too. Every
+// worker starts on a run of neighbouring items of its own, the same in every loop of that length,
+// grabs them one by one and then what others have left; nobody ever waits for a thread that has not
+// grabbed an item: when a busy neighbour keeps a worker off its core, the others take its share.
 #pragma once
 
 #include <atomic>
@@ -41,11 +42,19 @@ class ThreadPool {
   struct Job {
     Call call = nullptr;
     void* fn = nullptr;
-    int64_t num_items = 0;
+  };
+  // A worker's run of items. High half of the ticket: number of the loop; low half: items not yet
+  // grabbed. One word, so a thread that slept through a whole loop cannot grab from the next one by
+  // mistake: its exchange fails.
+  struct alignas(64) Share {
+    std::atomic<uint64_t> ticket{0};
+    int64_t end = 0;
   };
 
   void run(int64_t num_items, Call call, void* fn);
   void work(int worker);
+  void work_on(Share& share, int worker);
+  bool has_items() const;
   void worker_main(int worker);
   bool wait_for_work();
   void wait_until_done();
@@ -54,12 +63,11 @@ class ThreadPool {
   const int num_threads_;
   std::vector<std::thread> threads_;
 
-  // The loop in progress. Written only while no item is left and none is pending; read only by a
-  // thread that has just grabbed an item, so plain fields are enough.
+  // The loop in progress. This and Share::end are written only while no item is left and none is
+  // pending, and read only by a thread that has just grabbed an item, so plain fields are enough.
   Job job_;
-  // High half: number of the loop; low half: items not yet grabbed. One word, so a thread that
-  // slept through a whole loop cannot grab from the next one by mistake: its exchange fails.
-  alignas(64) std::atomic<uint64_t> ticket_{0};
+  uint64_t num_loops_ = 0;
+  std::vector<Share> shares_;  // [num_threads]
   // Items not yet finished.
   alignas(64) std::atomic<int64_t> pending_{0};
 

@@ -95,8 +95,6 @@ void cpu_swap_blocks(void* context, void* pool, void* host_pool, int64_t block_b
                      const BlockSwap* swaps, int32_t num_swaps, bool to_host);
 bool cpu_gated_matmul(void* context, Tensor x, const MatmulPart& gate, const MatmulPart& up,
                       Activation activation);
-// panel_matmul.cc: the parts with quantised weights of a matmul.
-void cpu_panel_matmul(CpuContext& c, Tensor x, const MatmulPart* parts, int32_t num_parts);
 // sample.cc. context is a CpuContext*.
 void cpu_sample(void* context, Tensor logits, const SampleRow* rows, int32_t num_rows);
 

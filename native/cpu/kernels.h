@@ -9,21 +9,6 @@
 
 namespace octavo {
 
-// A rectangle of a matmul: rows [0, num_rows) of x by weight rows [0, num_cols).
-struct MatmulPanel {
-  const float* x;  // [num_rows, depth]
-  int64_t num_rows;
-  int64_t depth;          // K
-  const char* weight;     // [num_cols, depth] stored form, any alignment
-  int64_t weight_stride;  // bytes from a weight row to the next
-  DType dtype;
-  int64_t num_cols;
-  const float* bias;  // [num_cols] or null
-  float* out;         // out[row · out_stride + col]
-  int64_t out_stride;
-  float* scratch;  // kernels.matmul_scratch(num_rows, num_cols, depth) floats
-};
-
 // Query rows of one sequence and one KV head against one chunk of its context. Row r is a head of
 // the group at some token; it may look at positions [first[r], last[r]) of the chunk only.
 constexpr int32_t kChunkTokens = 256;
@@ -58,11 +43,7 @@ struct AttentionChunk {
 
 struct CpuKernels {
   const char* isa;
-  // Rows of x that one register tile covers; up to so many need no scratch: weights just stream.
-  int32_t tile_rows;
 
-  // out[n] = row[n] as F32.
-  void (*widen_row)(DType dtype, const void* row, int64_t n, float* out);
   // out[n] = row[n] rounded to kF16, kBF16 or (times the returned scale: max|row| / 127) kI8.
   float (*narrow_row)(DType dtype, const float* row, int64_t n, void* out);
   // x [rows, cols] += add, if add is not null; out = x / √(mean(x²) + eps) · weight.
@@ -73,9 +54,6 @@ struct CpuKernels {
   // Rotates num_heads heads of `stride` floats by the half angles' cos and sin [half].
   void (*rotate)(float* heads, int64_t num_heads, int64_t stride, const float* cos,
                  const float* sin, int32_t half, bool interleaved);
-
-  void (*matmul)(const MatmulPanel& panel);
-  int64_t (*matmul_scratch)(int64_t num_rows, int64_t num_cols, int64_t depth);
 
   void (*attend_chunk)(const AttentionChunk& chunk);
   int64_t (*attention_scratch)(int64_t head_size);

@@ -6,7 +6,6 @@
 #include "cpu/simd.h"
 
 #include "cpu/kernels_attention.inc.h"
-#include "cpu/kernels_matmul.inc.h"
 #include "cpu/kernels_pointwise.inc.h"
 #include "cpu/kernels_probe.inc.h"
 #include "cpu/kernels_sample.inc.h"
@@ -20,14 +19,10 @@ namespace OCTAVO_ISA {
 // In the order of CpuKernels.
 static const CpuKernels kTable = {
     OCTAVO_STRING(OCTAVO_ISA),
-    kTileRows,
-    widen_row,
     narrow_row,
     rms_norm,
     silu_mul,
     rotate,
-    matmul,
-    matmul_scratch,
     attend_chunk,
     attention_scratch,
     merge_softmax,

@@ -103,12 +103,7 @@ OCTAVO_INLINE void for_tile_groups(const Chunk& c, const QuantTile& x, Add add) 
   const int64_t units = c.num_blocks * Groups;
   const auto count = [&](int64_t unit) { return units - unit < 4 ? units - unit : 4; };
   tile_groups<Groups>(c, x, 0, count(0), sums[0]);
-  int64_t unit = 0, now = 0;
-  for (; unit + 8 <= units; unit += 4, now ^= 1) {
-    tile_groups<Groups>(c, x, unit + 4, 4, sums[now ^ 1]);
-    add(unit, 4, sums[now]);
-  }
-  for (; unit < units; unit += 4, now ^= 1) {
+  for (int64_t unit = 0, now = 0; unit < units; unit += 4, now ^= 1) {
     if (unit + 4 < units) tile_groups<Groups>(c, x, unit + 4, count(unit + 4), sums[now ^ 1]);
     add(unit, count(unit), sums[now]);
   }

@@ -3,6 +3,7 @@
 // whether there are mins.
 #pragma once
 
+#include "cpu/kernels_float.inc.h"
 #include "cpu/kernels_unpack.inc.h"
 #include "cpu/panels.h"
 #include "cpu/simd.h"
@@ -64,18 +65,14 @@ struct QuantTile {
   const int32_t* sums;
   const float* weighted;
   int64_t rows;
-  int64_t ahead;
 };
 
 OCTAVO_INLINE QuantTile tile_at(const QuantRows& x, int64_t first_row, int64_t block) {
   const int64_t left = x.num_rows - first_row, blocks = x.depth / kPanelBlock;
   const int64_t rows = left < kQuantTileRows ? left : kQuantTileRows;
-  return {x.q + first_row * x.depth + block * rows * 32,
-          x.d + first_row * blocks + block * rows,
+  return {x.q + first_row * x.depth + block * rows * 32, x.d + first_row * blocks + block * rows,
           x.sums + (first_row * blocks + block * rows) * 2,
-          x.weighted + (first_row * blocks + block * rows) * 2,
-          rows,
-          16 * x.depth};
+          x.weighted + (first_row * blocks + block * rows) * 2, rows};
 }
 
 // What the rows of a group of values share: scale, −scale · kIntegerShift (exact: a scale has at
@@ -188,36 +185,6 @@ static void dot_tile(const Chunk& c, const QuantTile& x, float* acc) {
   }
 }
 
-// Sixteen columns of a job.
-struct Columns {
-  const PanelJob& job;
-  int64_t panel, count;
-
-  Columns(const PanelJob& j, int64_t p)
-      : job(j), panel(p), count(j.num_cols - p * 16 < 16 ? j.num_cols - p * 16 : 16) {}
-
-  F32x16 bias_of(const PanelWeights& w) const {
-    if (w.bias == nullptr) return zero();
-    return count == 16 ? load(w.bias + panel * 16) : load_n(w.bias + panel * 16, count);
-  }
-  // out [rows, count] = what sums [rows][16] make, and up [rows][16] if the job has such.
-  void finish(const float* sums, const float* up, int64_t rows) const {
-    const bool biased = job.weights.bias != nullptr, up_biased = job.up.bias != nullptr;
-    const F32x16 bias = bias_of(job.weights), up_bias = bias_of(job.up);
-    float* to = job.out + panel * 16;
-    for (int64_t r = 0; r < rows; r++, to += job.out_stride) {
-      F32x16 v = load(sums + 16 * r);
-      if (biased) v = add(v, bias);
-      if (up != nullptr) {
-        F32x16 u = load(up + 16 * r);
-        if (up_biased) u = add(u, up_bias);
-        v = mul(silu(v), u);
-      }
-      count == 16 ? store(to, v) : store_n(to, v, count);
-    }
-  }
-};
-
 // Whether the dots of a job take signed values.
 OCTAVO_INLINE bool signed_job(const PanelJob& job) {
 #if defined(OCTAVO_AMX)
@@ -289,6 +256,8 @@ static void rows_panel(const PanelJob& job, const PanelWeights& w, int64_t p, Ti
   const int64_t largest = job.num_rows <= 2 ? 4 : kPanelChunkBlocks;
   const int64_t num_chunks = (blocks + largest - 1) / largest;
   const int64_t most = ((blocks + num_chunks - 1) / num_chunks + 3) / 4 * 4;
+  const int64_t num_tiles = (job.num_rows + kQuantTileRows - 1) / kQuantTileRows;
+  const int32_t share = static_cast<int32_t>(num_tiles < 4 ? num_tiles : 4);
   const char* panel = w.panels + p * panel_bytes(w.dtype, job.depth);
   for (int64_t first = 0; first < blocks; first += most) {
     Chunk c = {};
@@ -299,10 +268,11 @@ static void rows_panel(const PanelJob& job, const PanelWeights& w, int64_t p, Ti
     } else {
       unpack_dtype<kSignedDots>(w.dtype, panel, job.depth, first, job.scratch, &c);
     }
+    c.ahead_share = share;
     for (int64_t row = 0; row < job.num_rows; row += kQuantTileRows) {
       const QuantTile x = tile_at(*job.quantised, job.first_row + row, first);
       if (as_signed) tiles.set(x.rows, c.groups);
-      if (row > 0) c.ahead = nullptr;
+      c.ahead_tile = static_cast<int32_t>(row / kQuantTileRows);
       float* const to = sums + 16 * row;
       if (c.groups == 2) {
         c.has_min ? dot_tile<2, true>(c, x, to) : dot_tile<2, false>(c, x, to);
@@ -313,91 +283,14 @@ static void rows_panel(const PanelJob& job, const PanelWeights& w, int64_t p, Ti
   }
 }
 
-static float* sums_of(const PanelJob& job) {
-  return reinterpret_cast<float*>(job.scratch + kPanelChunkBlocks * (512 + 4 * 64) + 16 * 1024);
-}
-
 static void panel_matmul(const PanelJob& job) {
   if (job.num_rows == 1 && job.quantised->num_rows == 1) return vector_matmul(job);
   float* const sums = sums_of(job);
-  float* const up = job.up.panels != nullptr ? sums + (job.num_rows + 16) * 16 : nullptr;
+  float* const up = job.up.panels != nullptr ? sums + sums_stride(job) : nullptr;
   TileConfig tiles;
   for (int64_t p = 0; p < job.num_panels; p++) {
     rows_panel(job, job.weights, p, tiles, sums);
     if (up != nullptr) rows_panel(job, job.up, p, tiles, up);
-    Columns(job, p).finish(sums, up, job.num_rows);
-  }
-}
-
-// --- float activations ---
-
-constexpr int64_t kFloatBlocks = 8;  // of depth, as floats [256][16] in scratch
-
-// acc [R][16] += x [R][depth] · w [depth][16], values in order
-template <int R>
-static void float_rows(const Chunk& c, const float* w, const float* x, int64_t stride, float* acc) {
-  F32x16 total[R];
-  load_totals(c, acc, total);
-  const int64_t depth = c.num_blocks * kPanelBlock;
-  for (int64_t k = 0; k < depth; k++) {
-    const F32x16 column = load(w + 16 * k);
-    OCTAVO_UNROLL for (int r = 0; r < R; r++) {
-      total[r] = fma(splat(x[r * stride + k]), column, total[r]);
-    }
-  }
-  OCTAVO_UNROLL for (int r = 0; r < R; r++) store(acc + 16 * r, total[r]);
-}
-
-template <int R = kFloatRows>
-OCTAVO_INLINE void float_some(int64_t rows, const Chunk& c, const float* w, const float* x,
-                              int64_t stride, float* acc) {
-  if constexpr (R > 1) {
-    if (rows < R) return float_some<R - 1>(rows, c, w, x, stride, acc);
-  }
-  float_rows<R>(c, w, x, stride, acc);
-}
-
-// w [blocks · 32][16] = scale · value + min of a chunk of signed values
-static void widen_chunk(const Chunk& c, float* w) {
-  for (int64_t b = 0; b < c.num_blocks; b++) {
-    for (int g = 0; g < 8; g++) {
-      const int64_t at = (b * c.groups + (c.groups == 2 ? g / 4 : 0)) * 16;
-      const F32x16 scale = load(c.scales + at);
-      const F32x16 min = c.has_min ? load(c.mins + at) : zero();
-      for (int i = 0; i < 4; i++) {
-        const F32x16 value = widen_byte(load_bytes(c.values + b * 512 + 64 * g), i);
-        store(w + (b * 32 + 4 * g + i) * 16, fma(value, scale, min));
-      }
-    }
-  }
-}
-
-// sums [rows][16] = x · panel p of w
-static void float_panel(const PanelJob& job, const PanelWeights& w, int64_t p, float* sums) {
-  const int64_t blocks = job.depth / kPanelBlock;
-  const char* panel = w.panels + p * panel_bytes(w.dtype, job.depth);
-  float* const wide = reinterpret_cast<float*>(job.scratch + kPanelChunkBlocks * (512 + 4 * 64));
-  for (int64_t first = 0; first < blocks; first += kFloatBlocks) {
-    Chunk c = {};
-    c.first = first == 0;
-    c.num_blocks = blocks - first < kFloatBlocks ? blocks - first : kFloatBlocks;
-    unpack_dtype<true>(w.dtype, panel, job.depth, first, job.scratch, &c);
-    widen_chunk(c, wide);
-    for (int64_t row = 0; row < job.num_rows; row += kFloatRows) {
-      const int64_t left = job.num_rows - row;
-      float_some(left < kFloatRows ? left : kFloatRows, c, wide,
-                 job.x + (job.first_row + row) * job.depth + first * 32, job.depth,
-                 sums + 16 * row);
-    }
-  }
-}
-
-static void panel_matmul_f32(const PanelJob& job) {
-  float* const sums = sums_of(job);
-  float* const up = job.up.panels != nullptr ? sums + (job.num_rows + 16) * 16 : nullptr;
-  for (int64_t p = 0; p < job.num_panels; p++) {
-    float_panel(job, job.weights, p, sums);
-    if (up != nullptr) float_panel(job, job.up, p, up);
     Columns(job, p).finish(sums, up, job.num_rows);
   }
 }

@@ -1,4 +1,4 @@
-// Loops over rows: widening, normalising, activation, rotation. See kernels.inc.h.
+// Loops over rows: narrowing, normalising, activation, rotation. See kernels.inc.h.
 #pragma once
 
 #include "cpu/kernels.h"
@@ -6,51 +6,6 @@
 
 namespace octavo {
 namespace OCTAVO_ISA {
-
-// Sixteen stored values from `k` of a row; load_tail: the n < 16 last ones, zeros behind them.
-template <F32x16 (*Load)(const void*), F32x16 (*LoadN)(const void*, int64_t), int Bytes>
-struct WidenPlain {
-  static constexpr int kBytes = Bytes;
-  OCTAVO_INLINE F32x16 load_step(const char* row, int64_t k) { return Load(row + Bytes * k); }
-  OCTAVO_INLINE F32x16 load_tail(const char* row, int64_t k, int64_t n) {
-    return LoadN(row + Bytes * k, n);
-  }
-};
-using WidenF32 = WidenPlain<load_f32, load_f32_n, 4>;
-using WidenF16 = WidenPlain<load_f16, load_f16_n, 2>;
-using WidenBF16 = WidenPlain<load_bf16, load_bf16_n, 2>;
-
-// out[n] = row[first .. first + n) widened; out padded with zeros to whole vectors if `pad`.
-template <class Widen>
-static void widen(const char* row, int64_t first, int64_t n, bool pad, float* out) {
-  int64_t k = 0;
-  for (; k + 16 <= n; k += 16) store(out + k, Widen::load_step(row, first + k));
-  if (k == n) return;
-  const F32x16 tail = Widen::load_tail(row, first + k, n - k);
-  if (pad) {
-    store(out + k, tail);
-  } else {
-    store_n(out + k, tail, n - k);
-  }
-}
-
-static void widen_dtype(DType dtype, const char* row, int64_t first, int64_t n, bool pad,
-                        float* out) {
-  switch (dtype) {
-    case DType::kF32:
-      return widen<WidenF32>(row, first, n, pad, out);
-    case DType::kF16:
-      return widen<WidenF16>(row, first, n, pad, out);
-    case DType::kBF16:
-      return widen<WidenBF16>(row, first, n, pad, out);
-    default:  // quantised weights are packed (packed.h)
-      return;
-  }
-}
-
-static void widen_row(DType dtype, const void* row, int64_t n, float* out) {
-  widen_dtype(dtype, static_cast<const char*>(row), 0, n, false, out);
-}
 
 template <class Store>
 OCTAVO_INLINE void narrow_plain(Store put, const float* row, int64_t n, void* out) {

@@ -87,19 +87,24 @@ struct Chunk {
   int32_t groups;
   bool has_min;
   bool is_signed;
-  int32_t offset;     // of unsigned values
-  bool first;         // of its panel: sums start here
-  const char* ahead;  // planes that are read next, to be fetched meanwhile; null = no more of it
+  int32_t offset;  // of unsigned values
+  bool first;      // of its panel: sums start here
+  // Planes and scales that are read next, to be fetched meanwhile, so many bytes per block; every
+  // tile of rows takes one line in `ahead_share`.
+  const char* ahead;
   const char* ahead_scales;
-  int32_t ahead_bytes, scale_bytes;  // per block
+  int32_t ahead_bytes, scale_bytes;
+  int32_t ahead_tile, ahead_share;
 };
 
-// What a chunk's first pass brings near while it works on block b.
+// What a pass over a chunk brings near while it works on block b.
 OCTAVO_INLINE void fetch_ahead(const Chunk& c, int64_t b) {
-  if (c.ahead == nullptr) return;
+  if (c.ahead_tile >= c.ahead_share) return;
   const char* at = c.ahead + b * c.ahead_bytes;
-  for (int32_t i = 0; i < c.ahead_bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
-  __builtin_prefetch(c.ahead_scales + b * c.scale_bytes, 0, 2);
+  for (int32_t i = 64 * c.ahead_tile; i < c.ahead_bytes; i += 64 * c.ahead_share) {
+    __builtin_prefetch(at + i, 0, 2);
+  }
+  if (c.ahead_tile == 0) __builtin_prefetch(c.ahead_scales + b * c.scale_bytes, 0, 2);
 }
 
 template <DType T, bool Signed>

@@ -1,132 +1,206 @@
-// matmul: cuts the outputs of all parts of a call into rectangles and deals them to the threads.
-// How they are cut never changes an output's bits (kernels_matmul.inc.h).
+// matmul: weights are packed at load and multiplied panel by panel (packed.h, panels.h). How a call
+// is cut never changes an output's bits.
+#include <sys/mman.h>
+
 #include <algorithm>
 
 #include "base/check.h"
 #include "cpu/cpu_ops.h"
-#include "cpu/kernels.h"
+#include "cpu/packed.h"
+#include "cpu/panels.h"
 
 namespace octavo {
 namespace {
 
-constexpr int64_t kMaxRowBlock = 96;         // rows of x that stay in L2 while weights pass by,
-constexpr int64_t kRowBlockBytes = 1 << 20;  // and how large they may be
-constexpr int64_t kPanelCols = 8;            // weight rows widened at once; a multiple of any tile
-constexpr int64_t kStreamBytes = 64 << 10;   // weights of one item when they are read once only
+constexpr int64_t kMaxRowBlock = 256;         // rows of x that pass over a panel at once,
+constexpr int64_t kRowBlockBytes = 1 << 20;   // and how large they may be, to stay in L2: bytes
+constexpr int64_t kRowBlockFloats = 3 << 16;  // or floats
+constexpr int64_t kFewestBlockRows = 32;
+constexpr int64_t kStreamBytes = 512 << 10;  // weights of one item
 constexpr int64_t kItemsPerThread = 4;
-
-struct Grid {
-  int64_t row_block;
-  int64_t panel_cols;
-  int64_t num_panels;  // of all parts together
-  int64_t num_row_blocks;
-  bool direct;  // no part needs scratch
-};
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
-// 0 where the weight is not ours (panel_matmul.cc).
-int64_t panels_of(const MatmulPart& part, int64_t panel_cols) {
-  return is_quantised(part.weight.dtype) ? 0 : ceil_div(part.out.cols, panel_cols);
+QuantRows quant_rows(CpuContext& c, const Tensor& x) {
+  const int64_t values = x.rows * x.cols, blocks = values / kPanelBlock;
+  const int64_t scale_bytes = round_up(blocks * 4, 64);
+  char* at =
+      c.quant_scratch.get_array<char>(static_cast<size_t>(round_up(values, 64) + scale_bytes * 5));
+  QuantRows out;
+  out.num_rows = x.rows;
+  out.depth = x.cols;
+  out.q = reinterpret_cast<int8_t*>(at);
+  at += round_up(values, 64);
+  out.d = reinterpret_cast<float*>(at);
+  out.sums = reinterpret_cast<int32_t*>(at + scale_bytes);
+  out.weighted = reinterpret_cast<float*>(at + 3 * scale_bytes);
+  return out;
 }
 
-int64_t count_panels(const MatmulPart* parts, int32_t num_parts, int64_t panel_cols) {
-  int64_t panels = 0;
-  for (int32_t i = 0; i < num_parts; i++) panels += panels_of(parts[i], panel_cols);
-  return panels;
-}
+// How a call is cut: row blocks, and in each items of so many panels.
+struct Grid {
+  int64_t row_block, num_row_blocks;
+  int64_t item_panels, num_items;
+};
 
-Grid make_grid(const CpuContext& c, const Tensor& x, const MatmulPart* parts, int32_t num_parts) {
-  const int64_t tile_rows = c.kernels->tile_rows;
-  const int64_t wanted = kItemsPerThread * c.pool.num_threads();
-  int64_t cols = 0, bytes = 0;
-  for (int32_t i = 0; i < num_parts; i++) {
-    if (is_quantised(parts[i].weight.dtype)) continue;
-    cols += parts[i].out.cols;
-    bytes += parts[i].weight.bytes();
+// A part of a call, and what gates it: out = silu(x · weight) · (x · up), if up is not null.
+struct PanelPart {
+  const MatmulPart& own;
+  const MatmulPart* up;
+
+  int64_t panels() const { return num_panels(own.out.cols); }
+  int64_t bytes() const {
+    const Tensor& w = own.weight;
+    const int64_t bytes = packed_bytes(w.dtype, w.rows, w.cols);
+    return up == nullptr ? bytes : bytes + packed_bytes(up->weight.dtype, w.rows, w.cols);
   }
-  Grid grid{x.rows, kPanelCols, 0, 1, x.rows <= tile_rows};
-  if (grid.direct) {  // one pass over the weights
-    const int64_t by_bytes = kStreamBytes * cols / std::max<int64_t>(bytes, 1);
-    const int64_t panel = std::min(by_bytes, ceil_div(cols, wanted));
-    grid.panel_cols = std::max(kPanelCols, round_up(panel, kPanelCols));
-  } else {
-    const int64_t fit = kRowBlockBytes / (4 * x.cols);
-    const int64_t block = std::clamp(fit, 4 * tile_rows, kMaxRowBlock);
-    grid.num_row_blocks = ceil_div(x.rows, block);
-    const int64_t items = grid.num_row_blocks * count_panels(parts, num_parts, kPanelCols);
-    if (items < wanted) {
-      const int64_t most = ceil_div(x.rows, 2 * tile_rows);
-      grid.num_row_blocks = std::min(most, grid.num_row_blocks * ceil_div(wanted, items));
+};
+
+bool meets_int8(const CpuContext& c, DType t) { return c.int8_activations && is_quantised(t); }
+
+// The parts of a call whose weights meet activations of one kind.
+struct Parts {
+  const CpuContext& context;
+  const MatmulPart* list;
+  int32_t count;
+  const MatmulPart* up;
+  bool int8;
+
+  template <class Fn>
+  void for_each(Fn fn) const {
+    for (int32_t i = 0; i < count; i++) {
+      if (meets_int8(context, list[i].weight.dtype) == int8) fn(PanelPart{list[i], up});
     }
-    grid.row_block = round_up(ceil_div(x.rows, grid.num_row_blocks), tile_rows);
-    grid.num_row_blocks = ceil_div(x.rows, grid.row_block);
   }
-  grid.num_panels = count_panels(parts, num_parts, grid.panel_cols);
+};
+
+Grid make_grid(const CpuContext& c, const Tensor& x, const Parts& parts) {
+  int64_t panels = 0, bytes = 0;
+  parts.for_each([&](const PanelPart& part) {
+    panels += part.panels();
+    bytes += part.bytes();
+  });
+  const int64_t wanted = kItemsPerThread * c.pool.num_threads();
+  const int64_t values = parts.int8 ? kRowBlockBytes : kRowBlockFloats;
+  const int64_t fit = values / x.cols / kQuantTileRows * kQuantTileRows;
+  const int64_t most = std::clamp(fit, kFewestBlockRows, kMaxRowBlock);
+  Grid grid;
+  grid.num_row_blocks = ceil_div(x.rows, most);
+  grid.row_block = round_up(ceil_div(x.rows, grid.num_row_blocks), kQuantTileRows);
+  grid.num_row_blocks = ceil_div(x.rows, grid.row_block);
+  const int64_t by_bytes = kStreamBytes / std::max<int64_t>(1, bytes / panels);
+  const int64_t by_share = ceil_div(panels * grid.num_row_blocks, wanted);
+  const int64_t group = parts.int8 ? 1 : kPanelGroup;
+  grid.item_panels = std::max(group, std::min(by_bytes, by_share) / group * group);
+  grid.num_items = 0;
+  parts.for_each(
+      [&](const PanelPart& part) { grid.num_items += ceil_div(part.panels(), grid.item_panels); });
   return grid;
 }
 
-void check_parts(const Tensor& x, const MatmulPart* parts, int32_t num_parts) {
-  OCTAVO_CHECK(x.dtype == DType::kF32 && x.rows > 0 && x.cols > 0);
-  for (int32_t i = 0; i < num_parts; i++) {
-    const MatmulPart& part = parts[i];
-    OCTAVO_CHECK(part.out.dtype == DType::kF32 && part.out.rows == x.rows);
-    OCTAVO_CHECK(part.weight.cols == x.cols && part.weight.rows == part.out.cols);
-    OCTAVO_CHECK(x.cols % block_values(part.weight.dtype) == 0);
-  }
+PanelWeights panels_from(const MatmulPart& part, int64_t panel) {
+  const Tensor& w = part.weight;
+  return {w.dtype, static_cast<const char*>(w.data) + panel * panel_bytes(w.dtype, w.cols),
+          part.bias != nullptr ? part.bias + panel * kPanelRows : nullptr};
 }
 
-}  // namespace
+QuantRows quantise(CpuContext& c, const Tensor& x) {
+  const QuantRows out = quant_rows(c, x);
+  // Items are tiles; pieces of their depth where there are few of them.
+  const int64_t tiles = ceil_div(x.rows, kQuantTileRows), blocks = x.cols / kPanelBlock;
+  const int64_t wanted = std::min(blocks, ceil_div(2 * c.pool.num_threads(), tiles));
+  const int64_t piece = ceil_div(blocks, wanted), pieces = ceil_div(blocks, piece);
+  for_each_item(c, kPointwiseCost * x.rows * x.cols, tiles * pieces, [&](int64_t item, int) {
+    const int64_t first = item % pieces * piece, n = std::min(piece, blocks - first);
+    c.panels->quantise(x.f32(), item / pieces, first, n, out);
+  });
+  return out;
+}
 
-namespace {
-
-void plain_matmul(CpuContext& c, Tensor x, const MatmulPart* parts, int32_t num_parts) {
-  const int64_t depth = x.cols;
-  const Grid grid = make_grid(c, x, parts, num_parts);
-  const size_t scratch =
-      static_cast<size_t>(c.kernels->matmul_scratch(grid.row_block, grid.panel_cols, depth));
-  if (!grid.direct) {
-    for (Scratch& s : c.worker_scratch) s.get_array<float>(scratch);
-  }
-  const int64_t work = x.rows * depth * grid.num_panels * grid.panel_cols;
-  const int64_t num_items = grid.num_row_blocks * grid.num_panels;
-  for_each_item(c, work, num_items, [&](int64_t item, int worker) {
-    const int64_t row = item / grid.num_panels * grid.row_block;
-    int64_t panel = item % grid.num_panels;
-    const MatmulPart* part = parts;
-    for (;; part++) {
-      const int64_t panels = panels_of(*part, grid.panel_cols);
-      if (panel < panels) break;
-      panel -= panels;
-    }
-    const int64_t col = panel * grid.panel_cols;
-    MatmulPanel p;
-    p.x = x.f32() + row * depth;
-    p.num_rows = std::min(grid.row_block, x.rows - row);
-    p.depth = depth;
-    p.weight_stride = part->weight.stride_bytes();
-    p.weight = static_cast<const char*>(part->weight.data) + col * p.weight_stride;
-    p.dtype = part->weight.dtype;
-    p.num_cols = std::min(grid.panel_cols, part->out.cols - col);
-    p.bias = part->bias != nullptr ? part->bias + col : nullptr;
-    p.out = part->out.f32() + row * part->out.cols + col;
-    p.out_stride = part->out.cols;
-    p.scratch = static_cast<float*>(c.worker_scratch[worker].get(0));
-    c.kernels->matmul(p);
+void run_parts(CpuContext& c, const Tensor& x, const Parts& parts) {
+  const Grid grid = make_grid(c, x, parts);
+  const QuantRows quantised = parts.int8 ? quantise(c, x) : QuantRows{};
+  const size_t scratch = static_cast<size_t>(panel_scratch(grid.row_block));
+  for (Scratch& s : c.worker_scratch) s.get(scratch);
+  const int64_t work = x.rows * x.cols * grid.num_items * grid.item_panels * kPanelRows;
+  for_each_item(c, work, grid.num_items * grid.num_row_blocks, [&](int64_t item, int worker) {
+    const int64_t row = item / grid.num_items * grid.row_block;
+    int64_t at = item % grid.num_items;
+    parts.for_each([&](const PanelPart& part) {
+      const int64_t items = ceil_div(part.panels(), grid.item_panels);
+      const bool ours = at >= 0 && at < items;
+      const int64_t panel = at * grid.item_panels, col = panel * kPanelRows;
+      at -= items;
+      if (!ours) return;
+      const Tensor& out = part.own.out;
+      PanelJob job;
+      job.weights = panels_from(part.own, panel);
+      job.up = part.up != nullptr ? panels_from(*part.up, panel) : PanelWeights{};
+      job.depth = x.cols;
+      job.num_panels = std::min(grid.item_panels, part.panels() - panel);
+      job.num_cols = out.cols - col;
+      job.first_row = row;
+      job.num_rows = std::min(grid.row_block, x.rows - row);
+      job.quantised = &quantised;
+      job.x = x.f32();
+      job.out = out.f32() + row * out.cols + col;
+      job.out_stride = out.cols;
+      job.scratch = static_cast<char*>(c.worker_scratch[worker].get(0));
+      parts.int8 ? c.panels->matmul(job) : c.panels->matmul_f32(job);
+    });
   });
 }
 
+void check_part(const Tensor& x, const MatmulPart& part) {
+  OCTAVO_CHECK(x.dtype == DType::kF32 && x.rows > 0 && x.cols > 0);
+  OCTAVO_CHECK(part.out.dtype == DType::kF32 && part.out.rows == x.rows);
+  OCTAVO_CHECK(part.weight.cols == x.cols && part.weight.rows == part.out.cols);
+  OCTAVO_CHECK(x.cols % block_values(part.weight.dtype) == 0);
+}
+
 }  // namespace
 
-// x [M, K]; per part out [M, N], weight [N, K], bias [N]; quantised weights packed
+// x [M, K]; per part out [M, N], weight [N, K], bias [N]
 void cpu_matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_parts) {
-  check_parts(x, parts, num_parts);
   CpuContext& c = cpu_context(context);
-  int32_t quantised = 0;
-  for (int32_t i = 0; i < num_parts; i++) quantised += is_quantised(parts[i].weight.dtype) ? 1 : 0;
-  if (quantised > 0) cpu_panel_matmul(c, x, parts, num_parts);
-  if (quantised < num_parts) plain_matmul(c, x, parts, num_parts);
+  int32_t num_int8 = 0;
+  for (int32_t i = 0; i < num_parts; i++) {
+    check_part(x, parts[i]);
+    num_int8 += meets_int8(c, parts[i].weight.dtype) ? 1 : 0;
+  }
+  if (num_int8 > 0) run_parts(c, x, {c, parts, num_parts, nullptr, true});
+  if (num_int8 < num_parts) run_parts(c, x, {c, parts, num_parts, nullptr, false});
+}
+
+bool cpu_gated_matmul(void* context, Tensor x, const MatmulPart& gate, const MatmulPart& up,
+                      Activation activation) {
+  CpuContext& c = cpu_context(context);
+  const bool int8 = meets_int8(c, gate.weight.dtype);
+  const bool alike = int8 == meets_int8(c, up.weight.dtype);
+  if (!alike || activation != Activation::kSilu) return false;
+  check_part(x, gate);
+  check_part(x, {gate.out, up.weight, nullptr});
+  run_parts(c, x, {c, &gate, 1, &up, int8});
+  return true;
+}
+
+size_t cpu_weight_bytes(void*, Tensor stored) {
+  return static_cast<size_t>(packed_bytes(stored.dtype, stored.rows, stored.cols));
+}
+
+Tensor cpu_load_weight(void* context, Tensor stored, void* memory) {
+  CpuContext& c = cpu_context(context);
+  const int64_t bytes = panel_bytes(stored.dtype, stored.cols);
+  // Weights are read from end to end at every step: large pages, where the system grants them,
+  // spare the processor most of its walks through page tables.
+#if defined(MADV_HUGEPAGE)
+  madvise(memory, static_cast<size_t>(bytes * num_panels(stored.rows)), MADV_HUGEPAGE);
+#endif
+  for_each_item(c, stored.rows * stored.cols, num_panels(stored.rows), [&](int64_t panel, int) {
+    pack_panel(stored, panel, static_cast<char*>(memory) + panel * bytes);
+  });
+  return {memory, stored.dtype, stored.rows, stored.cols};
 }
 
 }  // namespace octavo

@@ -1,5 +1,6 @@
 #include "cpu/packed.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -57,10 +58,35 @@ void pack_scales(DType t, const PackedFormat& f, const Slice& s, int group, char
   }
 }
 
+// Pieces of depth, so that what is written stays near while the rows pass.
+template <class V>
+void pack_plain(const Tensor& stored, int64_t index, char* panel) {
+  constexpr int64_t kPiece = 64;
+  const int64_t left = stored.rows - index * kPanelRows, rows = std::min(left, kPanelRows);
+  const int64_t size = static_cast<int64_t>(sizeof(V));
+  const char* const first =
+      static_cast<const char*>(stored.data) + index * kPanelRows * stored.stride_bytes();
+  V* const out = reinterpret_cast<V*>(panel);
+  for (int64_t k = 0; k < stored.cols; k += kPiece) {
+    const int64_t n = std::min(kPiece, stored.cols - k);
+    for (int64_t c = 0; c < rows; c++) {
+      V values[kPiece];
+      std::memcpy(values, first + c * stored.stride_bytes() + k * size,
+                  static_cast<size_t>(n * size));
+      for (int64_t i = 0; i < n; i++) out[(k + i) * kPanelRows + c] = values[i];
+    }
+  }
+}
+
 }  // namespace
 
 void pack_panel(const Tensor& stored, int64_t index, char* panel) {
   const DType t = stored.dtype;
+  if (!is_quantised(t)) {
+    std::memset(panel, 0, static_cast<size_t>(panel_bytes(t, stored.cols)));
+    return block_bytes(t) == 4 ? pack_plain<uint32_t>(stored, index, panel)
+                               : pack_plain<uint16_t>(stored, index, panel);
+  }
   const PackedFormat f = packed_format(t);
   const int64_t values = block_values(t), stride = stored.stride_bytes();
   const char* rows = static_cast<const char*>(stored.data);
@@ -141,13 +167,31 @@ void scale_at(DType t, const PackedFormat& f, const char* scales, int64_t block,
 
 }  // namespace
 
+namespace {
+
+void unpack_plain(DType t, const char* panel, int64_t c, int64_t depth, float* out) {
+  for (int64_t k = 0; k < depth; k++) {
+    const char* at = panel + (k * kPanelRows + c) * block_bytes(t);
+    if (t == DType::kF32) {
+      std::memcpy(out + k, at, 4);
+    } else {
+      uint16_t bits;
+      std::memcpy(&bits, at, 2);
+      out[k] = t == DType::kF16 ? half_to_float(bits) : bf16_to_float(bits);
+    }
+  }
+}
+
+}  // namespace
+
 void unpack_row(const Tensor& packed, int64_t row, float* out) {
   const DType t = packed.dtype;
-  const PackedFormat f = packed_format(t);
-  const int offset = quant_format(t).offset;
   const char* panel =
       static_cast<const char*>(packed.data) + row / kPanelRows * panel_bytes(t, packed.cols);
   const int64_t c = row % kPanelRows;
+  if (!is_quantised(t)) return unpack_plain(t, panel, c, packed.cols, out);
+  const PackedFormat f = packed_format(t);
+  const int offset = quant_format(t).offset;
   const char* scales = panel + panel_scales_offset(t, packed.cols);
   for (int64_t block = 0; block < packed.cols / kPanelBlock; block++) {
     const uint8_t* planes = reinterpret_cast<const uint8_t*>(panel) + block * f.block_bytes;

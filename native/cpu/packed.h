@@ -1,6 +1,7 @@
-// Quantised weights in the order that the CPU's matmuls read them. Sixteen weight rows make a
-// panel, one behind the other in memory, so that a thread reads one stream. A panel is cut into
-// blocks of 32 values of each row; a block has planes of 64-byte vectors:
+// Weights in the order that the CPU's matmuls read them. Sixteen weight rows make a panel, one
+// behind the other in memory, so that a thread reads one stream. Of plain types a panel is
+// [depth][16] values. Of quantised ones it is cut into blocks of 32 values of each row; a block has
+// planes of 64-byte vectors:
 //
 //   a vector of codes is [16 weight rows][4 values]: what a dot product of bytes adds to 16 sums.
 //   8 bits: vector g holds values 4g .. 4g+3, signed.
@@ -63,6 +64,7 @@ constexpr int64_t block_scales_offset(const PackedFormat& f, int64_t block) {
          block % 8 * f.scale_bytes;
 }
 constexpr int64_t panel_bytes(DType t, int64_t depth) {
+  if (!is_quantised(t)) return (depth * kPanelRows * block_bytes(t) + 63) / 64 * 64;
   const PackedFormat f = packed_format(t);
   const int64_t blocks = depth / kPanelBlock;
   const int64_t scales =
@@ -79,7 +81,8 @@ constexpr int64_t packed_bytes(DType t, int64_t rows, int64_t cols) {
 // Panel `index` of a stored matrix into `panel`, panel_bytes() long.
 void pack_panel(const Tensor& stored, int64_t index, char* panel);
 
-// Row `row` of a packed matrix as F32: scale · code exactly, then the min, rounded once.
+// Row `row` of a packed matrix as F32; of quantised types scale · code exactly, then the min,
+// rounded once.
 void unpack_row(const Tensor& packed, int64_t row, float* out);
 
 }  // namespace octavo

@@ -52,8 +52,11 @@ struct PanelJob {
 constexpr int64_t kPanelChunkBlocks = 24;  // blocks of depth that are unpacked at once
 constexpr int64_t kAheadBlocks = 32;       // so far ahead weights are fetched;
 constexpr int64_t kRowAheadBlocks = 12;    // where they meet one row
+constexpr int64_t kPanelChunkBytes = kPanelChunkBlocks * (512 + 4 * 64);
+constexpr int64_t kPanelFloats = 384;  // vectors of sixteen weights that are widened at once
+constexpr int64_t kPanelGroup = 3;     // panels that rows of floats meet together, at most
 constexpr int64_t panel_scratch(int64_t num_rows) {
-  return kPanelChunkBlocks * (512 + 4 * 64) + 16 * 1024 + 2 * (num_rows + 16) * 64;
+  return kPanelChunkBytes + kPanelFloats * 64 + 2 * kPanelGroup * (num_rows + 16) * 64;
 }
 
 constexpr int64_t kProbeDots = 24;

@@ -45,15 +45,9 @@ void for_each_values(CpuContext& context, int64_t values, Fn fn) {
 void cpu_embedding(void* context, Tensor out, Tensor table, const int32_t* ids) {
   OCTAVO_CHECK(is_f32(out) && out.cols == table.cols);
   CpuContext& c = cpu_context(context);
-  const char* rows = static_cast<const char*>(table.data);
   for_each_rows(c, out.rows, out.cols, [&](int64_t first, int64_t n) {
     for (int64_t i = first; i < first + n; i++) {
-      float* to = out.f32() + i * out.cols;
-      if (is_quantised(table.dtype)) {
-        unpack_row(table, ids[i], to);
-      } else {
-        c.kernels->widen_row(table.dtype, rows + ids[i] * table.stride_bytes(), out.cols, to);
-      }
+      unpack_row(table, ids[i], out.f32() + i * out.cols);
     }
   });
 }

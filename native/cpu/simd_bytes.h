@@ -2,7 +2,7 @@
 // finely: what a machine adds bytes with differs within AVX-512, AVX2 and NEON.
 //   kSignedDots   dot4 takes signed weights; otherwise unsigned ones (what VNNI wants)
 //   kDotRows      rows of activations that one tile of registers covers
-//   kFloatRows    the same for float activations
+//   kFloatRows, kFloatPanels   the same for float activations, and how many panels
 //   load_bytes store_bytes splat_bytes and_bytes or_bytes xor_bytes sub_bytes
 //   shift_left shift_right   of each byte, by 0 to 7; bits of its neighbour come in: mask them
 //   lookup        table[code] + plus, codes 0 to 15

@@ -12,7 +12,8 @@ constexpr bool kSignedDots = false;
 constexpr bool kSignedDots = true;
 #endif
 constexpr int kDotRows = 2;
-constexpr int kFloatRows = 5;
+constexpr int kFloatRows = 6;
+constexpr int kFloatPanels = 1;
 
 struct Bytes64 {
   __m256i a, b;

@@ -8,7 +8,8 @@ namespace OCTAVO_ISA {
 
 constexpr bool kSignedDots = false;
 constexpr int kDotRows = 8;
-constexpr int kFloatRows = 14;
+constexpr int kFloatRows = 8;
+constexpr int kFloatPanels = 3;
 
 struct Bytes64 {
   __m512i v;

@@ -8,7 +8,8 @@ namespace OCTAVO_ISA {
 
 constexpr bool kSignedDots = true;
 constexpr int kDotRows = 3;
-constexpr int kFloatRows = 5;
+constexpr int kFloatRows = 6;
+constexpr int kFloatPanels = 1;
 
 struct Bytes64 {
   uint8x16_t r[4];

@@ -7,6 +7,7 @@ namespace OCTAVO_ISA {
 constexpr bool kSignedDots = true;
 constexpr int kDotRows = 1;
 constexpr int kFloatRows = 2;
+constexpr int kFloatPanels = 1;
 
 struct Bytes64 {
   uint8_t v[64];

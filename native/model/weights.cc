@@ -52,8 +52,8 @@ namespace {
 class Binder {
  public:
   Binder(const Ops& ops, const std::vector<std::unique_ptr<MappedFile>>& files,
-         const std::vector<TensorSpec>& tensors, std::vector<Buffer>& copies, DType quantise)
-      : ops_(ops), files_(files), copies_(copies), quantise_(quantise) {
+         const std::vector<TensorSpec>& tensors, std::vector<Buffer>& memory, DType quantise)
+      : ops_(ops), files_(files), memory_(memory), quantise_(quantise) {
     for (const TensorSpec& t : tensors) {
       check_inside(t);
       if (!by_name_.emplace(t.name, &t).second) fail(t, "is given twice");
@@ -72,17 +72,12 @@ class Binder {
       stored.data = quantised.data();
     }
     const size_t bytes = ops_.weight_bytes(ops_.context, stored);
-    bytes_ += bytes == 0 ? stored.bytes() : static_cast<int64_t>(bytes);
-    if (bytes == 0) {
-      in_place_ = true;
-      return stored;
-    }
-    copies_.emplace_back(ops_, bytes, "the weights");
-    const Tensor loaded = ops_.load_weight(ops_.context, stored, copies_.back().data());
+    bytes_ += static_cast<int64_t>(bytes);
+    memory_.emplace_back(ops_, bytes, "the weights");
+    const Tensor loaded = ops_.load_weight(ops_.context, stored, memory_.back().data());
     files_[t.file]->forget(t.offset, t.bytes);
     return loaded;
   }
-  bool in_place() const { return in_place_; }  // some matrix lies in its file
   int64_t bytes() const { return bytes_; }
 
   Vector vector(const std::string& name, int64_t length) {
@@ -171,9 +166,8 @@ class Binder {
 
   const Ops& ops_;
   const std::vector<std::unique_ptr<MappedFile>>& files_;
-  std::vector<Buffer>& copies_;
+  std::vector<Buffer>& memory_;
   const DType quantise_;
-  bool in_place_ = false;
   int64_t bytes_ = 0;
   std::unordered_map<std::string, const TensorSpec*> by_name_;
 };
@@ -209,8 +203,9 @@ LayerWeights bind_layer(Binder& bind, const ModelConfig& c, const std::string& a
 
 Weights::Weights(const Ops& ops, const ModelConfig& config, const std::vector<std::string>& files,
                  const std::vector<TensorSpec>& tensors, DType quantise) {
-  for (const std::string& path : files) files_.push_back(std::make_unique<MappedFile>(path));
-  Binder bind(ops, files_, tensors, copies_, quantise);
+  std::vector<std::unique_ptr<MappedFile>> mapped;  // nothing points into them afterwards
+  for (const std::string& path : files) mapped.push_back(std::make_unique<MappedFile>(path));
+  Binder bind(ops, mapped, tensors, memory_, quantise);
   embed = bind.matrix("embed", config.vocab_size, config.hidden_size, true);
   head =
       config.tied_head ? embed : bind.matrix("head", config.vocab_size, config.hidden_size, true);
@@ -220,7 +215,6 @@ Weights::Weights(const Ops& ops, const ModelConfig& config, const std::vector<st
   }
   bind.check_all_used();
   bytes_ = bind.bytes();
-  if (!bind.in_place()) files_.clear();  // nothing points into them any more
 }
 
 }  // namespace octavo

@@ -54,8 +54,8 @@ struct LayerWeights {
 
 class Weights {
  public:
-  // Maps the files and binds every tensor; a missing, unknown, doubled or misshapen one, or bytes
-  // past the end of a file, throw ERR_MODEL_FORMAT naming file and tensor.
+  // Maps the files, reads every tensor and lets go of the files; a missing, unknown, doubled or
+  // misshapen one, or bytes past the end of a file, throw ERR_MODEL_FORMAT naming file and tensor.
   // quantise: kQ8_0 or kQ4_0 (embedding and head then as Q8_0): plain matrices whose rows are whole
   // blocks become that; kF32: every matrix as it is.
   Weights(const Ops& ops, const ModelConfig& config, const std::vector<std::string>& files,
@@ -68,8 +68,7 @@ class Weights {
   std::vector<LayerWeights> layers;
 
  private:
-  std::vector<std::unique_ptr<MappedFile>> files_;
-  std::vector<Buffer> copies_;  // of matrices that are not used where they are stored
+  std::vector<Buffer> memory_;  // of the matrices, as the ops read them
   int64_t bytes_ = 0;
 };
 

@@ -136,7 +136,6 @@ class Loaded {
   Loaded(const Ops& ops, const Bytes& bytes, DType dtype, int64_t rows, int64_t cols)
       : ops_(ops), tensor_{bytes.data(), dtype, rows, cols} {
     bytes_ = ops.weight_bytes(ops.context, tensor_);
-    if (bytes_ == 0) return;
     memory_ = ops.allocate(ops.context, bytes_);
     tensor_ = ops.load_weight(ops.context, tensor_, memory_);
   }

@@ -1,0 +1,232 @@
+// Products with float activations: of plain weights as packed.h lays them down, and of quantised
+// ones unpacked to floats. Every output adds x[k] · w[k] in order of k, one rounding each; panels,
+// rows and pieces of depth only decide which outputs stand next to each other.
+#pragma once
+
+#include "cpu/kernels_unpack.inc.h"
+#include "cpu/panels.h"
+#include "cpu/simd.h"
+#include "cpu/simd_bytes.h"
+
+namespace octavo {
+namespace OCTAVO_ISA {
+
+// Sixteen weights of one k, of a plain type.
+template <F32x16 (*Load)(const void*), int Bytes>
+struct Plain {
+  static constexpr int kBytes = 16 * Bytes;
+  OCTAVO_INLINE F32x16 at(const char* w, int64_t k) { return Load(w + kBytes * k); }
+};
+using PlainF32 = Plain<load_f32, 4>;
+using PlainF16 = Plain<load_f16, 2>;
+using PlainBF16 = Plain<load_bf16, 2>;
+
+static_assert(kFloatPanels <= kPanelGroup, "scratch holds the sums of so many panels");
+constexpr int64_t kFloatDepth = kPanelFloats / kFloatPanels;  // of depth, widened at once
+
+// Rows of x times panels, over `depth` values.
+struct FloatTile {
+  const char* w[kFloatPanels];  // [depth][16]
+  const float* x;               // [rows][stride]
+  int64_t stride, depth;
+  bool first;  // sums start here
+  float* sums[kFloatPanels];
+  // Weights that are read next, to be fetched meanwhile, so far apart and so many bytes of each
+  // panel for one k; null = nothing.
+  const char* ahead;
+  int64_t ahead_stride, ahead_bytes;
+};
+
+template <class W, int V, int R>
+static void float_tile(const FloatTile& t) {
+  F32x16 total[R][V];
+  OCTAVO_UNROLL for (int r = 0; r < R; r++) {
+    OCTAVO_UNROLL for (int v = 0; v < V; v++) {
+      total[r][v] = t.first ? zero() : load(t.sums[v] + 16 * r);
+    }
+  }
+  const float* const x = t.x;
+  const int64_t stride = t.stride;
+  OCTAVO_UNROLL_TWICE for (int64_t k = 0; k < t.depth; k++) {
+    if (t.ahead != nullptr) {
+      const char* const at = t.ahead + t.ahead_bytes * k;
+      OCTAVO_UNROLL for (int v = 0; v < V; v++) __builtin_prefetch(at + t.ahead_stride * v, 0, 2);
+    }
+    F32x16 w[V];
+    OCTAVO_UNROLL for (int v = 0; v < V; v++) w[v] = W::at(t.w[v], k);
+    OCTAVO_UNROLL for (int r = 0; r < R; r++) {
+      const F32x16 value = splat(x[r * stride + k]);
+      OCTAVO_UNROLL for (int v = 0; v < V; v++) total[r][v] = fma(value, w[v], total[r][v]);
+    }
+  }
+  OCTAVO_UNROLL for (int r = 0; r < R; r++) {
+    OCTAVO_UNROLL for (int v = 0; v < V; v++) store(t.sums[v] + 16 * r, total[r][v]);
+  }
+}
+
+// Picks the instance for `rows` ≤ kFloatRows.
+template <class W, int V, int R = kFloatRows>
+OCTAVO_INLINE void float_some(int64_t rows, const FloatTile& t) {
+  if constexpr (R > 1) {
+    if (rows < R) return float_some<W, V, R - 1>(rows, t);
+  }
+  float_tile<W, V, R>(t);
+}
+
+// w [blocks · 32][16] = scale · value + min of a chunk of signed values
+static void widen_chunk(const Chunk& c, float* w) {
+  for (int64_t b = 0; b < c.num_blocks; b++) {
+    for (int g = 0; g < 8; g++) {
+      const int64_t at = (b * c.groups + (c.groups == 2 ? g / 4 : 0)) * 16;
+      const F32x16 scale = load(c.scales + at);
+      const F32x16 min = c.has_min ? load(c.mins + at) : zero();
+      for (int i = 0; i < 4; i++) {
+        const F32x16 value = widen_byte(load_bytes(c.values + b * 512 + 64 * g), i);
+        store(w + (b * 32 + 4 * g + i) * 16, fma(value, scale, min));
+      }
+    }
+  }
+}
+
+template <class W>
+static void widen_plain(const char* w, int64_t depth, float* out) {
+  for (int64_t k = 0; k < depth; k++) store(out + 16 * k, W::at(w, k));
+}
+
+// `depth` values of a panel from `first` as floats [depth][16]: where they lie, or in `wide`.
+static const float* floats_of(const PanelJob& job, DType t, const char* panel, int64_t first,
+                              int64_t depth, float* wide) {
+  switch (t) {
+    case DType::kF32:
+      return reinterpret_cast<const float*>(panel) + 16 * first;
+    case DType::kF16:
+      widen_plain<PlainF16>(panel + 32 * first, depth, wide);
+      return wide;
+    case DType::kBF16:
+      widen_plain<PlainBF16>(panel + 32 * first, depth, wide);
+      return wide;
+    default:
+      break;
+  }
+  Chunk c = {};
+  c.num_blocks = depth / kPanelBlock;
+  unpack_dtype<true>(t, panel, job.depth, first / kPanelBlock, job.scratch, &c);
+  widen_chunk(c, wide);
+  return wide;
+}
+
+// Where the sums of a job's panels stand: [kPanelGroup][rows][16], and those of job.up behind them.
+OCTAVO_INLINE int64_t sums_stride(const PanelJob& job) { return (job.num_rows + 16) * 16; }
+OCTAVO_INLINE float* sums_of(const PanelJob& job) {
+  return reinterpret_cast<float*>(job.scratch + kPanelChunkBytes) + 16 * kPanelFloats;
+}
+
+// Sixteen columns of a job.
+struct Columns {
+  const PanelJob& job;
+  int64_t panel, count;
+
+  Columns(const PanelJob& j, int64_t p)
+      : job(j), panel(p), count(j.num_cols - p * 16 < 16 ? j.num_cols - p * 16 : 16) {}
+
+  F32x16 bias_of(const PanelWeights& w) const {
+    if (w.bias == nullptr) return zero();
+    return count == 16 ? load(w.bias + panel * 16) : load_n(w.bias + panel * 16, count);
+  }
+  // out [rows, count] = what sums [rows][16] make, and up [rows][16] if the job has such.
+  void finish(const float* sums, const float* up, int64_t rows) const {
+    const bool biased = job.weights.bias != nullptr, up_biased = job.up.bias != nullptr;
+    const F32x16 bias = bias_of(job.weights), up_bias = bias_of(job.up);
+    float* to = job.out + panel * 16;
+    for (int64_t r = 0; r < rows; r++, to += job.out_stride) {
+      F32x16 v = load(sums + 16 * r);
+      if (biased) v = add(v, bias);
+      if (up != nullptr) {
+        F32x16 u = load(up + 16 * r);
+        if (up_biased) u = add(u, up_bias);
+        v = mul(silu(v), u);
+      }
+      count == 16 ? store(to, v) : store_n(to, v, count);
+    }
+  }
+};
+
+// Few rows: weights go from memory through registers, once.
+template <class W, int V>
+static void stream_panels(const PanelJob& job, FloatTile t, int64_t bytes) {
+  constexpr int64_t kLongGroup = 128 << 10;  // processors fetch long streams themselves
+  t.depth = job.depth;
+  t.first = true;
+  if (V * bytes <= kLongGroup) t.ahead = t.w[0] + V * bytes;
+  t.ahead_stride = bytes;
+  t.ahead_bytes = W::kBytes;
+  float_some<W, V>(job.num_rows, t);
+}
+
+// sums [V][rows][16] = x · panels [p, p + V) of w
+template <int V>
+static void float_panels(const PanelJob& job, const PanelWeights& w, int64_t p, float* sums) {
+  const int64_t bytes = panel_bytes(w.dtype, job.depth);
+  FloatTile t = {};
+  t.x = job.x + job.first_row * job.depth;
+  t.stride = job.depth;
+  for (int v = 0; v < V; v++) {
+    t.w[v] = w.panels + (p + v) * bytes;
+    t.sums[v] = sums + v * sums_stride(job);
+  }
+  if (job.num_rows <= kFloatRows) {
+    if (w.dtype == DType::kF32) return stream_panels<PlainF32, V>(job, t, bytes);
+    if (w.dtype == DType::kF16) return stream_panels<PlainF16, V>(job, t, bytes);
+    if (w.dtype == DType::kBF16) return stream_panels<PlainBF16, V>(job, t, bytes);
+  }
+  float* const wide = reinterpret_cast<float*>(job.scratch + kPanelChunkBytes);
+  const int64_t value_bytes = is_quantised(w.dtype) ? 0 : 16 * block_bytes(w.dtype);
+  t.ahead_stride = bytes;
+  t.ahead_bytes = value_bytes;
+  const FloatTile whole = t;
+  for (int64_t first = 0; first < job.depth; first += kFloatDepth) {
+    const int64_t left = job.depth - first;
+    t.depth = left < kFloatDepth ? left : kFloatDepth;
+    t.first = first == 0;
+    t.x = whole.x + first;
+    for (int v = 0; v < V; v++) {
+      const float* at =
+          floats_of(job, w.dtype, whole.w[v], first, t.depth, wide + v * 16 * kFloatDepth);
+      t.w[v] = reinterpret_cast<const char*>(at);
+      t.sums[v] = whole.sums[v];
+    }
+    if (value_bytes > 0) {
+      const int64_t next = first + kFloatDepth;
+      t.ahead = whole.w[0] + (next < job.depth ? next * value_bytes : V * bytes);
+    }
+    for (int64_t row = 0; row < job.num_rows; row += kFloatRows) {
+      const int64_t rows = job.num_rows - row;
+      float_some<PlainF32, V>(rows < kFloatRows ? rows : kFloatRows, t);
+      t.ahead = nullptr;
+      t.x += kFloatRows * t.stride;
+      for (int v = 0; v < V; v++) t.sums[v] += 16 * kFloatRows;
+    }
+  }
+}
+
+template <int V>
+static void float_group(const PanelJob& job, int64_t p) {
+  float* const sums = sums_of(job);
+  float* const up = sums + kPanelGroup * sums_stride(job);
+  const bool gated = job.up.panels != nullptr;
+  float_panels<V>(job, job.weights, p, sums);
+  if (gated) float_panels<V>(job, job.up, p, up);
+  for (int v = 0; v < V; v++) {
+    const int64_t at = v * sums_stride(job);
+    Columns(job, p + v).finish(sums + at, gated ? up + at : nullptr, job.num_rows);
+  }
+}
+
+static void panel_matmul_f32(const PanelJob& job) {
+  int64_t p = 0;
+  for (; p + kFloatPanels <= job.num_panels; p += kFloatPanels) float_group<kFloatPanels>(job, p);
+  for (; p < job.num_panels; p++) float_group<1>(job, p);
+}
+
+}  // namespace OCTAVO_ISA
+}  // namespace octavo
