@@ -8,6 +8,7 @@ import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type EngineOptions, LLM } from '../lib/index.js';
+import { machine, median } from './support/machine.js';
 import { LLAMA3_8B, randomModel, SMOLLM2_135M, type StoredType } from './support/random-models.js';
 import { type BenchReport, type BenchRow, jsonPath, report } from './support/report.js';
 
@@ -22,23 +23,6 @@ interface Load {
 const CPU_LOAD: Load = { prompt: 128, output: quick ? 32 : 64, repeats: quick ? 2 : 5 };
 /** Contexts of about 1k. */
 const GPU_LOAD: Load = { prompt: 896, output: quick ? 32 : 128, repeats: 3 };
-
-interface Machine {
-  /** Bytes a second that can be read from memory. */
-  readonly read: number;
-  /** Float32 operations a second. */
-  readonly flops: number;
-}
-
-function machine(): Machine {
-  const json = join(mkdtempSync(join(tmpdir(), 'octavo-bench-')), 'machine.json');
-  spawnSync(join('build', 'testing', 'octavo_cpu_bench'), ['--only', 'machine', '--json', json]);
-  const { rows } = JSON.parse(readFileSync(json, 'utf8')) as { rows: BenchRow[] };
-  const value = (unit: string) => rows.find((row) => row.unit === unit)!.value;
-  return { read: value('GB/s') * 1e9, flops: value('GFLOP/s') * 1e9 };
-}
-
-const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1];
 
 /** Seconds for `n` prompts at once with so many tokens each. */
 async function seconds(

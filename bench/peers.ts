@@ -3,15 +3,16 @@
  * files: random weights in the shapes of SmolLM2-135M and Llama-3.2-1B. Both decode greedily with
  * the same prompts; the peer's flash attention is on or off, whichever is faster there. Rates come
  * from the times at which tokens reach JavaScript.
- * `--quick`: little of everything; `--greedy FILE.gguf`: the bundled model in GGUF form, token by
- * token against the peer.
+ * `--quick`: little of everything; `--only TEXT`: models whose name and type hold it, as
+ * '135m F16'; `--greedy FILE.gguf`: the bundled model in GGUF form, token by token against the peer.
  */
 import { type ChildProcess, fork, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { availableCores } from '../lib/config.js';
 import { LLM } from '../lib/index.js';
+import { type Machine, machine, machineRows, median } from './support/machine.js';
 import {
   LLAMA32_1B,
   randomModel,
@@ -19,9 +20,20 @@ import {
   SMOLLM2_135M,
   type StoredType,
 } from './support/random-models.js';
-import { type BenchRow, jsonPath, report } from './support/report.js';
+import { type BenchRow, jsonPath, report, saveJson } from './support/report.js';
 
-const quick = process.argv.includes('--quick');
+const {
+  quick,
+  only,
+  greedy: greedyFile,
+} = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
+    greedy: { type: 'string' },
+    json: { type: 'string' },
+  },
+}).values;
 const threads = availableCores();
 const REPEATS = quick ? 2 : 3;
 
@@ -78,25 +90,6 @@ function installPeer(): void {
   if (status !== 0) throw new Error('node-llama-cpp could not be installed');
 }
 
-interface Machine {
-  /** Bytes a second from memory, beyond the caches. */
-  readonly read: number;
-  readonly flops: number;
-  readonly int8: number;
-}
-
-function machine(): Machine {
-  const json = join(mkdtempSync(join(tmpdir(), 'octavo-bench-')), 'machine.json');
-  spawnSync(join('build', 'testing', 'octavo_cpu_bench'), ['--only', 'machine', '--json', json]);
-  const { rows } = JSON.parse(readFileSync(json, 'utf8')) as { rows: BenchRow[] };
-  const value = (name: string) => rows.find((row) => row.name === name)!.value * 1e9;
-  return {
-    read: value('machine: read 1 GB'),
-    flops: value('machine: multiply-adds'),
-    int8: value('machine: int8 dot products'),
-  };
-}
-
 /** Tokens a second: all prompts until the last has its first token, then what follows. */
 function rates({ times }: Measured, prompt: number): { prefill: number; decode: number } {
   const first = Math.max(...times.map((own) => own[0]));
@@ -107,8 +100,6 @@ function rates({ times }: Measured, prompt: number): { prefill: number; decode: 
     decode: after / ((end - first) / 1000),
   };
 }
-
-const median = (values: number[]) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 interface Load {
   readonly n: number;
@@ -156,7 +147,7 @@ async function measure(
   return (['prefill', 'decode'] as const).map((name) => ({ name, ...found[name] }));
 }
 
-/** What the machine allows at most: arithmetic, or reading weights (and KV) once a step. */
+/** What the machine allows at most: arithmetic, or reading weights and KV (float16) once a step. */
 function boundOf(m: Machine, shape: Shape, type: StoredType, bytes: number, load: Load) {
   const perLayer =
     shape.hidden * shape.headSize * (2 * shape.heads + 2 * shape.kvHeads) +
@@ -170,10 +161,18 @@ function boundOf(m: Machine, shape: Shape, type: StoredType, bytes: number, load
   return { prefill, decode: Math.min(streams, rate / (2 * (body + head))) };
 }
 
-async function compare(m: Machine, shape: Shape, type: StoredType, loads: Load[]) {
+/** Adds to `rows`, and tells `save` after each load. */
+async function compare(
+  m: Machine,
+  shape: Shape,
+  type: StoredType,
+  loads: Load[],
+  rows: BenchRow[],
+  save: () => void,
+) {
+  if (!`${shape.name} ${type}`.toLowerCase().includes(only.toLowerCase())) return;
   const path = randomModel(shape, type);
   const workers = [new Worker(OURS), new Worker(THEIRS)] as const;
-  const rows: BenchRow[] = [];
   const llm = await LLM.load({ model: path, device: 'cpu', maxModelLen: 64 });
   const bytes = llm.info.weightBytes;
   const kvPerToken = llm.info.kvBytesPerToken;
@@ -206,6 +205,7 @@ async function compare(m: Machine, shape: Shape, type: StoredType, loads: Load[]
             `${row.ratio.toFixed(2)}x, ${(100 * row.ofBound).toFixed(0)} % of the bound`,
         );
       }
+      save();
     }
     const most = Math.max(...loads.map((l) => l.n * (l.prompt + l.output)));
     const small = { prompts: prompts({ n: 1, prompt: 4, output: 1 }, 0), output: 1 };
@@ -224,29 +224,29 @@ async function compare(m: Machine, shape: Shape, type: StoredType, loads: Load[]
   } finally {
     for (const worker of workers) worker.stop();
   }
-  return rows;
+  save();
 }
 
 async function speed(): Promise<void> {
   const m = machine();
-  const rows: BenchRow[] = [
-    { name: 'machine: read', value: m.read / 1e9, unit: 'GB/s' },
-    { name: 'machine: float32', value: m.flops / 1e9, unit: 'GFLOP/s' },
-    { name: 'machine: int8', value: m.int8 / 1e9, unit: 'GOP/s' },
-  ];
+  const rows = machineRows(m);
+  const save = () => saveJson({ bench: 'peers', rows, json: jsonPath() });
   const output = 32;
   const load = (n: number, prompt: number): Load => ({ n, prompt, output });
   // 576 columns are no whole blocks of Q4_K: such files hold other types in its place.
   const small = quick ? [load(1, 128), load(8, 128)] : [1, 8, 32, 64].map((n) => load(n, 128));
   for (const type of (quick ? ['Q8_0'] : ['Q8_0', 'Q4_0', 'F16']) as StoredType[]) {
     const loads = quick ? small : [...small, load(1, 1024), load(8, 1024)];
-    rows.push(...(await compare(m, SMOLLM2_135M, type, loads)));
+    await compare(m, SMOLLM2_135M, type, loads, rows, save);
   }
   if (!quick) {
     for (const type of ['Q8_0', 'Q4_0', 'Q4_K', 'F16'] as StoredType[]) {
       const loads = [load(1, 128), load(8, 128), load(1, 1024)];
-      rows.push(...(await compare(m, LLAMA32_1B, type, loads)));
+      await compare(m, LLAMA32_1B, type, loads, rows, save);
     }
+  }
+  if (rows.length === machineRows(m).length) {
+    throw new Error(`no model and type is named ${only}: 135m or 1b, and Q8_0, Q4_0, Q4_K or F16`);
   }
   report({ bench: 'peers', rows, json: jsonPath() });
 }
@@ -278,5 +278,4 @@ async function greedy(path: string): Promise<void> {
 }
 
 installPeer();
-const at = process.argv.indexOf('--greedy');
-await (at > 0 ? greedy(process.argv[at + 1]) : speed());
+await (greedyFile !== undefined ? greedy(greedyFile) : speed());

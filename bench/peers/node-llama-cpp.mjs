@@ -14,7 +14,7 @@ async function load({ model: modelPath, threads }) {
   model = await llama.loadModel({ modelPath });
 }
 
-/** Times of the tokens of all sequences, in ms since the start, and the ids of the first. */
+/** Times of the tokens of all sequences, in ms since the start, and their ids. */
 async function run({ prompts, output, flashAttention, threads }) {
   const context = await model.createContext({
     contextSize: prompts[0].length + output + 8,

@@ -32,13 +32,25 @@ export function jsonPath(): string | undefined {
 }
 
 export function report({ bench, rows, json, device }: BenchReport): void {
-  const where = device ?? `${cpus()[0]?.model.trim()} (${cpus().length} cores)`;
-  console.log(`${bench} — ${where}`);
+  console.log(`${bench} — ${device ?? thisMachine()}`);
   console.table(rows.map(forTable));
+  saveJson({ bench, rows, json, device });
+}
+
+/** The JSON alone, for benches that take long: what there is after each part. */
+export function saveJson({ bench, rows, json, device }: BenchReport): void {
   if (json === undefined) return;
   const date = new Date().toISOString();
-  const text = JSON.stringify({ bench, version: version(), device: where, date, rows }, null, 2);
+  const text = JSON.stringify(
+    { bench, version: version(), device: device ?? thisMachine(), date, rows },
+    null,
+    2,
+  );
   writeFileSync(json, `${text}\n`);
+}
+
+function thisMachine(): string {
+  return `${cpus()[0]?.model.trim()} (${cpus().length} cores)`;
 }
 
 function forTable(row: BenchRow): BenchRow {

@@ -89,7 +89,7 @@ export class LLM {
   }
 
   /**
-   * Loads a model: weights are mapped, the KV pool is reserved, nothing blocks the event loop but
+   * Loads a model: weights are read, the KV pool is reserved, nothing blocks the event loop but
    * the construction of the tokenizer (see Tokenizer.fromJson).
    * @throws ERR_INVALID_OPTION, ERR_MODEL_NOT_FOUND, ERR_MODEL_FORMAT, ERR_MODEL_UNSUPPORTED,
    * ERR_TOKENIZER, ERR_OUT_OF_MEMORY, ERR_DEVICE_NOT_FOUND, ERR_NATIVE_MISSING

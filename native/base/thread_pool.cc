@@ -1,5 +1,6 @@
 #include "base/thread_pool.h"
 
+#include <algorithm>
 #include <chrono>
 #include <system_error>
 
@@ -12,6 +13,7 @@ namespace {
 // costs nothing worth measuring.
 constexpr auto kSpinTime = std::chrono::microseconds(40);
 constexpr int64_t kMaxItems = INT32_MAX;  // the low half of a ticket counts them
+constexpr int kMaxShares = 16;            // everybody looks into all of them before a loop ends
 
 inline void pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -39,7 +41,7 @@ constexpr uint64_t items_left(uint64_t ticket) { return ticket & 0xffffffffu; }
 }  // namespace
 
 ThreadPool::ThreadPool(int num_threads)
-    : num_threads_(num_threads < 1 ? 1 : num_threads), shares_(num_threads_) {
+    : num_threads_(num_threads < 1 ? 1 : num_threads), shares_(std::min(num_threads_, kMaxShares)) {
   threads_.reserve(num_threads_ - 1);
   for (int worker = 1; worker < num_threads_; worker++) {
     try {
@@ -67,14 +69,16 @@ void ThreadPool::run(int64_t num_items, Call call, void* fn) {
   OCTAVO_CHECK(num_items <= kMaxItems);
   job_ = {call, fn};
   pending_.store(num_items, std::memory_order_relaxed);
-  const uint64_t loop = ++num_loops_ << 32;
-  const int64_t workers = num_threads_;
-  for (int64_t w = 0; w < workers; w++) {
-    const int64_t first = num_items * w / workers, end = num_items * (w + 1) / workers;
-    shares_[w].end = end;
-    // seq_cst, as is the sleeper's side: either it sees the ticket or we see it sleeping.
-    shares_[w].ticket.store(loop | static_cast<uint64_t>(end - first));
+  const uint64_t loop = num_loops_.load(std::memory_order_relaxed) + 1;
+  const int64_t num_shares = static_cast<int64_t>(shares_.size());
+  for (int64_t i = 0; i < num_shares; i++) {
+    const int64_t first = num_items * i / num_shares, end = num_items * (i + 1) / num_shares;
+    shares_[i].end = end;
+    shares_[i].ticket.store(loop << 32 | static_cast<uint64_t>(end - first),
+                            std::memory_order_release);
   }
+  // seq_cst, as is the sleeper's side: either it sees the new loop or we see it sleeping.
+  num_loops_.store(loop);
   if (num_sleeping_.load() > 0) wake_workers();
   work(0);
   wait_until_done();
@@ -85,10 +89,10 @@ void ThreadPool::wake_workers() {
   work_ready_.notify_all();
 }
 
-// Grabs and runs items until none is left, its own first.
+// Grabs and runs items until none is left, those of its own share first.
 void ThreadPool::work(int worker) {
-  const size_t workers = shares_.size();
-  for (size_t i = 0; i < workers; i++) work_on(shares_[(worker + i) % workers], worker);
+  const size_t num_shares = shares_.size();
+  for (size_t i = 0; i < num_shares; i++) work_on(shares_[(worker + i) % num_shares], worker);
 }
 
 void ThreadPool::work_on(Share& share, int worker) {
@@ -108,13 +112,6 @@ void ThreadPool::work_on(Share& share, int worker) {
   }
 }
 
-bool ThreadPool::has_items() const {
-  for (const Share& share : shares_) {
-    if (items_left(share.ticket.load()) > 0) return true;
-  }
-  return false;
-}
-
 void ThreadPool::wait_until_done() {
   const auto done = [this] { return pending_.load(std::memory_order_acquire) == 0; };
   if (spin_until(done)) return;
@@ -125,12 +122,16 @@ void ThreadPool::wait_until_done() {
 }
 
 void ThreadPool::worker_main(int worker) {
-  while (wait_for_work()) work(worker);
+  uint64_t seen = 0;
+  while (wait_for_work(seen)) {
+    seen = num_loops_.load(std::memory_order_acquire);
+    work(worker);
+  }
 }
 
-// False when the pool is being destroyed.
-bool ThreadPool::wait_for_work() {
-  const auto ready = [this] { return has_items() || stopping_.load(); };
+// Until there is a loop after `seen`; false when the pool is being destroyed.
+bool ThreadPool::wait_for_work(uint64_t seen) {
+  const auto ready = [&] { return num_loops_.load() != seen || stopping_.load(); };
   if (!spin_until(ready)) {
     std::unique_lock<std::mutex> lock(mutex_);
     num_sleeping_.fetch_add(1);

@@ -1,7 +1,7 @@
 // A small pool for loops of a few microseconds to a few milliseconds. The caller works too. Every
-// worker starts on a run of neighbouring items of its own, the same in every loop of that length,
-// grabs them one by one and then what others have left; nobody ever waits for a thread that has not
-// grabbed an item: when a busy neighbour keeps a worker off its core, the others take its share.
+// worker starts on a run of neighbouring items, the same in every loop of that length, grabs them
+// one by one and then what others have left; nobody ever waits for a thread that has not grabbed an
+// item: when a busy neighbour keeps a worker off its core, the others take its share.
 #pragma once
 
 #include <atomic>
@@ -54,9 +54,8 @@ class ThreadPool {
   void run(int64_t num_items, Call call, void* fn);
   void work(int worker);
   void work_on(Share& share, int worker);
-  bool has_items() const;
   void worker_main(int worker);
-  bool wait_for_work();
+  bool wait_for_work(uint64_t seen);
   void wait_until_done();
   void wake_workers();
 
@@ -66,8 +65,9 @@ class ThreadPool {
   // The loop in progress. This and Share::end are written only while no item is left and none is
   // pending, and read only by a thread that has just grabbed an item, so plain fields are enough.
   Job job_;
-  uint64_t num_loops_ = 0;
-  std::vector<Share> shares_;  // [num_threads]
+  std::vector<Share> shares_;  // one per worker; a few workers each where there are many
+  // Loops so far: what idle workers watch. Written when all shares of a loop are.
+  alignas(64) std::atomic<uint64_t> num_loops_{0};
   // Items not yet finished.
   alignas(64) std::atomic<int64_t> pending_{0};
 

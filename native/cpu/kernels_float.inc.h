@@ -121,7 +121,7 @@ OCTAVO_INLINE float* sums_of(const PanelJob& job) {
   return reinterpret_cast<float*>(job.scratch + kPanelChunkBytes) + 16 * kPanelFloats;
 }
 
-// Sixteen columns of a job.
+// Sixteen columns of a job, of either kind.
 struct Columns {
   const PanelJob& job;
   int64_t panel, count;
@@ -180,9 +180,9 @@ static void float_panels(const PanelJob& job, const PanelWeights& w, int64_t p, 
     if (w.dtype == DType::kBF16) return stream_panels<PlainBF16, V>(job, t, bytes);
   }
   float* const wide = reinterpret_cast<float*>(job.scratch + kPanelChunkBytes);
-  const int64_t value_bytes = is_quantised(w.dtype) ? 0 : 16 * block_bytes(w.dtype);
+  const bool plain = !is_quantised(w.dtype);
   t.ahead_stride = bytes;
-  t.ahead_bytes = value_bytes;
+  t.ahead_bytes = 16 * block_bytes(w.dtype);
   const FloatTile whole = t;
   for (int64_t first = 0; first < job.depth; first += kFloatDepth) {
     const int64_t left = job.depth - first;
@@ -195,10 +195,9 @@ static void float_panels(const PanelJob& job, const PanelWeights& w, int64_t p, 
       t.w[v] = reinterpret_cast<const char*>(at);
       t.sums[v] = whole.sums[v];
     }
-    if (value_bytes > 0) {
-      const int64_t next = first + kFloatDepth;
-      t.ahead = whole.w[0] + (next < job.depth ? next * value_bytes : V * bytes);
-    }
+    // While the first rows pass, the weights that come next.
+    const int64_t next = first + kFloatDepth;
+    if (plain) t.ahead = whole.w[0] + (next < job.depth ? next * t.ahead_bytes : V * bytes);
     for (int64_t row = 0; row < job.num_rows; row += kFloatRows) {
       const int64_t rows = job.num_rows - row;
       float_some<PlainF32, V>(rows < kFloatRows ? rows : kFloatRows, t);
