@@ -4,7 +4,8 @@
  * the same prompts; the peer's flash attention is on or off, whichever is faster there. Rates come
  * from the times at which tokens reach JavaScript.
  * `--quick`: little of everything; `--only TEXT`: models whose name and type hold it, as
- * '135m F16'; `--greedy FILE.gguf`: the bundled model in GGUF form, token by token against the peer.
+ * '135m F16'; `--greedy FILE.gguf`: the bundled model in GGUF form, token by token against the
+ * peer.
  */
 import { type ChildProcess, fork, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** What this machine can do at most, by the ops' own instructions (bench/native/cpu_ops_bench.cc). */
+/** What this machine can do at most with the ops' own instructions: cpu_ops_bench.cc. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
