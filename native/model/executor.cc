@@ -159,6 +159,7 @@ void Executor::step(StepInput& input, StepOutput& output) {
   for (const SampleRow& r : input.rows) tops += r.num_top > 0 ? static_cast<size_t>(r.num_top) : 0;
   output.top_ids.assign(tops, -1);
   output.top_logprobs.assign(tops, 0.0);
+  output.logits.clear();
   size_t at = 0;
   for (size_t i = 0; i < n; ++i) {
     SampleRow& r = input.rows[i];

@@ -1,4 +1,5 @@
-// One step as the executor sees it: everything owned, checked and resolved on the JS thread.
+// One step as the executor sees it: everything owned, checked and resolved on the JS thread. The
+// vectors are used again by the next step, so that a step of known sizes allocates none.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +23,19 @@ struct StepInput {
   std::vector<int32_t> extras;
   int32_t num_samples = 0;      // the first of `rows`; the rest are prompt rows
   bool capture_logits = false;  // for tests: return the logits of every row asked for
+
+  void clear() {
+    for (auto* list : {&token_ids, &query_start, &context_len, &block_tables, &extras}) {
+      list->clear();
+    }
+    swap_outs.clear();
+    swap_ins.clear();
+    copies.clear();
+    rows.clear();
+    table_stride = 0;
+    num_samples = 0;
+    capture_logits = false;
+  }
 };
 
 struct StepOutput {

@@ -171,7 +171,6 @@ Napi::Value ExecutorWrap::load(const Napi::CallbackInfo& info) {
 
 Napi::Value ExecutorWrap::step(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  auto input = std::make_shared<StepInput>();
   const Failure failure = guarded([&] {
     if (state_ == State::kClosing || state_ == State::kClosed) {
       throw Error(kErrClosed, "the executor is closed");
@@ -182,21 +181,19 @@ Napi::Value ExecutorWrap::step(const Napi::CallbackInfo& info) {
     b.words = typed_data<int32_t>(info[0], napi_int32_array, &b.num_words);
     b.tables = typed_data<int32_t>(info[1], napi_int32_array, &b.num_table_words);
     b.samplers = typed_data<double>(info[2], napi_float64_array, &b.num_sampler_doubles);
-    parse_step(b, limits_, model_, input.get());
+    parse_step(b, limits_, model_, &input_);
 #ifdef OCTAVO_TESTING
-    input->capture_logits = info[3].IsBoolean() && info[3].As<Napi::Boolean>().Value();
+    input_.capture_logits = info[3].IsBoolean() && info[3].As<Napi::Boolean>().Value();
 #endif
   });
   if (failure.failed()) return rejected(env, failure);
   stepping_ = true;
-  auto output = std::make_shared<StepOutput>();
-  Executor* executor = executor_.get();
   return launch(
-      env, [executor, input, output] { executor->step(*input, *output); },
-      [this, input, output](Napi::Env e) -> Napi::Value {
+      env, [this] { executor_->step(input_, output_); },
+      [this](Napi::Env e) -> Napi::Value {
         stepping_ = false;
         if (e == nullptr) return Napi::Value();
-        return result_to_js(e, *input, *output);
+        return result_to_js(e, input_, output_);
       });
 }
 

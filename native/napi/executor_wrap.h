@@ -40,6 +40,8 @@ class ExecutorWrap : public Napi::ObjectWrap<ExecutorWrap> {
   Napi::Reference<Napi::Value> closing_;  // the promise of a close() under way
   State state_ = State::kEmpty;
   bool stepping_ = false;
+  StepInput input_;  // of the step that runs, its thread's until stepping_ is false again
+  StepOutput output_;
   int pending_ = 0;  // while > 0 the process stays alive
   EngineLimits limits_;
   StepModel model_;

@@ -258,6 +258,7 @@ class Parser {
 
 void parse_step(const StepBuffers& in, const EngineLimits& limits, const StepModel& model,
                 StepInput* out) {
+  out->clear();
   Parser(in, limits, model, out).run();
 }
 
