@@ -4,8 +4,8 @@
 
 constexpr int64_t kFewestTileRows = 6;  // of a job; below, dot products of vectors are as fast
 
-// Shapes of the tile registers: 0 to 3 sums [rows][16] int32, 4 activations [rows][k], 5 weights
-// [k / 4][64]. Released when it goes: tiles make every switch of threads dearer.
+// Shapes of the tile registers: 0 to 3 sums [rows][16] int32, 4 and 6 activations [rows][k], 5 and
+// 7 weights [k / 4][64]. Released when it goes: tiles make every switch of threads dearer.
 struct TileConfig {
   int64_t rows = 0;
   int32_t groups = 0;
@@ -27,10 +27,12 @@ struct TileConfig {
       config.num_rows[t] = static_cast<uint8_t>(rows);
       config.row_bytes[t] = 64;
     }
-    config.num_rows[4] = static_cast<uint8_t>(rows);
-    config.row_bytes[4] = static_cast<uint16_t>(32 / groups);
-    config.num_rows[5] = static_cast<uint8_t>(8 / groups);
-    config.row_bytes[5] = 64;
+    for (int t = 4; t < 8; t += 2) {
+      config.num_rows[t] = static_cast<uint8_t>(rows);
+      config.row_bytes[t] = static_cast<uint16_t>(32 / groups);
+      config.num_rows[t + 1] = static_cast<uint8_t>(8 / groups);
+      config.row_bytes[t + 1] = 64;
+    }
     // GCC 12's intrinsic names only the first bytes as read.
     asm volatile("" ::"r"(&config) : "memory");
     _tile_loadconfig(&config);
@@ -43,97 +45,68 @@ alignas(64) constexpr int32_t kShiftRow[16] = {
     kIntegerShiftBits, kIntegerShiftBits, kIntegerShiftBits, kIntegerShiftBits,
     kIntegerShiftBits, kIntegerShiftBits, kIntegerShiftBits, kIntegerShiftBits};
 
-// kIntegerShift + the sums of group n of a block into `to` [rows][16].
-#define OCTAVO_TILE_GROUP(n, to)                                             \
+// kIntegerShift + the sums of bytes of a group into tile `to`, through tiles a and b.
+#define OCTAVO_TILE_DOTS(to, a, b, unit)                                     \
   do {                                                                       \
-    const int64_t at_ = unit + (n);                                          \
-    const int64_t block_ = at_ / Groups, group_ = at_ % Groups;              \
+    const int64_t block_ = (unit) / Groups, group_ = (unit) % Groups;        \
     asm volatile("" ::: "memory"); /* nor here what tiles are loaded from */ \
-    _tile_loadd(n, kShiftRow, 0);                                            \
-    _tile_loadd(4, x.q + block_ * x.rows * 32 + group_ * 16, 32);            \
-    _tile_loadd(5, c.values + block_ * 512 + group_ * (512 / Groups), 64);   \
-    _tile_dpbssd(n, 4, 5);                                                   \
-    _tile_stored(n, to, 64);                                                 \
+    _tile_loadd(to, kShiftRow, 0);                                           \
+    _tile_loadd(a, x.q + block_ * x.rows * 32 + group_ * 16, 32);            \
+    _tile_loadd(b, c.values + block_ * 512 + group_ * (512 / Groups), 64);   \
+    _tile_dpbssd(to, a, b);                                                  \
   } while (0)
 
-// Sums of up to four groups from `unit`.
-template <int Groups>
-OCTAVO_INLINE void tile_groups(const Chunk& c, const QuantTile& x, int64_t unit, int64_t count,
-                               int32_t* sums) {
-  OCTAVO_TILE_GROUP(0, sums);
-  if (count > 1) OCTAVO_TILE_GROUP(1, sums + 256);
-  if (count > 2) OCTAVO_TILE_GROUP(2, sums + 512);
-  if (count > 3) OCTAVO_TILE_GROUP(3, sums + 768);
-}
+// One group of sums starts, that before it is put down, and the one before that becomes floats:
+// what a step waits for has had the time of another step.
+#define OCTAVO_TILE_STEP(n, a, b, before, last)                                                   \
+  do {                                                                                            \
+    const int64_t at_ = unit + (n);                                                               \
+    if (at_ < units) OCTAVO_TILE_DOTS(n, a, b, at_);                                              \
+    if (at_ >= 1 && at_ <= units) {                                                               \
+      _tile_stored(before, sums[before], 64);                                                     \
+      asm volatile("" ::: "memory");                                                              \
+    }                                                                                             \
+    if (at_ >= 2 && at_ < units + 2) add_sums<Groups, Mins, R>(c, x, at_ - 2, sums[last], total); \
+  } while (0)
 
-// total [R][16] += the groups whose sums are there, for rows [row, row + R)
+// total [R][16] += what a group's sums [R][16] make
 template <int Groups, bool Mins, int R>
-OCTAVO_INLINE void add_sums(const Chunk& c, const QuantTile& x, int64_t unit, int64_t count,
-                            const int32_t* sums, int64_t row, F32x16 (&total)[R]) {
-  for (int64_t u = 0; u < count; u++) {
-    const int64_t b = (unit + u) / Groups;
-    const int g = static_cast<int>((unit + u) % Groups);
-    if (g == 0 && row == 0) fetch_ahead(c, b);
-    const GroupScales scales = group_scales<Groups, Mins>(c, b, g);
-    const GroupRows rows = group_rows<Groups>(x, b, g, row);
-    const int32_t* dots = sums + u * 256 + row * 16;
-    OCTAVO_UNROLL for (int r = 0; r < R; r++) {
-      const I32x16 dot = {_mm512_load_si512(dots + 16 * r)};
-      total[r] = add_group<Groups, Mins>(total[r], bits_f32(dot), scales, rows, r);
-    }
-  }
-}
-
-template <int Groups, bool Mins, int R>
-static void add_rows(const Chunk& c, const QuantTile& x, int64_t unit, int64_t count,
-                     const int32_t* sums, int64_t row, float* acc) {
-  F32x16 total[R];
+OCTAVO_INLINE void add_sums(const Chunk& c, const QuantTile& x, int64_t unit, const int32_t* sums,
+                            F32x16 (&total)[R]) {
+  const int64_t b = unit / Groups;
+  const int g = static_cast<int>(unit % Groups);
+  if (g == 0) fetch_ahead(c, b);
+  const GroupScales scales = group_scales<Groups, Mins>(c, b, g);
+  const GroupRows rows = group_rows<Groups>(x, b, g, 0);
   OCTAVO_UNROLL for (int r = 0; r < R; r++) {
-    total[r] = c.first && unit == 0 ? zero() : load(acc + 16 * r);
+    const I32x16 dot = {_mm512_load_si512(sums + 16 * r)};
+    total[r] = add_group<Mins>(total[r], bits_f32(dot), scales, rows, r);
   }
-  add_sums<Groups, Mins, R>(c, x, unit, count, sums, row, total);
+}
+
+// acc [R][16] += a chunk times a tile of R rows
+template <int Groups, bool Mins, int R>
+static void dot_tile_rows(const Chunk& c, QuantTile x, float* acc) {
+  x.rows = R;  // a constant, then
+  alignas(64) int32_t sums[4][R * 16];
+  F32x16 total[R];
+  load_totals(c, acc, total);
+  const int64_t units = c.num_blocks * Groups;
+  for (int64_t unit = 0; unit < units + 2; unit += 4) {
+    OCTAVO_TILE_STEP(0, 4, 5, 3, 2);
+    OCTAVO_TILE_STEP(1, 6, 7, 0, 3);
+    OCTAVO_TILE_STEP(2, 4, 5, 1, 0);
+    OCTAVO_TILE_STEP(3, 6, 7, 2, 1);
+  }
   OCTAVO_UNROLL for (int r = 0; r < R; r++) store(acc + 16 * r, total[r]);
 }
+#undef OCTAVO_TILE_STEP
+#undef OCTAVO_TILE_DOTS
 
-// Calls add(unit, count, sums) for all groups of a chunk, four at a time. The tiles run four groups
-// ahead of the floats: what they store has arrived when it is read.
-template <int Groups, class Add>
-OCTAVO_INLINE void for_tile_groups(const Chunk& c, const QuantTile& x, Add add) {
-  alignas(64) int32_t sums[2][4 * 256];
-  const int64_t units = c.num_blocks * Groups;
-  const auto count = [&](int64_t unit) { return units - unit < 4 ? units - unit : 4; };
-  tile_groups<Groups>(c, x, 0, count(0), sums[0]);
-  for (int64_t unit = 0, now = 0; unit < units; unit += 4, now ^= 1) {
-    if (unit + 4 < units) tile_groups<Groups>(c, x, unit + 4, count(unit + 4), sums[now ^ 1]);
-    add(unit, count(unit), sums[now]);
+template <int Groups, bool Mins, int R = 16>
+OCTAVO_INLINE void dot_tile_amx(const Chunk& c, const QuantTile& x, float* acc) {
+  if constexpr (R > 1) {
+    if (x.rows < R) return dot_tile_amx<Groups, Mins, R - 1>(c, x, acc);
   }
+  dot_tile_rows<Groups, Mins, R>(c, x, acc);
 }
-
-template <int Groups, bool Mins>
-static void dot_tile_amx(const Chunk& c, const QuantTile& x, float* acc) {
-  if (x.rows == 16) {
-    QuantTile whole = x;
-    whole.rows = 16;  // a constant, then
-    F32x16 total[16];
-    load_totals(c, acc, total);
-    for_tile_groups<Groups>(
-        c, whole, [&](int64_t unit, int64_t count, const int32_t* sums) OCTAVO_INLINE_LAMBDA {
-          add_sums<Groups, Mins, 16>(c, whole, unit, count, sums, 0, total);
-        });
-    OCTAVO_UNROLL for (int r = 0; r < 16; r++) store(acc + 16 * r, total[r]);
-    return;
-  }
-  for_tile_groups<Groups>(c, x, [&](int64_t unit, int64_t count, const int32_t* sums) {
-    int64_t row = 0;
-    for (; row + 8 <= x.rows; row += 8) {
-      add_rows<Groups, Mins, 8>(c, x, unit, count, sums, row, acc + 16 * row);
-    }
-    for (; row + 2 <= x.rows; row += 2) {
-      add_rows<Groups, Mins, 2>(c, x, unit, count, sums, row, acc + 16 * row);
-    }
-    for (; row < x.rows; row++) {
-      add_rows<Groups, Mins, 1>(c, x, unit, count, sums, row, acc + 16 * row);
-    }
-  });
-}
-#undef OCTAVO_TILE_GROUP

@@ -32,7 +32,7 @@ static void dot_pair(const Chunk& c, const QuantTile& x, int64_t row, float* acc
       const GroupScales scales = group_scales<Groups, Mins>(c, b, g);
       const GroupRows rows = group_rows<Groups>(x, b, g, row);
       OCTAVO_UNROLL for (int r = 0; r < 2; r++) {
-        total[r] = add_group<Groups, Mins>(total[r], bits_f32(dot[r]), scales, rows, r);
+        total[r] = add_group<Mins>(total[r], bits_f32(dot[r]), scales, rows, r);
       }
     }
   }

@@ -19,41 +19,90 @@ namespace OCTAVO_ISA {
 constexpr float kIntegerShift = 12582912.0f;
 constexpr int32_t kIntegerShiftBits = 0x4b400000;
 
+// Sixteen blocks of 32 values each stand in the lanes; `count` of them are wanted.
+struct QuantLanes {
+  const float* at[16];
+  float scale[16];
+  float sums[2][16];  // of halves of a block
+  int8_t* q;          // [count][32]
+};
+
+static void quantise_lanes(int64_t count, QuantLanes& lanes) {
+  alignas(64) float turned[32 * 16], inverse[16];
+  transpose16(lanes.at, 0, turned, 16);
+  transpose16(lanes.at, 16, turned + 256, 16);
+  F32x16 tops[4] = {zero(), zero(), zero(), zero()};
+  for (int i = 0; i < 32; i += 4) {
+    OCTAVO_UNROLL for (int j = 0; j < 4; j++) {
+      const F32x16 v = load(turned + 16 * (i + j));
+      tops[j] = max(max(v, sub(zero(), v)), tops[j]);
+    }
+  }
+  const F32x16 top = max(max(tops[0], tops[1]), max(tops[2], tops[3]));
+  // Of values so small that 127 / top is ∞ all are 0.
+  const F32x16 inverses = zero_if_less(div(splat(127.0f), top), top, splat(1e-36f));
+  const F32x16 shift = splat(kIntegerShift);
+  const auto shifted = [&](F32x16 v, F32x16 by)
+                           OCTAVO_INLINE_LAMBDA { return add(mul(v, by), shift); };
+  F32x16 sums[2] = {zero(), zero()};
+  for (int half = 0; half < 2; half++) {
+    for (int i = 16 * half; i < 16 * half + 16; i++) {
+      const F32x16 v = load(turned + 16 * i);
+      sums[half] = add(sums[half], sub(shifted(v, inverses), shift));
+    }
+    store(lanes.sums[half], sums[half]);
+  }
+  store(inverse, inverses);
+  store(lanes.scale, div(top, splat(127.0f)));
+  for (int64_t i = 0; i < count; i++) {
+    const F32x16 by = splat(inverse[i]);
+    store_low_bytes(lanes.q + 32 * i, shifted(load(lanes.at[i]), by));
+    store_low_bytes(lanes.q + 32 * i + 16, shifted(load(lanes.at[i] + 16), by));
+  }
+  // NaN or ∞ in a block makes NaN of all outputs of its row.
+  const float nan = hsum(add(sums[0], sums[1]));
+  if (nan == nan) return;
+  for (int64_t i = 0; i < count; i++) {
+    const float both = lanes.sums[0][i] + lanes.sums[1][i];
+    if (both == both) continue;
+    lanes.scale[i] = both;
+    lanes.sums[0][i] = lanes.sums[1][i] = 0;
+    __builtin_memset(lanes.q + 32 * i, 0, 32);
+  }
+}
+
 static void quantise(const float* x, int64_t tile, int64_t first_block, int64_t num_blocks,
                      const QuantRows& to) {
   const int64_t first = tile * kQuantTileRows, blocks = to.depth / kPanelBlock;
   const int64_t left = to.num_rows - first, rows = left < kQuantTileRows ? left : kQuantTileRows;
-  int8_t* q = to.q + first * to.depth;
-  float* d = to.d + first * blocks;
-  int32_t* sums = to.sums + first * blocks * 2;
-  float* weighted = to.weighted + first * blocks * 2;
-  for (int64_t r = 0; r < rows; r++) {
-    const float* row = x + (first + r) * to.depth;
-    for (int64_t b = first_block; b < first_block + num_blocks; b++) {
-      const F32x16 v0 = load(row + 32 * b), v1 = load(row + 32 * b + 16);
-      const float top = hmax(max(max(v0, sub(zero(), v0)), max(v1, sub(zero(), v1))));
-      const F32x16 inverse = splat(top > 0 ? 127.0f / top : 0.0f);
-      const F32x16 shift = splat(kIntegerShift);
-      F32x16 shifted[2] = {add(mul(v0, inverse), shift), add(mul(v1, inverse), shift)};
-      const F32x16 rounded[2] = {sub(shifted[0], shift), sub(shifted[1], shift)};
-      float sum[2];
-      hsum_each<2>(rounded, sum);
-      float scale = top / 127.0f;
-      // NaN or ∞ in a block makes NaN of all outputs of its row.
-      const float both = sum[0] + sum[1];
-      if (both != both) {
-        scale = both;
-        sum[0] = sum[1] = 0;
-        shifted[0] = shifted[1] = shift;
+  const int64_t last = (first_block + num_blocks) * rows;
+  int64_t block = first_block, row = 0;
+  for (int64_t unit = first_block * rows; unit < last; unit += 16) {
+    const int64_t count = last - unit < 16 ? last - unit : 16;
+    QuantLanes lanes;
+    lanes.q = to.q + first * to.depth + unit * 32;
+    int64_t half[16];  // where Σ q of the first half of a block goes
+    for (int64_t i = 0; i < 16; i++) {
+      if (i >= count) {
+        lanes.at[i] = lanes.at[0];
+        continue;
       }
-      int8_t* at = q + (b * rows + r) * 32;
-      store_low_bytes(at, shifted[0]);
-      store_low_bytes(at + 16, shifted[1]);
-      d[b * rows + r] = scale;
-      for (int half = 0; half < 2; half++) {
-        sums[(2 * b + half) * rows + r] = static_cast<int32_t>(sum[half]);
-        weighted[(2 * b + half) * rows + r] = scale * sum[half];
+      lanes.at[i] = x + (first + row) * to.depth + block * kPanelBlock;
+      half[i] = 2 * first * blocks + 2 * block * rows + row;
+      if (++row == rows) {
+        row = 0;
+        block++;
       }
+    }
+    quantise_lanes(count, lanes);
+    for (int64_t i = 0; i < count; i++) {
+      const float scale = lanes.scale[i], sum0 = lanes.sums[0][i], sum1 = lanes.sums[1][i];
+      to.d[first * blocks + unit + i] = scale;
+      to.sums[half[i]] = static_cast<int32_t>(sum0);
+      to.sums[half[i] + rows] = static_cast<int32_t>(sum1);
+      to.weighted[half[i]] = scale * sum0;
+      to.weighted[half[i] + rows] = scale * sum1;
+      to.both[first * blocks + unit + i] = scale * sum0 + scale * sum1;
     }
   }
 }
@@ -64,15 +113,19 @@ struct QuantTile {
   const float* d;
   const int32_t* sums;
   const float* weighted;
+  const float* both;
   int64_t rows;
 };
 
 OCTAVO_INLINE QuantTile tile_at(const QuantRows& x, int64_t first_row, int64_t block) {
   const int64_t left = x.num_rows - first_row, blocks = x.depth / kPanelBlock;
   const int64_t rows = left < kQuantTileRows ? left : kQuantTileRows;
-  return {x.q + first_row * x.depth + block * rows * 32, x.d + first_row * blocks + block * rows,
+  return {x.q + first_row * x.depth + block * rows * 32,
+          x.d + first_row * blocks + block * rows,
           x.sums + (first_row * blocks + block * rows) * 2,
-          x.weighted + (first_row * blocks + block * rows) * 2, rows};
+          x.weighted + (first_row * blocks + block * rows) * 2,
+          x.both + first_row * blocks + block * rows,
+          rows};
 }
 
 // What the rows of a group of values share: scale, −scale · kIntegerShift (exact: a scale has at
@@ -93,25 +146,22 @@ OCTAVO_INLINE GroupScales group_scales(const Chunk& c, int64_t b, int g) {
 // What rows [row, row + R) of a tile bring to group g of block b.
 struct GroupRows {
   const float* d;         // scale of row + r at d[r]
-  const float* weighted;  // Σ d · q, in halves of a block
-  const float* weighted2;
+  const float* weighted;  // Σ d · q of the group
 };
 template <int Groups>
 OCTAVO_INLINE GroupRows group_rows(const QuantTile& x, int64_t b, int g, int64_t row) {
-  const float* weighted = x.weighted + 2 * b * x.rows + row;
-  if (Groups == 2) weighted += g * x.rows;
-  return {x.d + b * x.rows + row, weighted, weighted + x.rows};
+  const int64_t at = b * x.rows + row;
+  return {x.d + at, Groups == 1 ? x.both + at : x.weighted + (2 * b + g) * x.rows + row};
 }
 
 // acc += scale · dot · d, and the min: one group of row r. `shifted` are the bits of
 // kIntegerShift plus the integer dot, so the first fma is scale · dot, rounded once.
-template <int Groups, bool Mins>
+template <bool Mins>
 OCTAVO_INLINE F32x16 add_group(F32x16 acc, F32x16 shifted, const GroupScales& s,
                                const GroupRows& rows, int r) {
   acc = fma(fma(shifted, s.scale, s.minus), splat(rows.d[r]), acc);
   if constexpr (!Mins) return acc;
-  const float sum = Groups == 2 ? rows.weighted[r] : rows.weighted[r] + rows.weighted2[r];
-  return fma(s.min, splat(sum), acc);
+  return fma(s.min, splat(rows.weighted[r]), acc);
 }
 
 template <int R>
@@ -143,7 +193,7 @@ static void dot_rows(const Chunk& c, const QuantTile& x, int64_t row, float* acc
       const GroupScales scales = group_scales<Groups, Mins>(c, b, g);
       const GroupRows rows = group_rows<Groups>(x, b, g, row);
       OCTAVO_UNROLL for (int r = 0; r < R; r++) {
-        total[r] = add_group<Groups, Mins>(total[r], bits_f32(dot[r]), scales, rows, r);
+        total[r] = add_group<Mins>(total[r], bits_f32(dot[r]), scales, rows, r);
       }
     }
   }
@@ -220,7 +270,7 @@ static F32x16 dot_panel(const char* panel, int64_t depth, const QuantTile& x) {
       scales_of<T>(scales, b, g, &s.scale, &s.min);
       s.minus = mul(s.scale, splat(-kIntegerShift));
       const GroupRows rows = group_rows<f.groups>(x, b, g, 0);
-      total = add_group<f.groups, f.has_min>(total, bits_f32(dot), s, rows, 0);
+      total = add_group<f.has_min>(total, bits_f32(dot), s, rows, 0);
     }
   }
   return total;

@@ -26,7 +26,7 @@ QuantRows quant_rows(CpuContext& c, const Tensor& x) {
   const int64_t values = x.rows * x.cols, blocks = values / kPanelBlock;
   const int64_t scale_bytes = round_up(blocks * 4, 64);
   char* at =
-      c.quant_scratch.get_array<char>(static_cast<size_t>(round_up(values, 64) + scale_bytes * 5));
+      c.quant_scratch.get_array<char>(static_cast<size_t>(round_up(values, 64) + scale_bytes * 6));
   QuantRows out;
   out.num_rows = x.rows;
   out.depth = x.cols;
@@ -35,6 +35,7 @@ QuantRows quant_rows(CpuContext& c, const Tensor& x) {
   out.d = reinterpret_cast<float*>(at);
   out.sums = reinterpret_cast<int32_t*>(at + scale_bytes);
   out.weighted = reinterpret_cast<float*>(at + 3 * scale_bytes);
+  out.both = reinterpret_cast<float*>(at + 5 * scale_bytes);
   return out;
 }
 
@@ -107,10 +108,13 @@ PanelWeights panels_from(const MatmulPart& part, int64_t panel) {
 
 QuantRows quantise(CpuContext& c, const Tensor& x) {
   const QuantRows out = quant_rows(c, x);
-  // Items are tiles; pieces of their depth where there are few of them.
+  // Items are tiles; pieces of their depth where there are few of them, of sixteen blocks or more.
   const int64_t tiles = ceil_div(x.rows, kQuantTileRows), blocks = x.cols / kPanelBlock;
-  const int64_t wanted = std::min(blocks, ceil_div(2 * c.pool.num_threads(), tiles));
-  const int64_t piece = ceil_div(blocks, wanted), pieces = ceil_div(blocks, piece);
+  const int64_t threads = c.pool.num_threads();
+  const int64_t wanted = tiles == 1 ? threads : ceil_div(2 * threads, tiles);
+  const int64_t fewest = ceil_div(16, std::min(x.rows, kQuantTileRows));
+  const int64_t piece = round_up(ceil_div(blocks, wanted), fewest);
+  const int64_t pieces = ceil_div(blocks, piece);
   for_each_item(c, kPointwiseCost * x.rows * x.cols, tiles * pieces, [&](int64_t item, int) {
     const int64_t first = item % pieces * piece, n = std::min(piece, blocks - first);
     c.panels->quantise(x.f32(), item / pieces, first, n, out);

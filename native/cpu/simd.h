@@ -48,7 +48,7 @@
 
 // What is written once, from the primitives of the files above:
 //   zero splat load load_n store store_n load_f16 load_bf16 load_i8 store_f16 store_bf16
-//   add sub mul div fma max min zero_if_less pow2_of_shifted hsum hmax hsum_each transpose16
+//   add sub mul div fma max min zero_if_less pow2_of_shifted hsum hmax transpose16
 namespace octavo {
 namespace OCTAVO_ISA {
 

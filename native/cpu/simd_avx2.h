@@ -134,10 +134,6 @@ OCTAVO_INLINE float hmax(F32x16 x) {
   const __m128 m2 = _mm_max_ps(m4, _mm_movehl_ps(m4, m4));
   return _mm_cvtss_f32(_mm_max_ss(m2, _mm_movehdup_ps(m2)));
 }
-template <int N>
-OCTAVO_INLINE void hsum_each(const F32x16* x, float* out) {
-  OCTAVO_UNROLL for (int i = 0; i < N; i++) out[i] = hsum(x[i]);
-}
 
 OCTAVO_INLINE void transpose8(const float* const* rows, int64_t first, float* out, int64_t stride) {
   __m256 r[8], t[8];

@@ -96,26 +96,6 @@ OCTAVO_INLINE float hsum(F32x16 a) {
 }
 OCTAVO_INLINE float hmax(F32x16 a) { return _mm512_reduce_max_ps(a.v); }
 
-// The same tree for four vectors at once.
-OCTAVO_INLINE void hsum4(const F32x16* a, float* out) {
-  const auto halves = [](__m512 x, __m512 y) {  // [x0-7 + x8-15 | y0-7 + y8-15]
-    return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xee));
-  };
-  const __m512 p = halves(a[0].v, a[1].v), q = halves(a[2].v, a[3].v);
-  const __m512 s4 =
-      _mm512_add_ps(_mm512_shuffle_f32x4(p, q, 0x88), _mm512_shuffle_f32x4(p, q, 0xdd));
-  const __m512 s2 = _mm512_add_ps(s4, _mm512_permute_ps(s4, 0x4e));
-  const __m512 s1 = _mm512_add_ps(s2, _mm512_permute_ps(s2, 0xb1));
-  const __m512i firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-  _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, s1)));
-}
-template <int N>
-OCTAVO_INLINE void hsum_each(const F32x16* a, float* out) {
-  int i = 0;
-  for (; i + 4 <= N; i += 4) hsum4(a + i, out + i);
-  for (; i < N; i++) out[i] = hsum(a[i]);
-}
-
 // out[d · stride + t] = rows[t][d] for t, d < 16.
 OCTAVO_INLINE void transpose16(const float* const* rows, int64_t first, float* out,
                                int64_t stride) {

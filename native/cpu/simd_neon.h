@@ -144,10 +144,6 @@ OCTAVO_INLINE float hmax(F32x16 x) {
   const float b = lanes[1] > lanes[3] ? lanes[1] : lanes[3];
   return a > b ? a : b;
 }
-template <int N>
-OCTAVO_INLINE void hsum_each(const F32x16* x, float* out) {
-  OCTAVO_UNROLL for (int i = 0; i < N; i++) out[i] = hsum(x[i]);
-}
 
 OCTAVO_INLINE void transpose4(const float* const* rows, int64_t first, float* out, int64_t stride) {
   const float32x4_t a = vld1q_f32(rows[0] + first), b = vld1q_f32(rows[1] + first);

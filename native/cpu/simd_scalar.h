@@ -144,10 +144,6 @@ OCTAVO_INLINE float hmax(const F32x16& x) {
   for (int i = 1; i < 16; i++) m = m > x.r[i] ? m : x.r[i];
   return m;
 }
-template <int N>
-OCTAVO_INLINE void hsum_each(const F32x16* x, float* out) {
-  for (int i = 0; i < N; i++) out[i] = hsum(x[i]);
-}
 OCTAVO_INLINE void transpose16(const float* const* rows, int64_t first, float* out,
                                int64_t stride) {
   for (int t = 0; t < 16; t++) {

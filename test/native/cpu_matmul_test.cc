@@ -131,7 +131,8 @@ void matmul_case(const Backends& backends, Random& random, int64_t rows, int64_t
 
 }  // namespace
 
-// NaN and infinities in a row of x spoil that row and no other.
+// NaN and infinities in a row of x spoil that row and no other. A block of values too small for a
+// scale counts as zeros.
 void test_spoilt_rows(const Backends& backends, Random& random) {
   for (const float bad : {kNaN, std::numeric_limits<float>::infinity()}) {
     const DType dtype = random.pick({DType::kQ8_0, DType::kQ4_K, DType::kQ6_K});
@@ -139,6 +140,11 @@ void test_spoilt_rows(const Backends& backends, Random& random) {
     const Bytes x = random_f32(random, rows * depth), clean = random_f32(random, rows * depth);
     std::memcpy(clean.data(), x.data(), static_cast<size_t>(rows * depth * 4));
     const int64_t spoilt = random.between(0, rows - 1);
+    const int64_t tiny = (spoilt + 1) % rows * depth + 32 * random.between(0, depth / 32 - 1);
+    for (int64_t i = tiny; i < tiny + 32; i++) {
+      f32(x)[i] = 1e-37f * static_cast<float>(random.between(-3, 3));
+      f32(clean)[i] = 0;
+    }
     f32(x)[spoilt * depth + random.between(0, depth - 1)] = bad;
     const Bytes weight = random_stored(random, dtype, cols, depth);
     for (const auto& backend : backends.all) {
