@@ -48,6 +48,7 @@ using CachedI8 = Cached<int8_t, load_i8, load_i8_n>;
 struct KeyGroup {
   const char* at[kScoreVecs];
   int64_t to_values[kScoreVecs] = {};
+  int64_t to_next[kScoreVecs] = {};  // and the K of the group after it
   int64_t stride;
 };
 
@@ -94,6 +95,8 @@ OCTAVO_INLINE KeyGroup keys_in_pages(const AttentionChunk& c, int32_t group, int
     const char* const page = c.k_pages[t / c.block_size];
     keys.at[v] = page + t % c.block_size * Kv::kBytes;
     keys.to_values[v] = c.v_pages[t / c.block_size] - page;
+    const int32_t next = t + kGroupTokens;
+    if (next < last) keys.to_next[v] = c.k_pages[next / c.block_size] - page;
   }
   return keys;
 }
@@ -134,7 +137,10 @@ static void score_group(const AttentionChunk& c, int32_t row, const KeyGroup& ke
       const char* const at = keys.at[v] + d * keys.stride;
       k[v] = Kv::load(at);
       // Few rows wait for memory more than they compute: V, wanted next, is fetched meanwhile.
-      if (Rows <= kFewRows) __builtin_prefetch(at + keys.to_values[v], 0, 2);
+      if (Rows <= kFewRows) {
+        __builtin_prefetch(at + keys.to_values[v], 0, 2);
+        __builtin_prefetch(at + keys.to_next[v], 0, 2);
+      }
     }
     OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
       const F32x16 x = splat(q[r][d]);

@@ -100,6 +100,7 @@ static void quantise(const float* x, int64_t tile, int64_t first_block, int64_t 
       to.d[first * blocks + unit + i] = scale;
       to.sums[half[i]] = static_cast<int32_t>(sum0);
       to.sums[half[i] + rows] = static_cast<int32_t>(sum1);
+      to.both_sums[first * blocks + unit + i] = static_cast<int32_t>(sum0 + sum1);
       to.weighted[half[i]] = scale * sum0;
       to.weighted[half[i] + rows] = scale * sum1;
       to.both[first * blocks + unit + i] = scale * sum0 + scale * sum1;
@@ -112,6 +113,7 @@ struct QuantTile {
   const int8_t* q;
   const float* d;
   const int32_t* sums;
+  const int32_t* both_sums;
   const float* weighted;
   const float* both;
   int64_t rows;
@@ -123,6 +125,7 @@ OCTAVO_INLINE QuantTile tile_at(const QuantRows& x, int64_t first_row, int64_t b
   return {x.q + first_row * x.depth + block * rows * 32,
           x.d + first_row * blocks + block * rows,
           x.sums + (first_row * blocks + block * rows) * 2,
+          x.both_sums + first_row * blocks + block * rows,
           x.weighted + (first_row * blocks + block * rows) * 2,
           x.both + first_row * blocks + block * rows,
           rows};
@@ -154,6 +157,13 @@ OCTAVO_INLINE GroupRows group_rows(const QuantTile& x, int64_t b, int g, int64_t
   return {x.d + at, Groups == 1 ? x.both + at : x.weighted + (2 * b + g) * x.rows + row};
 }
 
+// Σ q of that group, of row + r at [r].
+template <int Groups>
+OCTAVO_INLINE const int32_t* group_sums(const QuantTile& x, int64_t b, int g, int64_t row) {
+  const int64_t at = b * x.rows + row;
+  return Groups == 1 ? x.both_sums + at : x.sums + (2 * b + g) * x.rows + row;
+}
+
 // acc += scale · dot · d, and the min: one group of row r. `shifted` are the bits of
 // kIntegerShift plus the integer dot, so the first fma is scale · dot, rounded once.
 template <bool Mins>
@@ -180,11 +190,9 @@ static void dot_rows(const Chunk& c, const QuantTile& x, int64_t row, float* acc
     fetch_ahead(c, b);
     OCTAVO_UNROLL for (int g = 0; g < Groups; g++) {
       I32x16 dot[R];
-      const int32_t* sums = x.sums + (2 * b + g) * x.rows + row;
-      const int32_t* sums2 = sums + x.rows;
+      const int32_t* sums = group_sums<Groups>(x, b, g, row);
       OCTAVO_UNROLL for (int r = 0; r < R; r++) {
-        const int32_t sum = Groups == 2 ? sums[r] : sums[r] + sums2[r];
-        dot[r] = splat_i32(kIntegerShiftBits - (kSignedDots ? 0 : c.offset * sum));
+        dot[r] = splat_i32(kIntegerShiftBits - (kSignedDots ? 0 : c.offset * sums[r]));
       }
       OCTAVO_UNROLL for (int i = g * 8 / Groups; i < (g + 1) * 8 / Groups; i++) {
         const Bytes64 w = load_bytes(values + 64 * i);
@@ -245,55 +253,82 @@ OCTAVO_INLINE bool signed_job(const PanelJob& job) {
 #endif
 }
 
-// One row: weights go from memory through registers into the dot products, nothing is put down on
-// the way. The same operations as those of dot_rows.
-template <DType T>
-static F32x16 dot_panel(const char* panel, int64_t depth, const QuantTile& x) {
+// What the dots of a row start from; with unsigned weights they are off by Offset · Σ q.
+template <int32_t Offset>
+OCTAVO_INLINE I32x16 dot_start(int32_t row_sum) {
+  const I32x16 shift = splat_i32(kIntegerShiftBits);
+  if constexpr (Offset == 0) return shift;
+  return sub_i32(shift, splat_times < Offset == 0 ? 1 : Offset > (row_sum));
+}
+
+// sums [R][16] = rows [row, row + R) of x · a panel. Weights go from memory through registers into
+// the dot products, nothing is put down on the way; otherwise the operations of dot_rows.
+template <DType T, int R>
+static void stream_rows(const char* panel, int64_t depth, const QuantTile& x, int64_t row,
+                        float* sums) {
   constexpr PackedFormat f = packed_format(T);
   constexpr int32_t offset = kSignedDots ? 0 : unsigned_offset(T);
   const char* scales = panel + panel_scales_offset(T, depth);
   const int64_t blocks = depth / kPanelBlock;
-  F32x16 total = zero();
+  const Ahead ahead = ahead_of<T>(panel, depth, kRowAheadBlocks);
+  F32x16 total[R];
+  OCTAVO_UNROLL for (int r = 0; r < R; r++) total[r] = zero();
   for (int64_t b = 0; b < blocks; b++) {
     const char* planes = panel + b * f.block_bytes;
+    const int8_t* q = x.q + (b * x.rows + row) * 32;
+    const AheadLines lines = lines_ahead(ahead, b);
     OCTAVO_UNROLL for (int i = 0; i < f.block_bytes; i += 64) {
-      __builtin_prefetch(planes + kRowAheadBlocks * f.block_bytes + i, 0, 3);
+      __builtin_prefetch(lines.planes + i, 0, 3);
     }
+    __builtin_prefetch(lines.scales, 0, 3);
     OCTAVO_UNROLL for (int g = 0; g < f.groups; g++) {
-      const int32_t* sums = x.sums + 2 * b;
-      const int32_t sum = f.groups == 2 ? sums[g] : sums[0] + sums[1];
-      I32x16 dot = splat_i32(kIntegerShiftBits - offset * sum);
+      const int32_t* row_sums = group_sums<f.groups>(x, b, g, row);
+      I32x16 dot[R];
+      OCTAVO_UNROLL for (int r = 0; r < R; r++) dot[r] = dot_start<offset>(row_sums[r]);
       OCTAVO_UNROLL for (int i = g * 8 / f.groups; i < (g + 1) * 8 / f.groups; i++) {
-        dot = dot4(dot, weights_of<T, kSignedDots>(planes, i), x.q + b * 32 + 4 * i);
+        const Bytes64 w = weights_of<T, kSignedDots>(planes, i);
+        OCTAVO_UNROLL for (int r = 0; r < R; r++) dot[r] = dot4(dot[r], w, q + 32 * r + 4 * i);
       }
       GroupScales s;
       scales_of<T>(scales, b, g, &s.scale, &s.min);
       s.minus = mul(s.scale, splat(-kIntegerShift));
-      const GroupRows rows = group_rows<f.groups>(x, b, g, 0);
-      total = add_group<f.has_min>(total, bits_f32(dot), s, rows, 0);
+      const GroupRows rows = group_rows<f.groups>(x, b, g, row);
+      OCTAVO_UNROLL for (int r = 0; r < R; r++) {
+        total[r] = add_group<f.has_min>(total[r], bits_f32(dot[r]), s, rows, r);
+      }
     }
   }
-  return total;
+  OCTAVO_UNROLL for (int r = 0; r < R; r++) store(sums + 16 * r, total[r]);
 }
 
-static void vector_panel(const PanelJob& job, const PanelWeights& w, int64_t p, const QuantTile& x,
-                         float* sums) {
+template <DType T, int R = kStreamRows>
+OCTAVO_INLINE void stream_tile(const char* panel, int64_t depth, const QuantTile& x, float* sums,
+                               int64_t row = 0) {
+  for (; row + R <= x.rows; row += R) {
+    stream_rows<T, R>(panel, depth, x, row, sums + 16 * row);
+  }
+  if constexpr (R > 1) stream_tile<T, R / 2>(panel, depth, x, sums, row);
+}
+
+// sums [rows][16] = x · panel p of w
+static void stream_panel(const PanelJob& job, const PanelWeights& w, int64_t p, float* sums) {
   dispatch_type(w.dtype, [&](auto type) {
     constexpr DType kType = decltype(type)::kType;
     const char* panel = w.panels + p * panel_bytes(kType, job.depth);
-    store(sums, dot_panel<kType>(panel, job.depth, x));
+    for (int64_t row = 0; row < job.num_rows; row += kQuantTileRows) {
+      const QuantTile x = tile_at(*job.quantised, job.first_row + row, 0);
+      stream_tile<kType>(panel, job.depth, x, sums + 16 * row);
+    }
   });
 }
 
-static void vector_matmul(const PanelJob& job) {
-  const QuantTile x = tile_at(*job.quantised, job.first_row, 0);
-  const bool gated = job.up.panels != nullptr;
-  for (int64_t p = 0; p < job.num_panels; p++) {
-    alignas(64) float sums[16], up[16];
-    vector_panel(job, job.weights, p, x, sums);
-    if (gated) vector_panel(job, job.up, p, x, up);
-    Columns(job, p).finish(sums, gated ? up : nullptr, 1);
-  }
+// Whether decoding weights for few rows at a time costs less than putting them down decoded.
+OCTAVO_INLINE bool streamed_job(const PanelJob& job) {
+#if defined(OCTAVO_AMX)
+  return job.num_rows < kFewestTileRows;
+#else
+  return kStreamsAll || job.num_rows <= kStreamRows;
+#endif
 }
 
 // sums [rows][16] = x · panel p of w
@@ -302,9 +337,7 @@ static void rows_panel(const PanelJob& job, const PanelWeights& w, int64_t p, Ti
                        float* sums) {
   const int64_t blocks = job.depth / kPanelBlock;
   const bool as_signed = signed_job(job);
-  // Short chunks let the dot products of few rows run while the next ones are unpacked.
-  const int64_t largest = job.num_rows <= 2 ? 4 : kPanelChunkBlocks;
-  const int64_t num_chunks = (blocks + largest - 1) / largest;
+  const int64_t num_chunks = (blocks + kPanelChunkBlocks - 1) / kPanelChunkBlocks;
   const int64_t most = ((blocks + num_chunks - 1) / num_chunks + 3) / 4 * 4;
   const int64_t num_tiles = (job.num_rows + kQuantTileRows - 1) / kQuantTileRows;
   const int32_t share = static_cast<int32_t>(num_tiles < 4 ? num_tiles : 4);
@@ -334,13 +367,16 @@ static void rows_panel(const PanelJob& job, const PanelWeights& w, int64_t p, Ti
 }
 
 static void panel_matmul(const PanelJob& job) {
-  if (job.num_rows == 1 && job.quantised->num_rows == 1) return vector_matmul(job);
+  const bool streamed = streamed_job(job);
   float* const sums = sums_of(job);
   float* const up = job.up.panels != nullptr ? sums + sums_stride(job) : nullptr;
   TileConfig tiles;
   for (int64_t p = 0; p < job.num_panels; p++) {
-    rows_panel(job, job.weights, p, tiles, sums);
-    if (up != nullptr) rows_panel(job, job.up, p, tiles, up);
+    const auto multiply = [&](const PanelWeights& w, float* to) {
+      streamed ? stream_panel(job, w, p, to) : rows_panel(job, w, p, tiles, to);
+    };
+    multiply(job.weights, sums);
+    if (up != nullptr) multiply(job.up, up);
     Columns(job, p).finish(sums, up, job.num_rows);
   }
 }

@@ -78,6 +78,39 @@ OCTAVO_INLINE void scales_of(const char* scales, int64_t block, int g, F32x16* s
   }
 }
 
+// Where the planes and scales lie that come `distance` blocks later, in the same panel or the next.
+// A panel's scales are a stream of their own, which processors do not foresee in short panels.
+struct Ahead {
+  const char* panel;
+  int64_t blocks, distance;
+  int64_t panel_bytes;
+  int32_t block_bytes, scale_bytes;  // scales: of a block on average
+};
+struct AheadLines {
+  const char* planes;
+  const char* scales;
+};
+template <DType T>
+OCTAVO_INLINE Ahead ahead_of(const char* panel, int64_t depth, int64_t distance) {
+  constexpr PackedFormat f = packed_format(T);
+  const int64_t blocks = depth / kPanelBlock;
+  return {panel,
+          blocks,
+          distance < blocks ? distance : blocks,
+          panel_bytes(T, depth),
+          f.block_bytes,
+          f.scale_bytes + f.super_bytes / 8};
+}
+OCTAVO_INLINE AheadLines lines_ahead(const Ahead& a, int64_t block) {
+  int64_t at = block + a.distance;
+  const char* panel = a.panel;
+  if (at >= a.blocks) {
+    at -= a.blocks;
+    panel += a.panel_bytes;
+  }
+  return {panel + at * a.block_bytes, panel + a.blocks * a.block_bytes + at * a.scale_bytes};
+}
+
 // A chunk in the form that the loops over rows take.
 struct Chunk {
   const char* values;   // [blocks][8][64]
@@ -89,22 +122,20 @@ struct Chunk {
   bool is_signed;
   int32_t offset;  // of unsigned values
   bool first;      // of its panel: sums start here
-  // Planes and scales that are read next, to be fetched meanwhile, so many bytes per block; every
-  // tile of rows takes one line in `ahead_share`.
-  const char* ahead;
-  const char* ahead_scales;
-  int32_t ahead_bytes, scale_bytes;
+  // What is read next is fetched meanwhile; every tile of rows takes one line in `ahead_share`.
+  Ahead ahead;
+  int64_t first_block;
   int32_t ahead_tile, ahead_share;
 };
 
 // What a pass over a chunk brings near while it works on block b.
 OCTAVO_INLINE void fetch_ahead(const Chunk& c, int64_t b) {
   if (c.ahead_tile >= c.ahead_share) return;
-  const char* at = c.ahead + b * c.ahead_bytes;
-  for (int32_t i = 64 * c.ahead_tile; i < c.ahead_bytes; i += 64 * c.ahead_share) {
-    __builtin_prefetch(at + i, 0, 2);
+  const AheadLines lines = lines_ahead(c.ahead, c.first_block + b);
+  for (int32_t i = 64 * c.ahead_tile; i < c.ahead.block_bytes; i += 64 * c.ahead_share) {
+    __builtin_prefetch(lines.planes + i, 0, 2);
   }
-  if (c.ahead_tile == 0) __builtin_prefetch(c.ahead_scales + b * c.scale_bytes, 0, 2);
+  if (c.ahead_tile == 0) __builtin_prefetch(lines.scales, 0, 2);
 }
 
 template <DType T, bool Signed>
@@ -112,10 +143,8 @@ static void unpack(const char* panel, int64_t depth, int64_t first, char* scratc
   constexpr PackedFormat f = packed_format(T);
   const char* planes = panel + first * f.block_bytes;
   const char* scales = panel + panel_scales_offset(T, depth);
-  c->ahead = planes + kAheadBlocks * f.block_bytes;
-  c->ahead_bytes = f.block_bytes;
-  c->ahead_scales = scales + block_scales_offset(f, first + kAheadBlocks);
-  c->scale_bytes = f.scale_bytes;
+  c->ahead = ahead_of<T>(panel, depth, kAheadBlocks);
+  c->first_block = first;
   char* values = scratch;
   float* scale_out = reinterpret_cast<float*>(scratch + kPanelChunkBlocks * 512);
   float* min_out = scale_out + kPanelChunkBlocks * 32;

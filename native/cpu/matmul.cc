@@ -26,7 +26,7 @@ QuantRows quant_rows(CpuContext& c, const Tensor& x) {
   const int64_t values = x.rows * x.cols, blocks = values / kPanelBlock;
   const int64_t scale_bytes = round_up(blocks * 4, 64);
   char* at =
-      c.quant_scratch.get_array<char>(static_cast<size_t>(round_up(values, 64) + scale_bytes * 6));
+      c.quant_scratch.get_array<char>(static_cast<size_t>(round_up(values, 64) + scale_bytes * 7));
   QuantRows out;
   out.num_rows = x.rows;
   out.depth = x.cols;
@@ -36,6 +36,7 @@ QuantRows quant_rows(CpuContext& c, const Tensor& x) {
   out.sums = reinterpret_cast<int32_t*>(at + scale_bytes);
   out.weighted = reinterpret_cast<float*>(at + 3 * scale_bytes);
   out.both = reinterpret_cast<float*>(at + 5 * scale_bytes);
+  out.both_sums = reinterpret_cast<int32_t*>(at + 6 * scale_bytes);
   return out;
 }
 

@@ -24,8 +24,10 @@ struct QuantRows {
   int8_t* q;        // [num_rows · depth]
   float* d;         // [num_rows · depth / 32]
   int32_t* sums;    // [num_rows · depth / 16]: Σ q of half a block
-  float* weighted;  // the same times d, and
-  float* both;      // [num_rows · depth / 32] for whole blocks
+  float* weighted;  // the same times d
+  // [num_rows · depth / 32]: the same of whole blocks
+  int32_t* both_sums;
+  float* both;
 };
 
 struct PanelWeights {

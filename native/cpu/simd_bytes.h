@@ -1,12 +1,16 @@
 // Vectors of 64 bytes and of sixteen int32, for dot products of bytes. As simd.h, but chosen more
 // finely: what a machine adds bytes with differs within AVX-512, AVX2 and NEON.
 //   kSignedDots   dot4 takes signed weights; otherwise unsigned ones (what VNNI wants)
-//   kDotRows      rows of activations that one tile of registers covers
+//   kDotRows      rows of activations that a tile of registers covers otherwise
+//   kStreamRows   rows, at most, that decoded weights meet in registers; a power of 2
+//   kStreamsAll   whether that pays for any number of rows
 //   kFloatRows, kFloatPanels   the same for float activations, and how many panels
 //   load_bytes store_bytes splat_bytes and_bytes or_bytes xor_bytes sub_bytes
 //   shift_left shift_right   of each byte, by 0 to 7; bits of its neighbour come in: mask them
 //   lookup        table[code] + plus, codes 0 to 15
 //   splat_i32 dot4   dot4: lane c += Σ w[4c + i] · x[i], i < 4
+//   splat_times   all lanes = Factor · a, a power of 2
+//   sub_i32
 //   bits_f32      the same bits as floats
 //   widen_byte    lane c = the signed byte 4c + i
 //   load_nibbles  sixteen bytes: low and high halves as floats

@@ -12,6 +12,8 @@ constexpr bool kSignedDots = false;
 constexpr bool kSignedDots = true;
 #endif
 constexpr int kDotRows = 2;
+constexpr int kStreamRows = 2;
+constexpr bool kStreamsAll = false;
 constexpr int kFloatRows = 6;
 constexpr int kFloatPanels = 1;
 
@@ -63,6 +65,14 @@ OCTAVO_INLINE Bytes64 lookup(const int8_t* table, int plus, Bytes64 codes) {
 OCTAVO_INLINE I32x16 splat_i32(int32_t x) {
   const __m256i v = _mm256_set1_epi32(x);
   return {v, v};
+}
+template <int32_t Factor>
+OCTAVO_INLINE I32x16 splat_times(int32_t x) {
+  const __m256i v = _mm256_slli_epi32(_mm256_set1_epi32(x), __builtin_ctz(Factor));
+  return {v, v};
+}
+OCTAVO_INLINE I32x16 sub_i32(I32x16 x, I32x16 y) {
+  return {_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)};
 }
 OCTAVO_INLINE F32x16 bits_f32(I32x16 x) {
   return {_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)};

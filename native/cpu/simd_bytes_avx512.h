@@ -8,6 +8,8 @@ namespace OCTAVO_ISA {
 
 constexpr bool kSignedDots = false;
 constexpr int kDotRows = 8;
+constexpr int kStreamRows = 8;
+constexpr bool kStreamsAll = true;
 constexpr int kFloatRows = 8;
 constexpr int kFloatPanels = 3;
 
@@ -38,6 +40,11 @@ OCTAVO_INLINE Bytes64 lookup(const int8_t* table, int plus, Bytes64 codes) {
 }
 
 OCTAVO_INLINE I32x16 splat_i32(int32_t x) { return {_mm512_set1_epi32(x)}; }
+template <int32_t Factor>
+OCTAVO_INLINE I32x16 splat_times(int32_t x) {
+  return {_mm512_slli_epi32(_mm512_set1_epi32(x), __builtin_ctz(Factor))};
+}
+OCTAVO_INLINE I32x16 sub_i32(I32x16 a, I32x16 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 OCTAVO_INLINE F32x16 bits_f32(I32x16 a) { return {_mm512_castsi512_ps(a.v)}; }
 OCTAVO_INLINE I32x16 dot4(I32x16 acc, Bytes64 w, const int8_t* x) {
   int32_t four;

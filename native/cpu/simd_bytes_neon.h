@@ -8,6 +8,8 @@ namespace OCTAVO_ISA {
 
 constexpr bool kSignedDots = true;
 constexpr int kDotRows = 3;
+constexpr int kStreamRows = 2;
+constexpr bool kStreamsAll = false;
 constexpr int kFloatRows = 6;
 constexpr int kFloatPanels = 1;
 
@@ -63,6 +65,14 @@ OCTAVO_INLINE Bytes64 lookup(const int8_t* table, int plus, Bytes64 codes) {
 OCTAVO_INLINE I32x16 splat_i32(int32_t x) {
   const int32x4_t v = vdupq_n_s32(x);
   return {{v, v, v, v}};
+}
+template <int32_t Factor>
+OCTAVO_INLINE I32x16 splat_times(int32_t x) {
+  return splat_i32(x * Factor);
+}
+OCTAVO_INLINE I32x16 sub_i32(I32x16 x, I32x16 y) {
+  OCTAVO_UNROLL for (int i = 0; i < 4; i++) x.r[i] = vsubq_s32(x.r[i], y.r[i]);
+  return x;
 }
 OCTAVO_INLINE F32x16 bits_f32(I32x16 x) {
   return each([&](int i) { return vreinterpretq_f32_s32(x.r[i]); });

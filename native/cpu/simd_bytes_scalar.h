@@ -6,6 +6,8 @@ namespace OCTAVO_ISA {
 
 constexpr bool kSignedDots = true;
 constexpr int kDotRows = 1;
+constexpr int kStreamRows = 1;
+constexpr bool kStreamsAll = false;
 constexpr int kFloatRows = 2;
 constexpr int kFloatPanels = 1;
 
@@ -58,6 +60,14 @@ OCTAVO_INLINE I32x16 splat_i32(int32_t x) {
   I32x16 out;
   for (int i = 0; i < 16; i++) out.v[i] = x;
   return out;
+}
+template <int32_t Factor>
+OCTAVO_INLINE I32x16 splat_times(int32_t x) {
+  return splat_i32(x * Factor);
+}
+OCTAVO_INLINE I32x16 sub_i32(I32x16 x, const I32x16& y) {
+  for (int i = 0; i < 16; i++) x.v[i] -= y.v[i];
+  return x;
 }
 OCTAVO_INLINE F32x16 bits_f32(const I32x16& x) {
   return each([&](int i) { return bits_to_f32(static_cast<uint32_t>(x.v[i])); });
