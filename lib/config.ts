@@ -111,7 +111,7 @@ export interface EngineOptions {
   /** Sequences that run at once (n parallel samples count n). Default 256, or
    * maxNumBatchedTokens if that is less. */
   maxNumSeqs?: number;
-  /** Tokens computed in one step, over all sequences. Default 512, on a GPU 2,048; without chunked
+  /** Tokens computed in one step, over all sequences. Default 256, on a GPU 2,048; without chunked
    * prefill at least maxModelLen. */
   maxNumBatchedTokens?: number;
   /** A prompt takes at most so many tokens of one step; 0 (default) = the whole budget. */
@@ -336,7 +336,7 @@ function stepTokens(
   maxModelLen: number,
   { onDevice }: PoolPlace,
 ): number {
-  const tokens = config.maxNumBatchedTokens ?? Math.max(onDevice ? 2048 : 512, maxNumSeqs);
+  const tokens = config.maxNumBatchedTokens ?? Math.max(onDevice ? 2048 : 256, maxNumSeqs);
   if (config.enableChunkedPrefill || tokens >= maxModelLen) return tokens;
   if (config.maxNumBatchedTokens === undefined) return maxModelLen;
   throw octavoError(

@@ -48,7 +48,7 @@ describe('sizes', () => {
       numBlocks: 100,
       maxModelLen: 512,
       maxNumSeqs: 256,
-      maxNumBatchedTokens: 512,
+      maxNumBatchedTokens: 256,
       blocksPerRow: 32,
       numHostBlocks: 99,
     });

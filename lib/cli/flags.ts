@@ -35,7 +35,7 @@ const ENGINE_FLAGS: readonly Row[] = [
   ['num-gpu-blocks-override', 'numGpuBlocksOverride', 'number', 'blocks of the KV pool'],
   ['kv-cache-memory-bytes', 'kvCacheMemoryBytes', 'number', 'bytes of the KV pool'],
   ['max-num-seqs', 'maxNumSeqs', 'number', 'sequences that run at once (default 256)'],
-  ['max-num-batched-tokens', 'maxNumBatchedTokens', 'number', 'tokens of one step (default 512)'],
+  ['max-num-batched-tokens', 'maxNumBatchedTokens', 'number', 'tokens of one step (default 256)'],
   [
     'long-prefill-token-threshold',
     'longPrefillTokenThreshold',

@@ -38,15 +38,18 @@ function checkNumber(value: unknown, param: string, low: number, whole: boolean)
   );
 }
 
+/** What the gate asks of a checkpoint; the rest of it, vocabulary included, may be forgotten. */
+export type GateModel = Pick<Checkpoint, 'chatTemplate' | 'generationDefaults'>;
+
 export class Gate {
-  readonly #checkpoint: Checkpoint;
+  readonly #checkpoint: GateModel;
   readonly #tokenizer: Tokenizer;
   readonly #limits: GateLimits;
   readonly #nextSeed: () => number;
   #template: ChatTemplate | undefined;
 
   constructor(
-    checkpoint: Checkpoint,
+    checkpoint: GateModel,
     tokenizer: Tokenizer,
     limits: GateLimits,
     nextSeed: () => number,

@@ -21,7 +21,7 @@ import { chooseDevice, kvElement, nativeDevice } from './device.js';
 import { Engine } from './engine.js';
 import type { EventOptions } from './events.js';
 import { createNativeExecutor } from './executor.js';
-import { Gate, type GenerateParams } from './gate.js';
+import { Gate, type GateModel, type GenerateParams } from './gate.js';
 import type { EngineEvent, EngineStats, RequestOutput } from './outputs.js';
 import type { Prompt } from './prompts.js';
 import type { Request, RequestOptions } from './request.js';
@@ -59,7 +59,7 @@ export interface ModelInfo {
 
 interface Parts {
   readonly config: EngineConfig;
-  readonly checkpoint: Checkpoint;
+  readonly model: GateModel;
   readonly tokenizer: Tokenizer;
   readonly engine: Engine;
   readonly info: ModelInfo;
@@ -85,7 +85,7 @@ export class LLM {
     this.#engine = parts.engine;
     this.#trace = parts.trace;
     const seeds = seedSource(parts.config.seed);
-    this.#gate = new Gate(parts.checkpoint, parts.tokenizer, parts.info, seeds);
+    this.#gate = new Gate(parts.model, parts.tokenizer, parts.info, seeds);
   }
 
   /**
@@ -162,7 +162,9 @@ export class LLM {
       numThreads: config.numThreads,
       eosTokenIds: model.eosTokenIds,
     });
-    return new LLM({ config, checkpoint, tokenizer, engine, info, trace });
+    const { chatTemplate, generationDefaults } = checkpoint;
+    const kept = { chatTemplate, generationDefaults };
+    return new LLM({ config, model: kept, tokenizer, engine, info, trace });
   }
 
   /**

@@ -159,6 +159,16 @@ class Reader {
     this.#at += bytes;
     return text;
   }
+
+  /** A string (its length, then its bytes) if all of it is readable now. */
+  wholeString(): string | undefined {
+    if (!this.has(8)) return undefined;
+    const low = this.#buffer.readUInt32LE(this.#at);
+    const high = this.#buffer.readUInt32LE(this.#at + 4);
+    if (high !== 0 || !this.has(8 + low)) return undefined;
+    this.#at += 8;
+    return this.text(low);
+  }
 }
 
 class Parser {
@@ -238,10 +248,19 @@ class Parser {
     const items: GgufValue[] = [];
     const plain = kind !== Kind.STRING && kind !== Kind.ARRAY;
     for (let i = 0; i < length; i++) {
-      if (plain && this.reader.has(8) && (i & 255) !== 0) items.push(this.reader.scalar(kind));
-      else items.push(await this.value(kind, field, depth + 1));
+      items.push(this.atHand(kind, plain, i) ?? (await this.value(kind, field, depth + 1)));
     }
     return items;
+  }
+
+  /**
+   * Item i of an array if nothing has to be waited for: a vocabulary is a hundred thousand strings,
+   * and a promise for each would be more garbage than text.
+   */
+  atHand(kind: Kind, plain: boolean, i: number): GgufValue | undefined {
+    if ((i & 255) === 0) return undefined;
+    if (kind === Kind.STRING) return this.reader.wholeString();
+    return plain && this.reader.has(8) ? this.reader.scalar(kind) : undefined;
   }
 
   async tensorHead(index: number) {

@@ -15,8 +15,6 @@ export interface TokenizerFiles {
 /** The tokens, checked, with what the pieces of the json need. */
 interface Vocabulary {
   readonly tokens: readonly string[];
-  /** Each token as a JSON string. */
-  readonly quoted: readonly string[];
   readonly idOf: ReadonlyMap<string, number>;
   readonly types: ArrayLike<number>;
   readonly pacer: Pacer;
@@ -37,7 +35,6 @@ async function readVocabulary(metadata: GgufTokenizerMetadata): Promise<Vocabula
   const given = metadata.tokens ?? [];
   const types = typesOf(metadata, given.length);
   const tokens: string[] = [];
-  const quoted: string[] = [];
   const idOf = new Map<string, number>();
   const pacer = new Pacer();
   for (let id = 0; id < given.length; id++) {
@@ -57,10 +54,9 @@ async function readVocabulary(metadata: GgufTokenizerMetadata): Promise<Vocabula
       throw badKey('tokens', `holds ${JSON.stringify(text)} twice: ${other}, ${id}.`);
     idOf.set(text, id);
     tokens.push(text);
-    quoted.push(JSON.stringify(text));
     if (pacer.due()) await pacer.turn();
   }
-  return { tokens, quoted, idOf, types, pacer };
+  return { tokens, idOf, types, pacer };
 }
 
 /** Pieces of JSON text joined in chunks, so that no single join is long. */
@@ -84,25 +80,25 @@ class JsonList {
   }
 }
 
-async function vocabJson({ quoted, pacer }: Vocabulary): Promise<string> {
+async function vocabJson({ tokens, pacer }: Vocabulary): Promise<string> {
   const list = new JsonList();
-  for (let id = 0; id < quoted.length; id++) {
-    list.add(`${quoted[id]}:${id}`);
+  for (let id = 0; id < tokens.length; id++) {
+    list.add(`${JSON.stringify(tokens[id])}:${id}`);
     if (pacer.due()) await pacer.turn();
   }
   return `{${list.text}}`;
 }
 
 /** Control, unknown and user-defined tokens: found in a text before anything else is. */
-async function addedJson({ quoted, types, pacer }: Vocabulary): Promise<string> {
+async function addedJson({ tokens, types, pacer }: Vocabulary): Promise<string> {
   const list = new JsonList();
-  for (let id = 0; id < quoted.length; id++) {
+  for (let id = 0; id < tokens.length; id++) {
     if (pacer.due()) await pacer.turn();
     const special = types[id] === TokenType.CONTROL || types[id] === TokenType.UNKNOWN;
     if (!special && types[id] !== TokenType.USER_DEFINED) continue;
     list.add(
-      `{"id":${id},"content":${quoted[id]},"single_word":false,"lstrip":false,"rstrip":false,` +
-        `"normalized":false,"special":${special}}`,
+      `{"id":${id},"content":${JSON.stringify(tokens[id])},"single_word":false,"lstrip":false,` +
+        `"rstrip":false,"normalized":false,"special":${special}}`,
     );
   }
   return `[${list.text}]`;
@@ -113,7 +109,7 @@ async function listedMerges(
   metadata: GgufTokenizerMetadata,
   vocabulary: Vocabulary,
 ): Promise<string> {
-  const { idOf, quoted, pacer } = vocabulary;
+  const { idOf, pacer } = vocabulary;
   const merges = metadata.merges ?? [];
   const list = new JsonList();
   for (let i = 0; i < merges.length; i++) {
@@ -128,7 +124,7 @@ async function listedMerges(
     if (a === undefined || b === undefined || !idOf.has(left + right)) {
       throw badKey('merges', `holds ${JSON.stringify(merge)} at ${i}, which joins no two tokens.`);
     }
-    list.add(`[${quoted[a]},${quoted[b]}]`);
+    list.add(JSON.stringify([left, right]));
   }
   return `[${list.text}]`;
 }
@@ -184,7 +180,7 @@ async function scoredMerges(
   metadata: GgufTokenizerMetadata,
   vocabulary: Vocabulary,
 ): Promise<string> {
-  const { tokens, idOf, quoted, types, pacer } = vocabulary;
+  const { tokens, idOf, types, pacer } = vocabulary;
   const scores = metadata.scores ?? [];
   const merges = (id: number | undefined) =>
     id !== undefined && (types[id] <= TokenType.NORMAL || types[id] === TokenType.UNUSED);
@@ -194,10 +190,10 @@ async function scoredMerges(
     const token = tokens[id];
     for (let cut = 1; cut < token.length; cut++) {
       if (pacer.due()) await pacer.turn();
-      const a = idOf.get(token.slice(0, cut));
-      if (!merges(a)) continue;
-      const b = idOf.get(token.slice(cut));
-      if (merges(b)) list.add(`[${quoted[a as number]},${quoted[b as number]}]`);
+      const left = token.slice(0, cut);
+      const right = token.slice(cut);
+      if (!merges(idOf.get(left)) || !merges(idOf.get(right))) continue;
+      list.add(JSON.stringify([left, right]));
     }
   }
   return `[${list.text}]`;
