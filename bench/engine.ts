@@ -61,6 +61,35 @@ async function measure(
   return { prefill, decode };
 }
 
+/**
+ * Share of decode's wall time in which nothing is computed (scheduling, encoding, detokenizing,
+ * handing over between threads, callers reading their streams), in percent, one for each repeat.
+ */
+async function outsideCompute(llm: LLM, load: Load, n: number): Promise<number[]> {
+  const steps: { at: number; compute: number; sequences: number; tokens: number }[] = [];
+  const watch = async () => {
+    for await (const { step } of llm.events()) {
+      const { computeMs: compute, numSeqs: sequences, numTokens: tokens } = step;
+      steps.push({ at: performance.now(), compute, sequences, tokens });
+    }
+  };
+  void watch();
+  const params = { maxTokens: 4 * load.output, ignoreEos: true, temperature: 0 };
+  const shares: number[] = [];
+  for (let r = 0; r < load.repeats; r++) {
+    steps.length = 0;
+    const read = async (i: number) => {
+      for await (const out of llm.stream({ promptTokenIds: [5 + r, 6 + i] }, params)) void out;
+    };
+    await Promise.all(Array.from({ length: n }, (_, i) => read(i)));
+    const decode = steps.filter((s) => s.sequences === n && s.tokens === n);
+    const wall = decode.at(-1)!.at - decode[0].at;
+    const computed = decode.slice(1).reduce((sum, s) => sum + s.compute, 0);
+    shares.push(100 * (1 - computed / wall));
+  }
+  return shares;
+}
+
 /** Rows of one loaded model; `bounds` are tokens a second that the machine could do at most. */
 async function rowsOf(
   llm: LLM,
@@ -109,6 +138,19 @@ async function onCpu(): Promise<BenchReport> {
     for (const n of [1, 8, 32]) {
       const decode = Math.min(prefill, (m.read / llm.info.weightBytes) * n);
       rows.push(...(await rowsOf(llm, name, CPU_LOAD, n, { prefill, decode })));
+    }
+    for (const n of [1, 32]) {
+      const shares = await outsideCompute(llm, CPU_LOAD, n);
+      rows.push({
+        name: 'decode: time outside compute',
+        model: name,
+        dtype: llm.info.dtype,
+        concurrent: n,
+        value: median(shares),
+        unit: '%',
+        least: Math.min(...shares),
+        most: Math.max(...shares),
+      });
     }
     await llm.close();
   };

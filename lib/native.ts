@@ -127,6 +127,8 @@ export interface NativeLoaded {
 
 /** A step's result; `logits` [samples + prompt rows, vocab] only from the test addon. */
 export interface NativeStepResult extends StepResult {
+  /** Milliseconds that the executor's thread worked on the step. */
+  readonly computeMs: number;
   readonly logits?: Float32Array;
 }
 

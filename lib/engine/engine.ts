@@ -1,19 +1,34 @@
 /**
  * The loop: schedule → execute → commit, as long as there is work. Everybody's requests meet here,
- * so concurrent callers are batched with no further call.
+ * so concurrent callers are batched with no further call. What a step drew is detokenized and told
+ * while the next one is computed.
  */
 import { Scheduler } from '../core/scheduler.js';
 import type { SchedulerOptions } from '../core/scheduler-config.js';
 import type { Sequence, SequenceGroup } from '../core/sequence.js';
-import type { StepResult } from '../core/step.js';
 import { StepEncoder } from '../core/step-encoder.js';
 import type { Step } from '../core/step-record.js';
 import { RecordingScheduler, type TraceSink } from '../core/trace.js';
 import { octavoError } from '../errors.js';
+import type { OutputText } from '../text/output-text.js';
 import { EventFeed } from './events.js';
 import type { Executor } from './executor.js';
 import type { EngineStats } from './outputs.js';
 import { type Request, type SequenceRecord, TopListReader } from './request.js';
+
+type Result = Awaited<ReturnType<Executor['execute']>>;
+
+interface Unread {
+  readonly text: OutputText;
+  readonly token: number;
+}
+
+/** A committed step whose callers have not heard of it yet. */
+interface News {
+  readonly step: Step;
+  readonly result: Result;
+  readonly ended: readonly SequenceGroup[];
+}
 
 /** After these the executor is no longer to be trusted. */
 const FATAL = new Set(['ERR_DEVICE_LOST', 'ERR_INTERNAL', 'ERR_CLOSED']);
@@ -28,6 +43,9 @@ export class Engine {
   #loop: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
   #fatal: Error | null = null;
+  #news: News | null = null;
+  /** Drawn tokens whose text nobody had to judge, and which were not detokenized yet. */
+  readonly #unread: Unread[] = [];
   readonly #counts = {
     numSteps: 0,
     promptTokens: 0,
@@ -69,6 +87,7 @@ export class Engine {
    * @param error what its caller gets; without one it gets its output so far, finishReason abort
    */
   abort(request: Request, error?: Error): void {
+    this.#tell();
     if (request.settled || !this.#requests.has(request)) return;
     for (const sequence of request.group.sequences) {
       if (sequence.finishReason === null && sequence.attachment !== null) finishText(sequence);
@@ -122,8 +141,14 @@ export class Engine {
       while (this.#scheduler.hasUnfinished) {
         const step = this.#scheduler.schedule();
         if (step === null) break;
-        await this.#step(step);
+        const executing = this.#execute(step);
+        try {
+          this.#tell();
+        } finally {
+          await executing;
+        }
       }
+      this.#tell();
       if (this.#scheduler.hasUnfinished) {
         throw octavoError('ERR_INTERNAL', 'requests are left that the scheduler cannot run');
       }
@@ -134,7 +159,8 @@ export class Engine {
     }
   }
 
-  async #step(step: Step): Promise<void> {
+  /** Submits the step before it returns, and commits it when it is done. */
+  async #execute(step: Step): Promise<void> {
     const { tableSlab, samplerSlab, pool } = this.#scheduler;
     for (let i = 0; i < step.numSeqs; i++) {
       requestOf(step.seqs[i].group).noteStarted();
@@ -143,21 +169,54 @@ export class Engine {
     const usage = pool.usage;
     if (usage > this.#counts.peakKvCacheUsage) this.#counts.peakKvCacheUsage = usage;
     const started = performance.now();
-    let result: StepResult;
+    let result: Result;
     try {
       result = await this.#executor.execute(words, tableSlab, samplerSlab);
     } catch (error) {
       this.#failStep(step, error as Error & { code?: string });
       return;
     }
-    this.#counts.numSteps++;
-    const ended = this.#scheduler.commit(step, result, judge);
-    this.#record(step, result);
-    for (const group of ended) this.#finish(group);
-    if (this.events.isHeard) this.#publish(step, performance.now() - started);
+    const ended = this.#scheduler.commit(step, result, this.#judge);
+    this.#news = { step, result, ended };
+    this.#count(this.#news);
+    if (this.events.isHeard) this.#publish(step, performance.now() - started, result.computeMs);
   }
 
-  #publish(step: Step, ms: number): void {
+  #count({ step, result, ended }: News): void {
+    this.#counts.numSteps++;
+    for (let i = 0; i < step.numSamples; i++) {
+      const told = requestOf(step.sampleSeqs[i].group).settled || result.tokenIds[i] < 0;
+      if (!told) this.#counts.generationTokens++;
+    }
+    for (const group of ended) {
+      this.#counts.numRequestsFinished++;
+      this.#counts.promptTokens += group.numPromptTokens;
+    }
+  }
+
+  /** Callers hear of the last step: the next one is being computed, or there is none. */
+  #tell(): void {
+    const news = this.#news;
+    if (news === null) return;
+    this.#news = null;
+    for (const { text, token } of this.#unread) text.push(token);
+    this.#unread.length = 0;
+    this.#record(news);
+    for (const group of news.ended) this.#finish(group);
+  }
+
+  /**
+   * Core asks for each token that joins a text: does it now hold a stop string? Only a text that
+   * looks for some is read at once.
+   */
+  readonly #judge = (sequence: Sequence, _sample: number, mayStop: boolean): string | null => {
+    const { text } = sequence.attachment as SequenceRecord;
+    if (text.canStop) return text.push(sequence.lastToken, { judge: mayStop }).stop;
+    this.#unread.push({ text, token: sequence.lastToken });
+    return null;
+  };
+
+  #publish(step: Step, ms: number, computeMs: number): void {
     const { pool, config, numFreeHostBlocks } = this.#scheduler;
     this.events.publish({
       ...this.stats(),
@@ -169,6 +228,7 @@ export class Engine {
       numHostBlocksUsed: config.numHostBlocks - numFreeHostBlocks,
       step: {
         ms,
+        computeMs,
         numSeqs: step.numSeqs,
         numTokens: step.numTokens,
         numBlockCopies: step.numCopies,
@@ -178,8 +238,8 @@ export class Engine {
     });
   }
 
-  /** Logprobs and news of the tokens drawn; text was taken in by the judge. */
-  #record(step: Step, result: StepResult): void {
+  /** Logprobs of the tokens drawn; their text has been read. */
+  #record({ step, result }: News): void {
     const tops = new TopListReader(result);
     const touched = new Set<Request>();
     for (let i = 0; i < step.numSamples; i++) {
@@ -189,7 +249,6 @@ export class Engine {
       const top = group.beams === null ? tops.read(numTop) : tops.skip(numTop);
       const request = requestOf(group);
       if (request.settled || result.tokenIds[i] < 0) continue;
-      this.#counts.generationTokens++;
       touched.add(request);
       if (group.beams !== null) continue;
       const record = sequence.attachment as SequenceRecord;
@@ -212,8 +271,6 @@ export class Engine {
   #finish(group: SequenceGroup): void {
     const request = requestOf(group);
     this.#requests.delete(request);
-    this.#counts.numRequestsFinished++;
-    this.#counts.promptTokens += group.numPromptTokens;
     if (group.sequences.some((sequence) => sequence.finishReason === 'error')) {
       request.fail(
         octavoError(
@@ -245,12 +302,6 @@ export class Engine {
 
 function requestOf(group: SequenceGroup): Request {
   return group.attachment as Request;
-}
-
-/** Core asks for each token that joins a text: does it now hold a stop string? */
-function judge(sequence: Sequence, _sample: number, mayStop: boolean): string | null {
-  const { text } = sequence.attachment as SequenceRecord;
-  return text.push(sequence.lastToken, { judge: mayStop }).stop;
 }
 
 /** Gives out what was held back, unless a stop string has cut the text. */

@@ -14,7 +14,11 @@ export interface Executor {
    * Runs one encoded step (see core/step.ts). The arrays may be reused once the call has returned.
    * One step at a time. Rejects with a coded error.
    */
-  execute(words: Int32Array, tables: Int32Array, samplers: Float64Array): Promise<StepResult>;
+  execute(
+    words: Int32Array,
+    tables: Int32Array,
+    samplers: Float64Array,
+  ): Promise<StepResult & { readonly computeMs: number }>;
   /** Waits for the step in flight, frees everything; idempotent. */
   close(): Promise<void>;
 }

@@ -85,7 +85,10 @@ export interface EngineEvent extends EngineStats {
   /** Blocks of the swap space in use. */
   readonly numHostBlocksUsed: number;
   readonly step: {
+    /** From its submission to the end of its commit. */
     readonly ms: number;
+    /** How long of that the forward pass and the sampling took. */
+    readonly computeMs: number;
     readonly numSeqs: number;
     /** Tokens computed, prompts' and generated. */
     readonly numTokens: number;

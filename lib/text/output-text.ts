@@ -57,6 +57,11 @@ export class OutputText {
     return delta;
   }
 
+  /** Whether a stop string may end it: then `push` is to be asked after each id. */
+  get canStop(): boolean {
+    return this.#stops.canStop;
+  }
+
   /** All text returned so far, in one string. */
   get text(): string {
     return this.#text;

@@ -97,6 +97,11 @@ export class StopStrings {
     this.#at = this.#root;
   }
 
+  /** Whether there is any stop string to find. */
+  get canStop(): boolean {
+    return this.#root.next.size > 0;
+  }
+
   /**
    * Takes a piece of text. With `judge` false a stop string that ends in it is passed over for
    * good; one that only begins in it is still found later. After a stop was reported the matcher is

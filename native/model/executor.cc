@@ -1,6 +1,7 @@
 #include "model/executor.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "base/error.h"
 #include "cpu/cpu_backend.h"
@@ -150,6 +151,7 @@ LoadedInfo Executor::load(const LoadRequest& request) {
 }
 
 void Executor::step(StepInput& input, StepOutput& output) {
+  const auto start = std::chrono::steady_clock::now();
   if (engine_ == nullptr) throw Error(kErrClosed, "the executor has no model loaded");
   const size_t n = input.rows.size();
   output.tokens.assign(n, -1);
@@ -172,6 +174,8 @@ void Executor::step(StepInput& input, StepOutput& output) {
     at += static_cast<size_t>(r.num_top);
   }
   engine_->forward.run(input, output);
+  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+  output.compute_ms = took.count();
 }
 
 void Executor::unload() { engine_.reset(); }

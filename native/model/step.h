@@ -45,6 +45,7 @@ struct StepOutput {
   std::vector<int32_t> top_ids;  // lists one after the other
   std::vector<double> top_logprobs;
   std::vector<float> logits;  // [rows][vocab] when captured
+  double compute_ms = 0;      // from the executor thread's first op to its last
 };
 
 }  // namespace octavo

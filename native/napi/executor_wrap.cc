@@ -41,6 +41,7 @@ Napi::Object result_to_js(Napi::Env env, const StepInput& in, const StepOutput& 
   r.Set("topTokenIds", typed<Napi::Int32Array>(env, out.top_ids.data(), out.top_ids.size()));
   r.Set("topLogprobs",
         typed<Napi::Float64Array>(env, out.top_logprobs.data(), out.top_logprobs.size()));
+  r.Set("computeMs", out.compute_ms);
   if (in.capture_logits) {
     r.Set("logits", typed<Napi::Float32Array>(env, out.logits.data(), out.logits.size()));
   }
