@@ -112,14 +112,25 @@ static KeyGroup widen_keys(const KeyGroup& keys, int32_t head_size, float* turne
   return turned_keys(turned);
 }
 
-// Scales of sixteen tokens, 0 where nobody sees them.
-OCTAVO_INLINE F32x16 key_scales(const AttentionChunk& c, int32_t t, int32_t first, int32_t last) {
-  float scales[16] = {};
-  for (int32_t i = larger(t, first); i < smaller(t + 16, last); i++) {
-    const int32_t position = i + c.block_offset;
-    scales[i - t] = c.k_scales[position / c.block_size][position % c.block_size];
+// scores [rows][kChunkTokens] times the scales of tokens [first, last), from a multiple of 16 on.
+static void scale_scores(const AttentionChunk& c, const float* const* token_scales, int32_t first,
+                         int32_t last, float* scores) {
+  for (int32_t t = first & ~15; t < last; t += 16) {
+    float scales[16] = {};
+    const int32_t end = smaller(t + 16, last);
+    for (int32_t i = larger(t, first); i < end;) {
+      const int32_t position = i + c.block_offset, offset = position % c.block_size;
+      const int32_t run = smaller(end - i, c.block_size - offset);
+      __builtin_memcpy(scales + (i - t), token_scales[position / c.block_size] + offset,
+                       static_cast<size_t>(run) * 4);
+      i += run;
+    }
+    const F32x16 by = load(scales);
+    for (int32_t r = 0; r < c.num_rows; r++) {
+      float* at = scores + r * kChunkTokens + t;
+      store(at, mul(load(at), by));
+    }
   }
-  return load(scales);
 }
 
 // scores [Rows][kChunkTokens], a group of columns = scale · q [Rows][head] · keys [head][group]
@@ -187,15 +198,8 @@ static void score_chunk(const AttentionChunk& c, int32_t first, int32_t last, fl
     } else {
       score_tile<Kv>(c, keys_in_pages<Kv>(c, t, first, last), scores + t);
     }
-    if (Kv::kBytes != 1) continue;
-    for (int v = 0; v < kScoreVecs; v++) {
-      const F32x16 scales = key_scales(c, t + 16 * v, first, last);
-      for (int32_t r = 0; r < c.num_rows; r++) {
-        float* at = scores + r * kChunkTokens + t + 16 * v;
-        store(at, mul(load(at), scales));
-      }
-    }
   }
+  if (Kv::kBytes == 1) scale_scores(c, c.k_scales, first, last, scores);
 }
 
 // acc [Rows][head] += p [Rows][kChunkTokens] · v, tokens [first, last) in order, Vecs vectors of
@@ -223,7 +227,6 @@ static void add_values(const AttentionChunk& c, int32_t row, int32_t first, int3
     F32x16 x[Vecs];
     OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) {
       x[v] = tail != 0 ? Kv::load_n(value, tail) : Kv::load(value + 16 * v * Kv::kBytes);
-      if (Kv::kBytes == 1) x[v] = mul(x[v], splat(c.v_scales[block][offset]));
     }
     offset++;
     left--;
@@ -295,6 +298,8 @@ static void attend(const AttentionChunk& c) {
   for (int32_t r = 0; r < c.num_rows; r++) {
     c.state[r] = softmax_of_scores(scores + r * kChunkTokens, c.first[r], c.last[r]);
   }
+  // A value's scale goes to its weight: once for all columns.
+  if (Kv::kBytes == 1) scale_scores(c, c.v_scales, first, last, scores);
   __builtin_memset(c.acc, 0,
                    static_cast<size_t>(c.num_rows) * static_cast<size_t>(c.head_size) * 4);
   for (int32_t t = first - first % kValueTokens; t < last; t += kValueTokens) {

@@ -302,12 +302,23 @@ static void stream_rows(const char* panel, int64_t depth, const QuantTile& x, in
 }
 
 template <DType T, int R = kStreamRows>
-OCTAVO_INLINE void stream_tile(const char* panel, int64_t depth, const QuantTile& x, float* sums,
-                               int64_t row = 0) {
-  for (; row + R <= x.rows; row += R) {
-    stream_rows<T, R>(panel, depth, x, row, sums + 16 * row);
+OCTAVO_INLINE void stream_some(int64_t rows, const char* panel, int64_t depth, const QuantTile& x,
+                               int64_t row, float* sums) {
+  if constexpr (R > 1) {
+    if (rows < R) return stream_some<T, R - 1>(rows, panel, depth, x, row, sums);
   }
-  if constexpr (R > 1) stream_tile<T, R / 2>(panel, depth, x, sums, row);
+  stream_rows<T, R>(panel, depth, x, row, sums);
+}
+
+// The rows of a tile in pieces of even size.
+template <DType T>
+OCTAVO_INLINE void stream_tile(const char* panel, int64_t depth, const QuantTile& x, float* sums) {
+  for (int64_t row = 0; row < x.rows;) {
+    const int64_t left = x.rows - row, pieces = (left + kStreamRows - 1) / kStreamRows;
+    const int64_t rows = (left + pieces - 1) / pieces;
+    stream_some<T>(rows, panel, depth, x, row, sums + 16 * row);
+    row += rows;
+  }
 }
 
 // sums [rows][16] = x · panel p of w

@@ -2,7 +2,7 @@
 // finely: what a machine adds bytes with differs within AVX-512, AVX2 and NEON.
 //   kSignedDots   dot4 takes signed weights; otherwise unsigned ones (what VNNI wants)
 //   kDotRows      rows of activations that a tile of registers covers otherwise
-//   kStreamRows   rows, at most, that decoded weights meet in registers; a power of 2
+//   kStreamRows   rows, at most, that decoded weights meet in registers
 //   kStreamsAll   whether that pays for any number of rows
 //   kFloatRows, kFloatPanels   the same for float activations, and how many panels
 //   load_bytes store_bytes splat_bytes and_bytes or_bytes xor_bytes sub_bytes
