@@ -1,7 +1,6 @@
 /** The worker of octavo in `npm run bench -- peers`: a process of its own, as its peer has. */
 import { LLM } from '../lib/index.js';
 
-const bare = process.memoryUsage().rss;
 let llm: LLM;
 
 interface RunMessage {
@@ -44,8 +43,8 @@ async function run({
 process.on('message', async ({ id, what, ...rest }: { id: number; what: string }) => {
   try {
     const value = what === 'load' ? await load(rest as never) : await run(rest as never);
-    const rss = process.resourceUsage().maxRSS * 1024 - bare;
-    process.send!({ id, value: { ...value, rss } });
+    const peak = process.resourceUsage().maxRSS * 1024;
+    process.send!({ id, value: { ...value, peak } });
   } catch (error) {
     process.send!({ id, error: (error as Error).stack });
   }

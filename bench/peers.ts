@@ -3,8 +3,8 @@
  * files: random weights in the shapes of SmolLM2-135M and Llama-3.2-1B. Both decode greedily with
  * the same prompts; the peer's flash attention is on or off, whichever is faster there. Rates come
  * from the times at which tokens reach JavaScript.
- * `--quick`: little of everything; `--only TEXT`: models whose name and type hold it, as
- * '135m F16'; `--greedy FILE.gguf`: the bundled model in GGUF form, token by token against the
+ * `--quick`: little of everything; `--full`: every shape with every type and load (hours); `--only
+ * TEXT`: models whose name and type hold it, as '135m F16'; `--greedy FILE.gguf`: the bundled model in GGUF form, token by token against the
  * peer.
  */
 import { type ChildProcess, fork, spawnSync } from 'node:child_process';
@@ -25,11 +25,13 @@ import { type BenchRow, jsonPath, report, saveJson } from './support/report.js';
 
 const {
   quick,
+  full,
   only,
   greedy: greedyFile,
 } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
+    full: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
     greedy: { type: 'string' },
     json: { type: 'string' },
@@ -41,7 +43,8 @@ const REPEATS = quick ? 2 : 3;
 interface Measured {
   readonly times: number[][];
   readonly ids: number[][];
-  readonly rss: number;
+  /** Most memory that the process has held, in bytes. */
+  readonly peak: number;
   readonly isa?: string;
 }
 
@@ -162,6 +165,12 @@ function boundOf(m: Machine, shape: Shape, type: StoredType, bytes: number, load
   return { prefill, decode: Math.min(streams, rate / (2 * (body + head))) };
 }
 
+/** What a Node process that does nothing holds, in bytes. */
+function bareNode(): number {
+  const print = 'console.log(process.resourceUsage().maxRSS)';
+  return 1024 * Number(spawnSync(process.execPath, ['-e', print], { encoding: 'utf8' }).stdout);
+}
+
 /** Adds to `rows`, and tells `save` after each load. */
 async function compare(
   m: Machine,
@@ -210,17 +219,19 @@ async function compare(
     }
     const most = Math.max(...loads.map((l) => l.n * (l.prompt + l.output)));
     const small = { prompts: prompts({ n: 1, prompt: 4, output: 1 }, 0), output: 1 };
-    const [a, b] = await Promise.all(workers.map((w) => w.call('run', small)));
+    const [a, b] = (await Promise.all(workers.map((w) => w.call('run', small)))).map(
+      ({ peak }) => peak - bareNode(),
+    );
     rows.push({
       name: 'peak memory above bare Node',
       model: shape.name,
       type,
-      value: a.rss / 2 ** 20,
+      value: a / 2 ** 20,
       unit: 'MiB',
-      reference: b.rss / 2 ** 20,
-      ratio: a.rss / b.rss,
+      reference: b / 2 ** 20,
+      ratio: a / b,
       weights: bytes / 2 ** 20,
-      ofWeightsAndKv: a.rss / (bytes + most * kvPerToken),
+      ofWeightsAndKv: a / (bytes + most * kvPerToken),
     });
   } finally {
     for (const worker of workers) worker.stop();
@@ -234,17 +245,17 @@ async function speed(): Promise<void> {
   const save = () => saveJson({ bench: 'peers', rows, json: jsonPath() });
   const output = 32;
   const load = (n: number, prompt: number): Load => ({ n, prompt, output });
+  const crowds = [1, 8, 32, 64];
+  const all = [128, 1024].flatMap((prompt) => crowds.map((n) => load(n, prompt)));
+  const some = [...crowds.map((n) => load(n, 128)), load(1, 1024), load(8, 1024)];
+  const small = quick ? some.slice(0, 2) : full ? all : some;
   // 576 columns are no whole blocks of Q4_K: such files hold other types in its place.
-  const small = quick ? [load(1, 128), load(8, 128)] : [1, 8, 32, 64].map((n) => load(n, 128));
   for (const type of (quick ? ['Q8_0'] : ['Q8_0', 'Q4_0', 'F16']) as StoredType[]) {
-    const loads = quick ? small : [...small, load(1, 1024), load(8, 1024)];
-    await compare(m, SMOLLM2_135M, type, loads, rows, save);
+    await compare(m, SMOLLM2_135M, type, small, rows, save);
   }
-  if (!quick) {
-    for (const type of ['Q8_0', 'Q4_0', 'Q4_K', 'F16'] as StoredType[]) {
-      const loads = [load(1, 128), load(8, 128), load(1, 1024)];
-      await compare(m, LLAMA32_1B, type, loads, rows, save);
-    }
+  const large = quick ? [] : full ? all : [load(1, 128), load(8, 128), load(1, 1024)];
+  for (const type of ['Q8_0', 'Q4_0', 'Q4_K', 'F16'] as StoredType[]) {
+    if (large.length > 0) await compare(m, LLAMA32_1B, type, large, rows, save);
   }
   if (rows.length === machineRows(m).length) {
     throw new Error(`no model and type is named ${only}: 135m or 1b, and Q8_0, Q4_0, Q4_K or F16`);

@@ -1,7 +1,6 @@
 // The worker of the peer: same messages as bench/peers-octavo.ts.
 import { getLlama, LlamaLogLevel } from 'node-llama-cpp';
 
-const bare = process.memoryUsage().rss;
 let model;
 
 async function load({ model: modelPath, threads }) {
@@ -45,8 +44,8 @@ async function run({ prompts, output, flashAttention, threads }) {
 process.on('message', async ({ id, what, ...rest }) => {
   try {
     const value = await { load, run }[what](rest);
-    const rss = process.resourceUsage().maxRSS * 1024 - bare;
-    process.send({ id, value: { ...value, rss } });
+    const peak = process.resourceUsage().maxRSS * 1024;
+    process.send({ id, value: { ...value, peak } });
   } catch (error) {
     process.send({ id, error: error.stack });
   }
