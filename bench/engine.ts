@@ -3,7 +3,7 @@
  * concurrent requests, beside what the machine could do at most, measured in the same run. On the
  * CPU the demo model and SmolLM2-135M's shape; with `--device cuda` Llama-3-8B's shape.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -90,6 +90,33 @@ async function outsideCompute(llm: LLM, load: Load, n: number): Promise<number[]
   return shares;
 }
 
+/** What is left of the rates, in percent, while another process keeps one core busy. */
+async function besideNeighbour(llm: LLM, name: string, load: Load): Promise<BenchRow[]> {
+  const rows: BenchRow[] = [];
+  for (const concurrent of [1, 8, 32]) {
+    const quiet = await measure(llm, load, concurrent);
+    const neighbour = spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' });
+    try {
+      const busy = await measure(llm, load, concurrent);
+      for (const what of ['prefill', 'decode'] as const) {
+        const value = (100 * median(busy[what])) / median(quiet[what]);
+        const label = `${what}: left beside a busy process`;
+        rows.push({
+          name: label,
+          model: name,
+          dtype: llm.info.dtype,
+          concurrent,
+          value,
+          unit: '%',
+        });
+      }
+    } finally {
+      neighbour.kill();
+    }
+  }
+  return rows;
+}
+
 /** Rows of one loaded model; `bounds` are tokens a second that the machine could do at most. */
 async function rowsOf(
   llm: LLM,
@@ -152,6 +179,7 @@ async function onCpu(): Promise<BenchReport> {
         most: Math.max(...shares),
       });
     }
+    if (model?.includes('Q8_0')) rows.push(...(await besideNeighbour(llm, name, CPU_LOAD)));
     await llm.close();
   };
   await add('octavo-demo');

@@ -4,8 +4,8 @@
  * the same prompts; the peer's flash attention is on or off, whichever is faster there. Rates come
  * from the times at which tokens reach JavaScript.
  * `--quick`: little of everything; `--full`: every shape with every type and load (hours); `--only
- * TEXT`: models whose name and type hold it, as '135m F16'; `--greedy FILE.gguf`: the bundled model in GGUF form, token by token against the
- * peer.
+ * TEXT`: models whose name and type hold it, as '135m F16'; `--greedy`: the bundled model in Q8_0,
+ * token by token against the peer.
  */
 import { type ChildProcess, fork, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { availableCores } from '../lib/config.js';
 import { LLM } from '../lib/index.js';
+import { demoGguf } from './support/demo-gguf.js';
 import { type Machine, machine, machineRows, median } from './support/machine.js';
 import {
   LLAMA32_1B,
@@ -27,13 +28,13 @@ const {
   quick,
   full,
   only,
-  greedy: greedyFile,
+  greedy: tokenByToken,
 } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     full: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
-    greedy: { type: 'string' },
+    greedy: { type: 'boolean', default: false },
     json: { type: 'string' },
   },
 }).values;
@@ -264,7 +265,8 @@ async function speed(): Promise<void> {
 }
 
 /** The bundled model's supplied prompts: same ids, or how near the two best were at the parting. */
-async function greedy(path: string): Promise<void> {
+async function greedy(): Promise<void> {
+  const path = demoGguf();
   const golden = JSON.parse(
     readFileSync(join('test', 'fixtures', 'octavo-demo', 'golden.json'), 'utf8'),
   ) as { prompts: { prompt_token_ids: number[] }[] };
@@ -290,4 +292,4 @@ async function greedy(path: string): Promise<void> {
 }
 
 installPeer();
-await (greedyFile !== undefined ? greedy(greedyFile) : speed());
+await (tokenByToken ? greedy() : speed());

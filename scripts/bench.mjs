@@ -9,7 +9,7 @@ const BENCHES = {
   engine: 'prefill and decode tokens/s with concurrent requests; flags: --quick --device cuda',
   sharing: 'parallel samples and beams beside independent requests; flags: --quick',
   paper: 'the experiments of the PagedAttention paper, simulated; flags: --quick',
-  peers: 'octavo beside node-llama-cpp; flags: --quick --full --only TEXT --greedy FILE',
+  peers: 'octavo beside node-llama-cpp; flags: --quick --full --only TEXT --greedy',
   'cpu-ops': 'every op of the CPU backend beside what this machine can do',
   kernels: 'the CUDA kernels beside the copy rate of device 0; flags: --only NAME',
 };

@@ -12,6 +12,8 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { llamaKeys, writeGguf } from './gguf-writer.js';
+import { toHalf } from './half.js';
 
 /** F32 and BF16 as a Hugging Face folder, the others as GGUF. */
 export type StoredType = 'F32' | 'BF16' | 'F16' | 'Q8_0' | 'Q4_0' | 'Q4_K';
@@ -154,14 +156,6 @@ function encode(values: Float32Array, type: StoredType, scale: number): Uint8Arr
   return out;
 }
 
-/** Truncates a number of the normal range to float16. */
-function toHalf(x: number): number {
-  const bits = new Uint32Array(Float32Array.of(x).buffer)[0];
-  const exponent = ((bits >>> 23) & 255) - 112;
-  if (exponent <= 0) return (bits >>> 16) & 0x8000;
-  return ((bits >>> 16) & 0x8000) | (exponent << 10) | ((bits >>> 13) & 0x3ff);
-}
-
 const bytesOf = (t: Tensor, type: StoredType) => {
   const [, perBlock, bytes] = FORMATS[t.rows === 1 ? 'F32' : type];
   return ((t.rows * t.cols) / perBlock) * bytes;
@@ -261,67 +255,18 @@ function tokenizerJson(): string {
   });
 }
 
-const u32 = (n: number): Buffer => Buffer.from(Uint32Array.of(n).buffer);
-const u64 = (n: number): Buffer => Buffer.from(BigUint64Array.of(BigInt(n)).buffer);
-const text = (t: string): Buffer => Buffer.concat([u64(Buffer.byteLength(t)), Buffer.from(t)]);
-
-/** A vocabulary of bytes and of names that no text has: prompts are ids. */
-function ggufVocabulary(size: number): [string, Buffer[]][] {
-  const special = ['<unk>', '<s>', '</s>'];
-  const bytes = Array.from(
-    { length: 256 },
-    (_, b) => `<0x${b.toString(16).padStart(2, '0').toUpperCase()}>`,
-  );
-  const rest = Array.from({ length: size - 259 }, (_, i) => `\u2581t${i}`);
-  const tokens = [...special, ...bytes, ...rest];
-  const types = tokens.map((_, i) => (i === 0 ? 2 : i < 3 ? 3 : i < 259 ? 6 : 1));
-  const scores = tokens.map((_, i) => -i);
-  const array = (kind: number, values: Buffer) => [u32(9), u32(kind), u64(size), values];
-  return [
-    ['tokenizer.ggml.model', [u32(8), text('llama')]],
-    ['tokenizer.ggml.tokens', array(8, Buffer.concat(tokens.map(text)))],
-    ['tokenizer.ggml.scores', array(6, Buffer.from(Float32Array.from(scores).buffer))],
-    ['tokenizer.ggml.token_type', array(5, Buffer.from(Int32Array.from(types).buffer))],
-    ['tokenizer.ggml.bos_token_id', [u32(4), u32(1)]],
-    ['tokenizer.ggml.eos_token_id', [u32(4), u32(2)]],
-    ['tokenizer.ggml.unknown_token_id', [u32(4), u32(0)]],
-  ];
-}
-
 function ggufModel(base: string, s: Shape, type: StoredType): string {
-  const path = join(base, `${s.name}-${type}-v2.gguf`);
+  const path = join(base, `${s.name}-${type}-v3.gguf`);
   if (existsSync(path)) return path;
-  const number = (n: number) => [u32(4), u32(n)];
-  const float = (n: number) => [u32(6), Buffer.from(Float32Array.of(n).buffer)];
-  const keys: [string, Buffer[]][] = [
-    ['general.architecture', [u32(8), text('llama')]],
-    ['general.alignment', number(32)],
-    ['llama.block_count', number(s.layers)],
-    ['llama.context_length', number(8192)],
-    ['llama.embedding_length', number(s.hidden)],
-    ['llama.feed_forward_length', number(s.ffn)],
-    ['llama.attention.head_count', number(s.heads)],
-    ['llama.attention.head_count_kv', number(s.kvHeads)],
-    ['llama.attention.layer_norm_rms_epsilon', float(1e-5)],
-    ['llama.rope.freq_base', float(100000)],
-    ['llama.rope.dimension_count', number(s.headSize)],
-    ...ggufVocabulary(s.vocab),
-  ];
   const tensors = tensorsOf(s);
-  const parts: Buffer[] = [Buffer.from('GGUF'), u32(3), u64(tensors.length), u64(keys.length)];
-  for (const [key, value] of keys) parts.push(text(key), ...value);
-  let at = 0;
-  for (const t of tensors) {
-    const dims = t.rows === 1 ? [t.cols] : [t.cols, t.rows];
-    const stored = FORMATS[t.rows === 1 ? 'F32' : type][0];
-    parts.push(text(t.names[1]), u32(dims.length), ...dims.map(u64), u32(stored), u64(at));
-    at += bytesOf(t, type); // all sizes here are multiples of 32
-  }
-  const head = Buffer.concat(parts);
-  const fd = openSync(`${path}.part`, 'w');
-  writeSync(fd, Buffer.concat([head, Buffer.alloc((32 - (head.length % 32)) % 32)]));
-  writeTensors(fd, tensors, type);
-  closeSync(fd);
-  renameSync(`${path}.part`, path);
+  const heads = tensors.map((t) => ({
+    name: t.names[1],
+    rows: t.rows,
+    cols: t.cols,
+    format: FORMATS[t.rows === 1 ? 'F32' : type][0],
+    bytes: bytesOf(t, type),
+  }));
+  const keys = llamaKeys({ ...s, context: 8192, ropeBase: 100000 });
+  writeGguf(path, keys, heads, (fd) => writeTensors(fd, tensors, type));
   return path;
 }

@@ -76,8 +76,9 @@ export function nativeDevice(
 }
 
 /**
- * What the KV cache is stored in. The CPU's `auto` is float32, but float16 where products round
- * their left side to int8 anyway; `auto` on a GPU is the activations' type.
+ * What the KV cache is stored in. The CPU's `auto` is float16 where the weights have 16 bits, or
+ * products round their left side to int8 anyway; otherwise float32. `auto` on a GPU is the
+ * activations' type.
  * @throws ERR_INVALID_OPTION for a type the device has no kernels for
  */
 function cacheDtype(
@@ -94,8 +95,9 @@ function cacheDtype(
     );
   }
   if (kvCacheDtype !== 'auto' || device.kind !== 'cpu') return kvCacheDtype;
-  const rounds = activations === 'int8' && (quantize !== undefined || /^I?Q\d/.test(dtype));
-  return rounds ? 'float16' : 'float32';
+  const quantised = quantize !== undefined || /^I?Q\d/.test(dtype);
+  const coarse = quantised ? activations === 'int8' : /^B?F(LOAT)?16$/i.test(dtype);
+  return coarse ? 'float16' : 'float32';
 }
 const CPU_CACHES: readonly string[] = ['auto', 'float32', 'float16', 'bfloat16', 'int8'];
 const DEVICE_CACHES: readonly string[] = ['auto', 'fp8', 'int8'];

@@ -110,7 +110,7 @@ static const float* floats_of(const PanelJob& job, DType t, const char* panel, i
   }
   Chunk c = {};
   c.num_blocks = depth / kPanelBlock;
-  unpack_dtype<true>(t, panel, job.depth, first / kPanelBlock, job.scratch, &c);
+  unpack_signed(t, panel, job.depth, first / kPanelBlock, job.scratch, &c);
   widen_chunk(c, wide);
   return wide;
 }

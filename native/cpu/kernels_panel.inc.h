@@ -179,8 +179,21 @@ OCTAVO_INLINE void load_totals(const Chunk& c, const float* acc, F32x16 (&total)
   OCTAVO_UNROLL for (int r = 0; r < R; r++) total[r] = c.first ? zero() : load(acc + 16 * r);
 }
 
+struct PlainDots {
+  static constexpr bool kUnsigned = !kSignedDots;
+
+  // dot [R] += weights of group g of a block times q [R][32]
+  template <int Groups, int R>
+  OCTAVO_INLINE void add(const char* values, const int8_t* q, int g, I32x16 (&dot)[R]) {
+    OCTAVO_UNROLL for (int i = g * 8 / Groups; i < (g + 1) * 8 / Groups; i++) {
+      const Bytes64 w = load_bytes(values + 64 * i);
+      OCTAVO_UNROLL for (int r = 0; r < R; r++) dot[r] = dot4(dot[r], w, q + 32 * r + 4 * i);
+    }
+  }
+};
+
 // acc [R][16] += a chunk times rows [row, row + R) of a tile
-template <int Groups, bool Mins, int R>
+template <class Dots, int Groups, bool Mins, int R>
 static void dot_rows(const Chunk& c, const QuantTile& x, int64_t row, float* acc) {
   F32x16 total[R];
   load_totals(c, acc, total);
@@ -192,12 +205,9 @@ static void dot_rows(const Chunk& c, const QuantTile& x, int64_t row, float* acc
       I32x16 dot[R];
       const int32_t* sums = group_sums<Groups>(x, b, g, row);
       OCTAVO_UNROLL for (int r = 0; r < R; r++) {
-        dot[r] = splat_i32(kIntegerShiftBits - (kSignedDots ? 0 : c.offset * sums[r]));
+        dot[r] = splat_i32(kIntegerShiftBits - (Dots::kUnsigned ? c.offset * sums[r] : 0));
       }
-      OCTAVO_UNROLL for (int i = g * 8 / Groups; i < (g + 1) * 8 / Groups; i++) {
-        const Bytes64 w = load_bytes(values + 64 * i);
-        OCTAVO_UNROLL for (int r = 0; r < R; r++) dot[r] = dot4(dot[r], w, q + 32 * r + 4 * i);
-      }
+      Dots::template add<Groups>(values, q, g, dot);
       const GroupScales scales = group_scales<Groups, Mins>(c, b, g);
       const GroupRows rows = group_rows<Groups>(x, b, g, row);
       OCTAVO_UNROLL for (int r = 0; r < R; r++) {
@@ -208,13 +218,13 @@ static void dot_rows(const Chunk& c, const QuantTile& x, int64_t row, float* acc
   OCTAVO_UNROLL for (int r = 0; r < R; r++) store(acc + 16 * r, total[r]);
 }
 
-template <int Groups, bool Mins, int R = kDotRows>
+template <class Dots, int Groups, bool Mins, int R = kDotRows>
 OCTAVO_INLINE void dot_some(int64_t rows, const Chunk& c, const QuantTile& x, int64_t row,
                             float* acc) {
   if constexpr (R > 1) {
-    if (rows < R) return dot_some<Groups, Mins, R - 1>(rows, c, x, row, acc);
+    if (rows < R) return dot_some<Dots, Groups, Mins, R - 1>(rows, c, x, row, acc);
   }
-  dot_rows<Groups, Mins, R>(c, x, row, acc);
+  dot_rows<Dots, Groups, Mins, R>(c, x, row, acc);
 }
 
 #if defined(OCTAVO_AMX)
@@ -228,28 +238,30 @@ struct TileConfig {
 #include "cpu/kernels_i8mm.inc.h"
 #endif
 
+// acc [rows][16] += a chunk times rows [row, …) of a tile
+template <class Dots, int Groups, bool Mins>
+static void dot_rest(const Chunk& c, const QuantTile& x, int64_t row, float* acc) {
+  for (; row < x.rows; row += kDotRows) {
+    const int64_t left = x.rows - row;
+    dot_some<Dots, Groups, Mins>(left < kDotRows ? left : kDotRows, c, x, row, acc + 16 * row);
+  }
+}
+
 template <int Groups, bool Mins>
 static void dot_tile(const Chunk& c, const QuantTile& x, float* acc) {
 #if defined(OCTAVO_AMX)
-  if (c.is_signed) return dot_tile_amx<Groups, Mins>(c, x, acc);
-#endif
+  dot_tile_amx<Groups, Mins>(c, x, acc);
+#elif defined(OCTAVO_PAIR_DOTS)
+  if (c.pairs == 8) return dot_rest<PairDots<8>, Groups, Mins>(c, x, 0, acc);
+  if (c.pairs == 4) return dot_rest<PairDots<4>, Groups, Mins>(c, x, 0, acc);
+  if (c.pairs == 2) return dot_rest<PairDots<2>, Groups, Mins>(c, x, 0, acc);
+  dot_rest<PlainDots, Groups, Mins>(c, x, 0, acc);
+#else
   int64_t row = 0;
 #if defined(OCTAVO_I8MM)
   for (; row + 2 <= x.rows; row += 2) dot_pair<Groups, Mins>(c, x, row, acc + 16 * row);
 #endif
-  for (; row < x.rows; row += kDotRows) {
-    const int64_t left = x.rows - row;
-    dot_some<Groups, Mins>(left < kDotRows ? left : kDotRows, c, x, row, acc + 16 * row);
-  }
-}
-
-// Whether the dots of a job take signed values.
-OCTAVO_INLINE bool signed_job(const PanelJob& job) {
-#if defined(OCTAVO_AMX)
-  return job.num_rows >= kFewestTileRows;
-#else
-  (void)job;
-  return kSignedDots;
+  dot_rest<PlainDots, Groups, Mins>(c, x, row, acc);
 #endif
 }
 
@@ -257,8 +269,11 @@ OCTAVO_INLINE bool signed_job(const PanelJob& job) {
 template <int32_t Offset>
 OCTAVO_INLINE I32x16 dot_start(int32_t row_sum) {
   const I32x16 shift = splat_i32(kIntegerShiftBits);
-  if constexpr (Offset == 0) return shift;
-  return sub_i32(shift, splat_times < Offset == 0 ? 1 : Offset > (row_sum));
+  if constexpr (Offset == 0) {
+    return shift;
+  } else {
+    return sub_i32(shift, splat_times<Offset>(row_sum));
+  }
 }
 
 // sums [R][16] = rows [row, row + R) of x · a panel. Weights go from memory through registers into
@@ -347,7 +362,6 @@ template <class Tiles>
 static void rows_panel(const PanelJob& job, const PanelWeights& w, int64_t p, Tiles& tiles,
                        float* sums) {
   const int64_t blocks = job.depth / kPanelBlock;
-  const bool as_signed = signed_job(job);
   const int64_t num_chunks = (blocks + kPanelChunkBlocks - 1) / kPanelChunkBlocks;
   const int64_t most = ((blocks + num_chunks - 1) / num_chunks + 3) / 4 * 4;
   const int64_t num_tiles = (job.num_rows + kQuantTileRows - 1) / kQuantTileRows;
@@ -357,15 +371,11 @@ static void rows_panel(const PanelJob& job, const PanelWeights& w, int64_t p, Ti
     Chunk c = {};
     c.first = first == 0;
     c.num_blocks = blocks - first < most ? blocks - first : most;
-    if (as_signed) {
-      unpack_dtype<true>(w.dtype, panel, job.depth, first, job.scratch, &c);
-    } else {
-      unpack_dtype<kSignedDots>(w.dtype, panel, job.depth, first, job.scratch, &c);
-    }
+    unpack_for_dots(w.dtype, panel, job.depth, first, job.scratch, &c);
     c.ahead_share = share;
     for (int64_t row = 0; row < job.num_rows; row += kQuantTileRows) {
       const QuantTile x = tile_at(*job.quantised, job.first_row + row, first);
-      if (as_signed) tiles.set(x.rows, c.groups);
+      tiles.set(x.rows, c.groups);
       c.ahead_tile = static_cast<int32_t>(row / kQuantTileRows);
       float* const to = sums + 16 * row;
       if (c.groups == 2) {

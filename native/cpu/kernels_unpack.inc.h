@@ -10,6 +10,12 @@
 namespace octavo {
 namespace OCTAVO_ISA {
 
+#if defined(OCTAVO_PAIR_DOTS)
+#include "cpu/kernels_pairs.inc.h"
+#else
+constexpr int pairs_of(DType) { return 1; }
+#endif
+
 // Codes of vector g of a block, as they were before packing.
 template <DType T>
 OCTAVO_INLINE Bytes64 codes_of(const char* planes, int g) {
@@ -119,8 +125,8 @@ struct Chunk {
   int64_t num_blocks;
   int32_t groups;
   bool has_min;
-  bool is_signed;
   int32_t offset;  // of unsigned values
+  int32_t pairs;   // pairs_of the type
   bool first;      // of its panel: sums start here
   // What is read next is fetched meanwhile; every tile of rows takes one line in `ahead_share`.
   Ahead ahead;
@@ -168,7 +174,6 @@ static void unpack(const char* panel, int64_t depth, int64_t first, char* scratc
   c->mins = min_out;
   c->groups = f.groups;
   c->has_min = f.has_min;
-  c->is_signed = Signed;
   c->offset = Signed ? 0 : unsigned_offset(T);
 }
 
@@ -209,11 +214,25 @@ OCTAVO_INLINE void dispatch_type(DType t, Fn fn) {
   }
 }
 
-template <bool Signed>
-static void unpack_dtype(DType t, const char* panel, int64_t depth, int64_t first, char* scratch,
-                         Chunk* c) {
+// As signed values.
+static void unpack_signed(DType t, const char* panel, int64_t depth, int64_t first, char* scratch,
+                          Chunk* c) {
+  dispatch_type(
+      t, [&](auto type) { unpack<decltype(type)::kType, true>(panel, depth, first, scratch, c); });
+}
+
+// As the dot products of chunks want them.
+#if defined(OCTAVO_AMX)
+constexpr bool kSignedChunks = true;
+#else
+constexpr bool kSignedChunks = kSignedDots;
+#endif
+static void unpack_for_dots(DType t, const char* panel, int64_t depth, int64_t first, char* scratch,
+                            Chunk* c) {
   dispatch_type(t, [&](auto type) {
-    unpack<decltype(type)::kType, Signed>(panel, depth, first, scratch, c);
+    constexpr DType kType = decltype(type)::kType;
+    c->pairs = pairs_of(kType);
+    unpack<kType, kSignedChunks && pairs_of(kType) == 1>(panel, depth, first, scratch, c);
   });
 }
 

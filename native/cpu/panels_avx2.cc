@@ -1,6 +1,7 @@
 // Flags: those of kernels_avx2.cc
 #if defined(__x86_64__)
 #define OCTAVO_SIMD_AVX2
+#define OCTAVO_PAIR_DOTS
 #include "cpu/kernels.h"
 #include "cpu/kernels_panel.inc.h"
 

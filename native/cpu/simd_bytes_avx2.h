@@ -94,6 +94,26 @@ OCTAVO_INLINE I32x16 dot4(I32x16 acc, Bytes64 w, const int8_t* x) {
   const __m256i v = _mm256_set1_epi32(four);
   return {dot4(acc.a, w.a, v), dot4(acc.b, w.b, v)};
 }
+#if defined(OCTAVO_PAIR_DOTS)
+// Sums of two products each, of unsigned weights and x, in 16 bits; lane c of an I32x16 takes two.
+struct PairSums {
+  __m256i a, b;
+};
+OCTAVO_INLINE PairSums pair_sums(Bytes64 w, const int8_t* x) {
+  int32_t four;
+  __builtin_memcpy(&four, x, 4);
+  const __m256i v = _mm256_set1_epi32(four);
+  return {_mm256_maddubs_epi16(w.a, v), _mm256_maddubs_epi16(w.b, v)};
+}
+OCTAVO_INLINE PairSums add_pairs(PairSums x, PairSums y) {
+  return {_mm256_add_epi16(x.a, y.a), _mm256_add_epi16(x.b, y.b)};
+}
+OCTAVO_INLINE I32x16 widen_pairs(I32x16 acc, PairSums x) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  return {_mm256_add_epi32(acc.a, _mm256_madd_epi16(x.a, ones)),
+          _mm256_add_epi32(acc.b, _mm256_madd_epi16(x.b, ones))};
+}
+#endif
 OCTAVO_INLINE __m256 widen_byte(__m256i x, int i) {
   return _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(x, 24 - 8 * i), 24));
 }

@@ -1,0 +1,100 @@
+/** Writes GGUF files (version 3) for the benches: a head of keys and tensors, then their bytes. */
+import { closeSync, openSync, renameSync, writeSync } from 'node:fs';
+
+export const u32 = (n: number): Buffer => Buffer.from(Uint32Array.of(n).buffer);
+export const u64 = (n: number): Buffer => Buffer.from(BigUint64Array.of(BigInt(n)).buffer);
+export const text = (t: string): Buffer =>
+  Buffer.concat([u64(Buffer.byteLength(t)), Buffer.from(t)]);
+export const number = (n: number): Buffer[] => [u32(4), u32(n)];
+export const float = (n: number): Buffer[] => [u32(6), Buffer.from(Float32Array.of(n).buffer)];
+
+export type GgufKey = readonly [name: string, value: readonly Buffer[]];
+
+export interface GgufTensor {
+  readonly name: string;
+  readonly rows: number;
+  readonly cols: number;
+  /** GGUF's number of its type. */
+  readonly format: number;
+  /** A multiple of 32. */
+  readonly bytes: number;
+}
+
+/** What a llama has to say of itself. */
+export interface LlamaShape {
+  readonly layers: number;
+  readonly context: number;
+  readonly hidden: number;
+  readonly ffn: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headSize: number;
+  readonly ropeBase: number;
+  readonly vocab: number;
+}
+
+export function llamaKeys(s: LlamaShape): GgufKey[] {
+  return [
+    ['general.architecture', [u32(8), text('llama')]],
+    ['general.alignment', number(32)],
+    ['llama.block_count', number(s.layers)],
+    ['llama.context_length', number(s.context)],
+    ['llama.embedding_length', number(s.hidden)],
+    ['llama.feed_forward_length', number(s.ffn)],
+    ['llama.attention.head_count', number(s.heads)],
+    ['llama.attention.head_count_kv', number(s.kvHeads)],
+    ['llama.attention.layer_norm_rms_epsilon', float(1e-5)],
+    ['llama.rope.freq_base', float(s.ropeBase)],
+    ['llama.rope.dimension_count', number(s.headSize)],
+    ...vocabulary(s.vocab),
+  ];
+}
+
+/** A vocabulary of bytes and of names that no text has: the benches' prompts are ids. */
+function vocabulary(size: number): GgufKey[] {
+  const special = ['<unk>', '<s>', '</s>'];
+  const bytes = Array.from(
+    { length: 256 },
+    (_, b) => `<0x${b.toString(16).padStart(2, '0').toUpperCase()}>`,
+  );
+  const rest = Array.from({ length: size - 259 }, (_, i) => `\u2581t${i}`);
+  const tokens = [...special, ...bytes, ...rest];
+  const types = tokens.map((_, i) => (i === 0 ? 2 : i < 3 ? 3 : i < 259 ? 6 : 1));
+  const scores = tokens.map((_, i) => -i);
+  const array = (kind: number, values: Buffer) => [u32(9), u32(kind), u64(size), values];
+  return [
+    ['tokenizer.ggml.model', [u32(8), text('llama')]],
+    ['tokenizer.ggml.tokens', array(8, Buffer.concat(tokens.map(text)))],
+    ['tokenizer.ggml.scores', array(6, Buffer.from(Float32Array.from(scores).buffer))],
+    ['tokenizer.ggml.token_type', array(5, Buffer.from(Int32Array.from(types).buffer))],
+    ['tokenizer.ggml.bos_token_id', number(1)],
+    ['tokenizer.ggml.eos_token_id', number(2)],
+    ['tokenizer.ggml.unknown_token_id', number(0)],
+  ];
+}
+
+/**
+ * Writes a file whole or not at all.
+ * @param body writes the tensors' bytes to the descriptor, in the order of `tensors`
+ */
+export function writeGguf(
+  path: string,
+  keys: readonly GgufKey[],
+  tensors: readonly GgufTensor[],
+  body: (fd: number) => void,
+): void {
+  const parts: Buffer[] = [Buffer.from('GGUF'), u32(3), u64(tensors.length), u64(keys.length)];
+  for (const [key, value] of keys) parts.push(text(key), ...value);
+  let at = 0;
+  for (const { name, rows, cols, format, bytes } of tensors) {
+    const dims = rows === 1 ? [cols] : [cols, rows];
+    parts.push(text(name), u32(dims.length), ...dims.map(u64), u32(format), u64(at));
+    at += bytes;
+  }
+  const head = Buffer.concat(parts);
+  const fd = openSync(`${path}.part`, 'w');
+  writeSync(fd, Buffer.concat([head, Buffer.alloc((32 - (head.length % 32)) % 32)]));
+  body(fd);
+  closeSync(fd);
+  renameSync(`${path}.part`, path);
+}
