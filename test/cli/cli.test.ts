@@ -210,7 +210,7 @@ describe('octavo generate', () => {
 describe('octavo inspect, tokenize', () => {
   it('tells what a model is', () => {
     const { stdout } = octavo(['inspect']);
-    for (const word of ['llama', '5,475,584', 'BF16', '6.00 KiB', 'blocks of 16']) {
+    for (const word of ['llama', '5,475,584', 'BF16', '3.00 KiB', 'blocks of 16']) {
       expect(stdout).toContain(word);
     }
     const gguf = join(ROOT, 'test', 'fixtures', 'gguf', 'llama-q8_0.gguf');

@@ -3,7 +3,8 @@ import { type EngineOptions, LLM } from '../../lib/index.js';
 import { BEAM_MODELS, beamParams, expectBeams, readBeams } from '../support/beams.js';
 
 async function withModel<T>(options: EngineOptions, use: (llm: LLM) => Promise<T>): Promise<T> {
-  const llm = await LLM.load(options);
+  // The references' caches are float32, their weights of 16 bits.
+  const llm = await LLM.load({ kvCacheDtype: 'float32', ...options });
   try {
     return await use(llm);
   } finally {

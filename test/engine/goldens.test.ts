@@ -83,28 +83,34 @@ describe.each(cases)('$name', ({ model, prompts, logits }) => {
     }
   });
 
-  it('gives the reference tokens and logprobs, all prompts at once', async () => {
-    const llm = await LLM.load({ model, activations: 'f32' });
-    try {
-      const outputs = await llm.generate(
-        prompts.map((p) => ({ promptTokenIds: p.prompt_token_ids })),
-        prompts.map((p) => ({
-          temperature: 0,
-          maxTokens: p.greedy_token_ids.length,
-          ignoreEos: true,
-          logprobs: 1,
-        })),
-      );
-      outputs.forEach(({ outputs: [output] }, i) => {
-        expect(output.tokenIds).toEqual(prompts[i].greedy_token_ids);
-        output.logprobs!.forEach(({ logprob }, j) => {
-          expect(Math.abs(logprob - prompts[i].greedy_logprobs[j])).toBeLessThan(1e-3);
+  it.each([
+    ['float32', 1e-3],
+    ['auto', 2e-2], // float16 where weights have 16 bits
+  ] as const)(
+    'gives the reference tokens and logprobs at once, KV %s',
+    async (kvCacheDtype, most) => {
+      const llm = await LLM.load({ model, activations: 'f32', kvCacheDtype });
+      try {
+        const outputs = await llm.generate(
+          prompts.map((p) => ({ promptTokenIds: p.prompt_token_ids })),
+          prompts.map((p) => ({
+            temperature: 0,
+            maxTokens: p.greedy_token_ids.length,
+            ignoreEos: true,
+            logprobs: 1,
+          })),
+        );
+        outputs.forEach(({ outputs: [output] }, i) => {
+          expect(output.tokenIds).toEqual(prompts[i].greedy_token_ids);
+          output.logprobs!.forEach(({ logprob }, j) => {
+            expect(Math.abs(logprob - prompts[i].greedy_logprobs[j])).toBeLessThan(most);
+          });
         });
-      });
-    } finally {
-      await llm.close();
-    }
-  });
+      } finally {
+        await llm.close();
+      }
+    },
+  );
 });
 
 // Quantised weights meet int8 activations by default. llama.cpp, teacher-forced along the same ids,
@@ -180,7 +186,7 @@ describe('octavo-demo text', () => {
   };
 
   it('continues texts as the reference does', async () => {
-    const llm = await LLM.load();
+    const llm = await LLM.load({ kvCacheDtype: 'float32' });
     try {
       const outputs = await llm.generate(
         golden.prompts.map((p) => p.text),
@@ -196,7 +202,7 @@ describe('octavo-demo text', () => {
   });
 
   it('has the reference loss on held-out text', async () => {
-    const llm = await LLM.load();
+    const llm = await LLM.load({ kvCacheDtype: 'float32' });
     try {
       const text = readFileSync(join(FIXTURES, 'octavo-demo', 'validation.txt'), 'utf8');
       const ids = await llm.tokenizer.encode(text, { addSpecialTokens: false });
