@@ -21,6 +21,8 @@ interface Load {
   readonly repeats: number;
 }
 const CPU_LOAD: Load = { prompt: 128, output: quick ? 32 : 64, repeats: quick ? 2 : 5 };
+/** For what is compared with itself. */
+const SHORT_LOAD: Load = { prompt: 128, output: 32, repeats: 2 };
 /** Contexts of about 1k. */
 const GPU_LOAD: Load = { prompt: 896, output: quick ? 32 : 128, repeats: 3 };
 
@@ -74,7 +76,7 @@ async function outsideCompute(llm: LLM, load: Load, n: number): Promise<number[]
     }
   };
   void watch();
-  const params = { maxTokens: 4 * load.output, ignoreEos: true, temperature: 0 };
+  const params = { maxTokens: load.output, ignoreEos: true, temperature: 0 };
   const shares: number[] = [];
   for (let r = 0; r < load.repeats; r++) {
     steps.length = 0;
@@ -179,7 +181,7 @@ async function onCpu(): Promise<BenchReport> {
         most: Math.max(...shares),
       });
     }
-    if (model?.includes('Q8_0')) rows.push(...(await besideNeighbour(llm, name, CPU_LOAD)));
+    if (model?.includes('Q8_0')) rows.push(...(await besideNeighbour(llm, name, SHORT_LOAD)));
     await llm.close();
   };
   await add('octavo-demo');
