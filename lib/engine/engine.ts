@@ -45,7 +45,7 @@ export class Engine {
   #fatal: Error | null = null;
   #news: News | null = null;
   /** Drawn tokens whose text nobody had to judge, and which were not detokenized yet. */
-  readonly #unread: Unread[] = [];
+  #unread: Unread[] = [];
   readonly #counts = {
     numSteps: 0,
     promptTokens: 0,
@@ -128,10 +128,13 @@ export class Engine {
   }
 
   async #close(): Promise<void> {
-    for (const request of [...this.#requests]) this.abort(request, closedError());
-    await this.#loop;
-    this.events.close();
-    await this.#executor.close();
+    for (const request of [...this.#requests]) this.#end(request, closedError());
+    try {
+      await this.#loop;
+    } finally {
+      this.events.close();
+      await this.#executor.close();
+    }
   }
 
   async #run(): Promise<void> {
@@ -199,8 +202,9 @@ export class Engine {
     const news = this.#news;
     if (news === null) return;
     this.#news = null;
-    for (const { text, token } of this.#unread) text.push(token);
-    this.#unread.length = 0;
+    const unread = this.#unread;
+    this.#unread = [];
+    for (const { text, token } of unread) text.push(token);
     this.#record(news);
     for (const group of news.ended) this.#finish(group);
   }
@@ -294,9 +298,20 @@ export class Engine {
     if (FATAL.has(error.code ?? '')) throw error;
   }
 
+  /** Aborts, and if that fails too (a text that cannot be read, say), forgets the request. */
+  #end(request: Request, error: Error): void {
+    try {
+      this.abort(request, error);
+    } catch {
+      this.#scheduler.abort(request.group.id);
+      this.#requests.delete(request);
+      request.fail(error);
+    }
+  }
+
   #die(error: Error): void {
     this.#fatal = error;
-    for (const request of [...this.#requests]) this.abort(request, error);
+    for (const request of [...this.#requests]) this.#end(request, error);
   }
 }
 

@@ -248,17 +248,17 @@ class Parser {
     const items: GgufValue[] = [];
     const plain = kind !== Kind.STRING && kind !== Kind.ARRAY;
     for (let i = 0; i < length; i++) {
-      items.push(this.atHand(kind, plain, i) ?? (await this.value(kind, field, depth + 1)));
+      if ((i & 255) === 0) await this.reader.fill(0, field); // others get their turn
+      items.push(this.atHand(kind, plain) ?? (await this.value(kind, field, depth + 1)));
     }
     return items;
   }
 
   /**
-   * Item i of an array if nothing has to be waited for: a vocabulary is a hundred thousand strings,
+   * An item of an array if nothing must be waited for: a vocabulary is a hundred thousand strings,
    * and a promise for each would be more garbage than text.
    */
-  atHand(kind: Kind, plain: boolean, i: number): GgufValue | undefined {
-    if ((i & 255) === 0) return undefined;
+  atHand(kind: Kind, plain: boolean): GgufValue | undefined {
     if (kind === Kind.STRING) return this.reader.wholeString();
     return plain && this.reader.has(8) ? this.reader.scalar(kind) : undefined;
   }

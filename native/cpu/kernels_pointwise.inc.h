@@ -40,7 +40,12 @@ static float narrow_i8(const float* row, int64_t n, int8_t* out) {
 static float narrow_row(DType dtype, const float* row, int64_t n, void* out) {
   if (dtype == DType::kI8) return narrow_i8(row, n, static_cast<int8_t*>(out));
   if (dtype == DType::kF16) {
-    narrow_plain([](void* p, const F32x16& x) { store_f16(p, x); }, row, n, out);
+    // What float16 cannot hold becomes its largest: as ∞ it would drown all other tokens.
+    const F32x16 most = splat(65504.0f), least = splat(-65504.0f);
+    const auto store_near = [&](void* p, const F32x16& x) {
+      store_f16(p, min(most, max(least, x)));
+    };
+    narrow_plain(store_near, row, n, out);
   } else {
     narrow_plain([](void* p, const F32x16& x) { store_bf16(p, x); }, row, n, out);
   }

@@ -50,7 +50,8 @@ inline CachedRow cached_row(DType dtype, const float* row, int64_t n) {
   if (dtype == DType::kI8) out.scale = top / 127.0f;
   for (int64_t i = 0; i < n; i++) {
     char* at = out.bytes.data() + i * block_bytes(dtype);
-    const uint16_t half = dtype == DType::kF16 ? float_to_half(row[i]) : float_to_bf16(row[i]);
+    const float near = std::fmin(std::fmax(row[i], -65504.0f), 65504.0f);
+    const uint16_t half = dtype == DType::kF16 ? float_to_half(near) : float_to_bf16(row[i]);
     const float inverse = top > 0 ? 127.0f / top : 0.0f;
     if (dtype == DType::kF32) std::memcpy(at, row + i, 4);
     if (block_bytes(dtype) == 2) std::memcpy(at, &half, 2);

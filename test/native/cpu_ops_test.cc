@@ -216,6 +216,9 @@ void test_rope_and_cache(const Backends& backends, Random& random) {
     const int64_t q_cols = c.num_heads * c.head_size, kv_cols = c.num_kv_heads * c.head_size;
     const Bytes q0 = random_f32(random, tokens * q_cols), k0 = random_f32(random, tokens * kv_cols);
     const Bytes v0 = random_f32(random, tokens * kv_cols);
+    for (int j = 0; j < 4; j++) {  // more than float16 holds
+      f32(v0)[random.between(0, tokens * kv_cols - 1)] = random.chance(50) ? 65520.0f : -3e30f;
+    }
     std::vector<float> inv_freq;
     for (int32_t f = 0; f < c.rotary / 2; f++) {
       inv_freq.push_back(static_cast<float>(std::pow(10000.0, -2.0 * f / c.rotary)));
