@@ -188,8 +188,8 @@ export class Engine {
   #count({ step, result, ended }: News): void {
     this.#counts.numSteps++;
     for (let i = 0; i < step.numSamples; i++) {
-      const told = requestOf(step.sampleSeqs[i].group).settled || result.tokenIds[i] < 0;
-      if (!told) this.#counts.generationTokens++;
+      const dropped = requestOf(step.sampleSeqs[i].group).settled || result.tokenIds[i] < 0;
+      if (!dropped) this.#counts.generationTokens++;
     }
     for (const group of ended) {
       this.#counts.numRequestsFinished++;

@@ -1,6 +1,6 @@
 // Dot products of bytes on AVX2 without VNNI: a multiplication leaves sums of two products in 16
 // bits, and of codes of few bits several of these fit before they must be widened. Included by
-// kernels_panel.inc.h, inside its namespace.
+// kernels_unpack.inc.h, inside its namespace.
 
 // How many vectors of products of codes with bytes of at most 127 fit into 16 bits; 1 = of signed
 // values or of 8 bits, which dot4 takes.
