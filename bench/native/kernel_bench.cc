@@ -131,16 +131,28 @@ int64_t Session::free_bytes() const {
   return free;
 }
 
-// Bytes read and bytes written, of the largest copy that is worth it.
+// Bytes read and bytes written. The driver may give a recorded copy to a copy engine, which on an
+// H200 moves 2.7 TB/s where a kernel moves more than 4: the faster of the two counts.
 void Session::measure_copy_rate() {
   const int64_t most = std::min(int64_t{2} << 30, free_bytes() / 4 / 4096 * 4096);
   const int64_t bytes = smoke ? 1 << 20 : most;
-  Buffer from = random_memory(bytes), to = memory(bytes);
-  const double us = micros(1, [&](int) {
-    check_cuda(cudaMemcpyAsync(to.data(), from.data(), static_cast<size_t>(bytes),
+  constexpr int32_t kPairs = 256;
+  const int64_t block = bytes / kPairs;
+  Buffer pool = random_memory(2 * bytes);
+  char* const to = static_cast<char*>(pool.data()) + bytes;
+  const double by_driver = micros(1, [&](int) {
+    check_cuda(cudaMemcpyAsync(to, pool.data(), static_cast<size_t>(bytes),
                                cudaMemcpyDeviceToDevice, context().stream),
                "copying");
   });
+  std::vector<BlockCopy> copies;
+  for (int32_t i = 0; i < kPairs; i++) copies.push_back({i, kPairs + i});
+  const Buffer list = upload(copies);
+  const double by_kernel = micros(1, [&](int) {
+    ops().copy_blocks(ops().context, pool.data(), block,
+                      static_cast<const BlockCopy*>(list.data()), kPairs);
+  });
+  const double us = std::min(by_driver, by_kernel);
   copy_gbps = 2e-3 * static_cast<double>(bytes) / us;
   add({"machine", "copy device to device", us, copy_gbps});
 }
