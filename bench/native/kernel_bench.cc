@@ -149,8 +149,8 @@ void Session::measure_copy_rate() {
   for (int32_t i = 0; i < kPairs; i++) copies.push_back({i, kPairs + i});
   const Buffer list = upload(copies);
   const double by_kernel = micros(1, [&](int) {
-    ops().copy_blocks(ops().context, pool.data(), block,
-                      static_cast<const BlockCopy*>(list.data()), kPairs);
+    ops().copy_blocks(ops().context, pool.data(), block, static_cast<const BlockCopy*>(list.data()),
+                      kPairs);
   });
   const double us = std::min(by_driver, by_kernel);
   copy_gbps = 2e-3 * static_cast<double>(bytes) / us;
