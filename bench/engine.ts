@@ -23,7 +23,7 @@ interface Load {
 const CPU_LOAD: Load = { prompt: 128, output: quick ? 32 : 64, repeats: quick ? 2 : 5 };
 /** For what is compared with itself. */
 const SHORT_LOAD: Load = { prompt: 128, output: 32, repeats: 2 };
-/** Contexts of about 1k. Once: 256 prompts of it take a quarter of a minute, and rates vary little. */
+/** Contexts of about 1k. Once: 256 prompts of it take a quarter of a minute. */
 const GPU_LOAD: Load = { prompt: 896, output: quick ? 32 : 128, repeats: 1 };
 
 /** Seconds for `n` prompts at once with so many tokens each. */
