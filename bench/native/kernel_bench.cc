@@ -131,8 +131,8 @@ int64_t Session::free_bytes() const {
   return free;
 }
 
-// Bytes read and bytes written. On an H200 a copy of the driver's in a recording moved 2.7 TB/s, our
-// kernel's 4.1: the faster of the two counts.
+// Bytes read and bytes written. On an H200 a copy of the driver's in a recording moved 2.7 TB/s,
+// our kernel's 4.1: the faster of the two counts.
 void Session::measure_copy_rate() {
   const int64_t most = std::min(int64_t{2} << 30, free_bytes() / 4 / 4096 * 4096);
   const int64_t bytes = smoke ? 1 << 20 : most;
