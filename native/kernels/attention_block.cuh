@@ -1,9 +1,11 @@
 // Paged attention, one kernel for decode, chunked prefill, prefix hits and shared prefixes: packed
 // rows (query token × head of a GQA group) against a tile of 64 KV tokens at a time, gathered page
-// by page with cp.async. The four warps split the tile's tokens for S = Q·Kᵀ and the head's columns
-// for O += P·V; P goes through shared memory. So a row's sums have one order, whatever the number
-// of rows beside it: that is what makes prefill and decode agree in bits, and it keeps a narrow
-// block's registers few. Numerics: S and O in float, softmax base 2, P rounded to T.
+// by page with cp.async. A warp owns 16 rows: S, the maxima and P never leave its registers. Wide
+// blocks have a warp for each 16 rows; narrow ones have 16 rows, of which every warp computes S for
+// itself and O += P·V for its columns of the head: the tensor cores idle there anyway, and nothing
+// is exchanged. So a row's sums have one order, whatever the number of rows beside it: that is what
+// makes prefill and decode agree in bits. Numerics: S and O in float, softmax base 2, P rounded to
+// T.
 #pragma once
 
 #include "kernels/kv_tiles.cuh"
@@ -11,367 +13,352 @@
 
 namespace octavo::device {
 
-constexpr int kWarps = 4;
-
-// Shared memory of a block, in order: Q, P, maxima and sums of the warps' parts, each row's state
-// over the chunks so far and what it may see, then the KV stages.
-template <int kHead, int kTiles, bool kKv8>
-struct AttentionShared {
-  static constexpr int kRows = kTiles * 16;
+// A block's warps: along rows, 16 each, and along columns of the head.
+template <int kHeadSize, int kWarpsOfRows, int kWarpsOfColumns, bool k8Bit>
+struct AttentionShape {
+  static constexpr int kHead = kHeadSize, kRowWarps = kWarpsOfRows, kColWarps = kWarpsOfColumns;
+  static constexpr bool kKv8 = k8Bit;
+  static constexpr int kRows = kRowWarps * 16;
+  static constexpr int kThreads = kRowWarps * kColWarps * 32;
+  static constexpr int kPairs = kHead / 16;                               // 16 columns each
+  static constexpr int kOwnPairs = (kPairs + kColWarps - 1) / kColWarps;  // of a warp, at most
+  static constexpr bool kKeepsQ = kRowWarps == 1;  // in registers: a warp has few columns then
   using Kv = KvTileBytes<kHead, kKv8>;
   using Rows = typename Kv::Rows;
-  using PRows = SharedRows<kTileTokens / 8>;
+  // Shared memory, in order: Q, what each row may see, the KV stages.
   static constexpr int kQBytes = kRows * Rows::kRowBytes;
-  static constexpr int kPBytes = kRows * PRows::kRowBytes;
-  static constexpr int kPartBytes = 2 * kWarps * kRows * 4;
-  static constexpr int kRowsBytes = kRows * (4 + sizeof(SoftmaxState));  // limits and totals
-  static constexpr int kFixedBytes = kQBytes + kPBytes + kPartBytes + kRowsBytes;
+  static constexpr int kFixedBytes = kQBytes + kRows * 4;
   static constexpr int bytes(int stages) {
     return kFixedBytes + stages * Kv::kStageBytes + Kv::kWidenedBytes;
   }
 };
 
-template <class T, int kHead, int kTiles, bool kKv8>
+template <class T, class Shape>
 struct AttentionBlock {
-  using Shared = AttentionShared<kHead, kTiles, kKv8>;
-  using Rows = typename Shared::Rows;
-  using PRows = typename Shared::PRows;
-  static constexpr int kPairs = kHead / 16;                         // 16 columns each
-  static constexpr int kOwnPairs = (kPairs + kWarps - 1) / kWarps;  // of a warp, at most
+  using Rows = typename Shape::Rows;
+  static constexpr int kHead = Shape::kHead, kPairs = Shape::kPairs, kOwnPairs = Shape::kOwnPairs;
+  static constexpr int kRows = Shape::kRows, kThreads = Shape::kThreads;
+  static constexpr bool kKv8 = Shape::kKv8;
 
   const AttentionArgs& a;
-  const int lane, warp, g, t, group;
-  unsigned char *q_rows, *p_rows;
-  float *part_max, *part_sum;
-  SoftmaxState* totals;  // [rows] over the chunks so far
-  int32_t* limits;       // [rows] positions below it are seen
-  KvTiles<T, kHead, kKv8> kv;
-  AttentionItem item;
+  const int lane, g, t, row0, col_warp, group;
+  unsigned char* q_rows;
+  int32_t* limits;  // [rows] positions below it are seen
+  // This lane's rows of matrices in Q, K and V, see Rows::step.
+  const int q_offset, k_offset, v_offset;
+  KvTiles<T, kHead, kThreads, kKv8> kv;
+  const AttentionItem* item;
 
-  float o[kTiles][kOwnPairs][2][4];
-  float total_o[kTiles][kOwnPairs][2][4];
-  float row_max[kTiles][2], row_sum[kTiles][2];
+  int least_limit, most_limit;  // of this warp's rows
+  uint32_t q[Shape::kKeepsQ ? kPairs : 1][4];
+  // Over the tiles of a chunk; sums are of the lane's columns only.
+  float o[kOwnPairs][2][4], row_max[2], row_sum[2];
+  // Over the chunks so far.
+  float total_o[kOwnPairs][2][4];
+  SoftmaxState total[2];
 
   OCTAVO_DEVICE AttentionBlock(const AttentionArgs& args, unsigned char* shared)
       : a(args),
         lane(threadIdx.x % 32),
-        warp(threadIdx.x / 32),
         g(lane / 4),
         t(lane % 4),
+        row0(static_cast<int>(threadIdx.x) / 32 / Shape::kColWarps * 16),
+        col_warp(threadIdx.x / 32 % Shape::kColWarps),
         group(args.num_heads / args.kv.num_kv_heads),
         q_rows(shared),
-        p_rows(q_rows + Shared::kQBytes),
-        part_max(reinterpret_cast<float*>(p_rows + Shared::kPBytes)),
-        part_sum(part_max + kWarps * Shared::kRows),
-        totals(reinterpret_cast<SoftmaxState*>(part_sum + kWarps * Shared::kRows)),
-        limits(reinterpret_cast<int32_t*>(totals + Shared::kRows)),
-        kv(args, shared + Shared::kFixedBytes) {}
+        limits(reinterpret_cast<int32_t*>(shared + Shape::kQBytes)),
+        q_offset(Rows::offset(row0 + (lane & 15), lane >> 4)),
+        k_offset(Rows::offset((lane & 7) + (lane >> 4) * 8, lane >> 3 & 1)),
+        v_offset(Rows::step(Rows::offset(lane & 15, lane >> 4), col_warp * 2)),
+        kv(args, shared + Shape::kFixedBytes) {}
 
   OCTAVO_DEVICE int token_of(int row) const {
-    return a.plan.token_list[item.token_first + (item.row_begin + row) / group];
+    return a.plan.token_list[item->token_first + (item->row_begin + row) / group];
   }
   OCTAVO_DEVICE int head_of(int row) const {
-    return kv.kv_head * group + (item.row_begin + row) % group;
+    return kv.kv_head * group + (item->row_begin + row) % group;
   }
-  OCTAVO_DEVICE int row_of(int m, int half) const { return m * 16 + half * 8 + g; }
+  OCTAVO_DEVICE int row_of(int half) const { return row0 + half * 8 + g; }
   OCTAVO_DEVICE int window_begin(int row_limit) const {
     return a.window > 0 ? max(0, row_limit - a.window) : 0;
   }
 
   OCTAVO_DEVICE void run(const AttentionItem& it, int head) {
-    item = it;
-    kv.kv_head = head;
-    kv.table = a.block_tables + static_cast<int64_t>(it.table_row) * a.plan.header[3];
-    kv.first_token = max(it.chunk_begin * kChunkTokens, window_begin(it.min_limit));
-    kv.last_token = min(it.chunk_end * kChunkTokens, it.max_limit);
+    item = &it;
+    const int first = max(it.chunk_begin * kChunkTokens, window_begin(it.min_limit));
+    const int last = min(it.chunk_end * kChunkTokens, it.max_limit);
     __syncthreads();  // the item before has left shared memory
-    load_queries();
-    reset_chunk();
-#pragma unroll
-    for (int m = 0; m < kTiles; m++) clear(total_o[m]);
-    const int tile_begin = kv.first_token / kTileTokens;
-    const int tile_end = (kv.last_token + kTileTokens - 1) / kTileTokens;
+    kv.begin(a.block_tables + static_cast<int64_t>(it.table_row) * a.plan.header[3], head, first,
+             last);
+    const int tile_begin = first / kTileTokens;
+    const int tile_end = (last + kTileTokens - 1) / kTileTokens;
     for (int s = 0; s < a.stages - 1; s++) kv.load_tile(tile_begin + s, tile_end, s);
+    load_queries();
+    __syncthreads();
+    take_queries();
+    clear(total_o);
+    reset_chunk();
+    int stage = 0;
     for (int tile = tile_begin; tile < tile_end; tile++) {
-      const int stage = (tile - tile_begin) % a.stages;
       kv.wait_for_tile(tile, tile_end, stage);
-      one_tile(tile, stage);
-      const int next = (tile + 1) * kTileTokens;
-      if (next % kChunkTokens == 0 || tile + 1 == tile_end)
-        end_chunk(tile * kTileTokens / kChunkTokens);
+      const int begin = tile * kTileTokens, next = begin + kTileTokens;
+      if (begin < most_limit && next > window_begin(least_limit)) one_tile(begin, stage);
+      if (next % kChunkTokens == 0 || tile + 1 == tile_end) end_chunk(begin / kChunkTokens);
+      if (++stage == a.stages) stage = 0;
     }
-    __syncthreads();  // the totals are there for all
-    if (item.store == kToOutput) write_output();
-    if (item.store == kFolded) write_folded();
+    if (item->store == kToOutput) write_output();
+    if (item->store == kFolded) write_folded();
   }
 
   OCTAVO_DEVICE void load_queries() {
-    const T* q = static_cast<const T*>(a.q);
+    const T* from = static_cast<const T*>(a.q);
     constexpr int kChunks = kHead / 8;
-    for (int i = threadIdx.x; i < Shared::kRows * kChunks; i += kAttentionThreads) {
+    for (int i = threadIdx.x; i < kRows * kChunks; i += kThreads) {
       const int row = i / kChunks, chunk = i % kChunks;
       uint4 value{0, 0, 0, 0};
-      if (row < item.num_rows) {
+      if (row < item->num_rows) {
         const int64_t at = static_cast<int64_t>(token_of(row)) * a.num_heads + head_of(row);
-        value = *reinterpret_cast<const uint4*>(q + at * kHead + chunk * 8);
+        value = *reinterpret_cast<const uint4*>(from + at * kHead + chunk * 8);
       }
       *reinterpret_cast<uint4*>(q_rows + Rows::offset(row, chunk)) = value;
     }
-    for (int row = threadIdx.x; row < Shared::kRows; row += kAttentionThreads) {
-      limits[row] = row < item.num_rows ? a.positions[token_of(row)] + 1 : 0;
-      totals[row] = SoftmaxState{};
+    for (int row = threadIdx.x; row < kRows; row += kThreads) {
+      limits[row] = row < item->num_rows ? a.positions[token_of(row)] + 1 : 0;
     }
   }
 
-  OCTAVO_DEVICE void one_tile(int tile, int stage) {
-    const float* scales = kKv8 ? kv.scales(stage) : nullptr;
-    float s[kTiles][2][4];
+  // Rows past the item's see nothing, and do not count for what the warp's rows see.
+  OCTAVO_DEVICE void take_queries() {
+    const int mine = limits[row0 + lane % 16];
+    most_limit = mine;
+    least_limit = row0 + lane % 16 < item->num_rows ? mine : INT32_MAX;
+#pragma unroll
+    for (int bits = 8; bits > 0; bits /= 2) {
+      most_limit = max(most_limit, __shfl_xor_sync(kAllLanes, most_limit, bits));
+      least_limit = min(least_limit, __shfl_xor_sync(kAllLanes, least_limit, bits));
+    }
+    total[0] = total[1] = SoftmaxState{};
+    if constexpr (Shape::kKeepsQ) {
+#pragma unroll
+      for (int k = 0; k < kPairs; k++) ldmatrix(q[k], q_rows + Rows::step(q_offset, k * 2));
+    }
+  }
+
+  OCTAVO_DEVICE void one_tile(int begin, int stage) {
+    float s[8][4];
     scores(kv.keys(stage), s);
-    mask(tile * kTileTokens + warp * 16, s, scales);
-    share_maxima(s);
-    __syncthreads();
-    probabilities(s, scales);
-    __syncthreads();
-    weigh(kv.values(stage));
+    if constexpr (kKv8) scale_keys(kv.scales(stage), s);
+    float unit = a.scale_log2;
+    if (a.softcap > 0 || a.alibi != nullptr) {
+      bend(begin, s);
+      unit = 1.0f;
+    }
+    const bool all_seen =
+        begin + kTileTokens <= least_limit && (a.window <= 0 || begin >= window_begin(most_limit));
+    if (!all_seen) mask(begin, s);
+    uint32_t p[4][4];
+    probabilities(s, unit, p, kKv8 ? kv.scales(stage) + kTileTokens : nullptr);
+    weigh(kv.values(stage), p);
   }
 
-  // This warp's 16 tokens of the tile: S = Q·Kᵀ.
-  OCTAVO_DEVICE void scores(const unsigned char* k_rows, float (&s)[kTiles][2][4]) {
+  // S = Q·Kᵀ: [n] is 8 tokens, in it the accumulator of an mma.
+  OCTAVO_DEVICE void scores(const unsigned char* k_rows, float (&s)[8][4]) {
 #pragma unroll
-    for (int m = 0; m < kTiles; m++) {
-#pragma unroll
-      for (int i = 0; i < 8; i++) s[m][i / 4][i % 4] = 0.0f;
-    }
-    const int token = warp * 16 + (lane & 7) + (lane >> 4) * 8;
-    const int q_row = (lane & 7) + (lane >> 3 & 1) * 8;
+    for (int i = 0; i < 32; i++) s[i / 4][i % 4] = 0.0f;
 #pragma unroll
     for (int k = 0; k < kPairs; k++) {
-      uint32_t b[4];
-      ldmatrix(b, k_rows + Rows::offset(token, k * 2 + (lane >> 3 & 1)));
+      uint32_t read_q[4];
+      if constexpr (!Shape::kKeepsQ) ldmatrix(read_q, q_rows + Rows::step(q_offset, k * 2));
+      const uint32_t(&rows)[4] = Shape::kKeepsQ ? q[k] : read_q;
+      const unsigned char* from = k_rows + Rows::step(k_offset, k * 2);
 #pragma unroll
-      for (int m = 0; m < kTiles; m++) {
-        uint32_t q[4];
-        ldmatrix(q, q_rows + Rows::offset(m * 16 + q_row, k * 2 + (lane >> 4)));
-        mma<T>(s[m][0], q, b[0], b[1]);
-        mma<T>(s[m][1], q, b[2], b[3]);
+      for (int j = 0; j < 4; j++) {
+        uint32_t b[4];
+        ldmatrix(b, from + j * 16 * Rows::kRowBytes);
+        mma<T>(s[j * 2], rows, b[0], b[1]);
+        mma<T>(s[j * 2 + 1], rows, b[2], b[3]);
       }
     }
   }
 
-  OCTAVO_DEVICE void mask(int first, float (&s)[kTiles][2][4], const float* scales) {
+  OCTAVO_DEVICE void scale_keys(const float* scales, float (&s)[8][4]) {
+#pragma unroll
+    for (int n = 0; n < 8; n++) {
+      const float2 scale = *reinterpret_cast<const float2*>(scales + n * 8 + t * 2);
+      s[n][0] *= scale.x;
+      s[n][1] *= scale.y;
+      s[n][2] *= scale.x;
+      s[n][3] *= scale.y;
+    }
+  }
+
+  // Soft-cap and ALiBi; what comes out is in units of log2.
+  OCTAVO_DEVICE void bend(int begin, float (&s)[8][4]) {
     constexpr float kLog2E = 1.4426950408889634f;
 #pragma unroll
-    for (int m = 0; m < kTiles; m++) {
-      const int ends[2] = {limits[row_of(m, 0)], limits[row_of(m, 1)]};
+    for (int half = 0; half < 2; half++) {
+      const int row = row_of(half), end = limits[row];
+      const float slope =
+          a.alibi != nullptr && row < item->num_rows ? a.alibi[head_of(row)] * kLog2E : 0.0f;
 #pragma unroll
-      for (int i = 0; i < 8; i++) {
-        const int column = i / 4 * 8 + t * 2 + (i & 1), half = i >> 1 & 1;
-        const int token = first + column, end = ends[half];
-        float x = s[m][i / 4][i % 4];
-        if constexpr (kKv8) x *= scales[warp * 16 + column];
-        x *= a.scale_log2;
+      for (int i = 0; i < 16; i++) {
+        float x = s[i / 2][half * 2 + i % 2] * a.scale_log2;
         if (a.softcap > 0) {
           const float cap = a.softcap * kLog2E;
           x = cap * tanhf(x / cap);
         }
-        if (a.alibi != nullptr && row_of(m, half) < item.num_rows) {
-          x += a.alibi[head_of(row_of(m, half))] * kLog2E * static_cast<float>(token - end + 1);
-        }
-        s[m][i / 4][i % 4] = token < end && token >= window_begin(end) ? x : -INFINITY;
+        const int token = begin + i / 2 * 8 + t * 2 + i % 2;
+        s[i / 2][half * 2 + i % 2] = fmaf(slope, static_cast<float>(token - end + 1), x);
       }
     }
   }
 
-  // The four lanes of a quad hold a row's 16 tokens of this warp.
-  OCTAVO_DEVICE void share_maxima(const float (&s)[kTiles][2][4]) {
+  OCTAVO_DEVICE void mask(int begin, float (&s)[8][4]) {
 #pragma unroll
-    for (int m = 0; m < kTiles; m++) {
+    for (int half = 0; half < 2; half++) {
+      const int end = limits[row_of(half)], from = window_begin(end);
 #pragma unroll
-      for (int half = 0; half < 2; half++) {
-        float x = fmaxf(fmaxf(s[m][0][half * 2], s[m][0][half * 2 + 1]),
-                        fmaxf(s[m][1][half * 2], s[m][1][half * 2 + 1]));
-        x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, 1));
-        x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, 2));
-        if (t == 0) part_max[warp * Shared::kRows + row_of(m, half)] = x;
+      for (int i = 0; i < 16; i++) {
+        const int token = begin + i / 2 * 8 + t * 2 + i % 2;
+        float& x = s[i / 2][half * 2 + i % 2];
+        if (token >= end || token < from) x = -INFINITY;
       }
     }
   }
 
-  // The new maximum of each row; rescales what was summed before, writes P.
-  OCTAVO_DEVICE void probabilities(const float (&s)[kTiles][2][4], const float* scales) {
+  // P = 2^(unit · S − the new maximum), as the left side of an mma over 16 tokens each; rescales
+  // what the chunk has summed.
+  OCTAVO_DEVICE void probabilities(float (&s)[8][4], float unit, uint32_t (&p)[4][4],
+                                   const float* v_scales) {
+    float factor[2];
 #pragma unroll
-    for (int m = 0; m < kTiles; m++) {
+    for (int half = 0; half < 2; half++) {
+      float top = s[0][half * 2];
 #pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const int row = row_of(m, half);
-        float top = row_max[m][half];
+      for (int i = 1; i < 16; i++) top = fmaxf(top, s[i / 2][half * 2 + i % 2]);
+      top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 1));  // a quad has the row's 64 tokens
+      top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 2));
+      top = fmaxf(row_max[half], top * unit);
+      const float base = top == -INFINITY ? 0.0f : top;  // nothing seen yet: all become zero
+      factor[half] = exp2_approx(row_max[half] - base);
+      row_max[half] = top;
+      float sum = 0.0f;
 #pragma unroll
-        for (int w = 0; w < kWarps; w++) top = fmaxf(top, part_max[w * Shared::kRows + row]);
-        const bool none = top == -INFINITY;
-        const float factor = none ? 1.0f : exp2f(row_max[m][half] - top);
-        row_max[m][half] = top;
-#pragma unroll
-        for (int j = 0; j < kOwnPairs * 2; j++) {
-          o[m][j / 2][j % 2][half * 2] *= factor;
-          o[m][j / 2][j % 2][half * 2 + 1] *= factor;
-        }
-        float sum = 0.0f;
-#pragma unroll
-        for (int n = 0; n < 2; n++) {
-          float p[2];
-#pragma unroll
-          for (int i = 0; i < 2; i++) {
-            p[i] = none ? 0.0f : exp2f(s[m][n][half * 2 + i] - top);
-            sum += p[i];
-            if constexpr (kKv8) p[i] *= scales[kTileTokens + warp * 16 + n * 8 + t * 2 + i];
-          }
-          unsigned char* at = p_rows + PRows::offset(row, warp * 2 + n) + t * 4;
-          *reinterpret_cast<uint32_t*>(at) = pack2<T>(p[0], p[1]);
-        }
-        row_sum[m][half] = fmaf(row_sum[m][half], factor, sum);
+      for (int i = 0; i < 16; i++) {
+        float& x = s[i / 2][half * 2 + i % 2];
+        x = exp2_approx(fmaf(x, unit, -base));
+        sum += x;
       }
+      row_sum[half] = fmaf(row_sum[half], factor[half], sum);
+    }
+#pragma unroll
+    for (int n = 0; n < 8; n++) {
+      if constexpr (kKv8) {
+        const float2 scale = *reinterpret_cast<const float2*>(v_scales + n * 8 + t * 2);
+        s[n][0] *= scale.x;
+        s[n][1] *= scale.y;
+        s[n][2] *= scale.x;
+        s[n][3] *= scale.y;
+      }
+      p[n / 2][n % 2 * 2] = pack2<T>(s[n][0], s[n][1]);
+      p[n / 2][n % 2 * 2 + 1] = pack2<T>(s[n][2], s[n][3]);
+    }
+    if (__any_sync(kAllLanes, factor[0] != 1.0f || factor[1] != 1.0f)) {
+#pragma unroll
+      for (int i = 0; i < kOwnPairs * 8; i++) o[i / 8][i / 4 % 2][i % 4] *= factor[i / 2 % 2];
     }
   }
 
   // This warp's columns of the head: O += P·V.
-  OCTAVO_DEVICE void weigh(const unsigned char* v_rows) {
-    const int row = (lane & 7) + (lane >> 3 & 1) * 8;
+  OCTAVO_DEVICE void weigh(const unsigned char* v_rows, const uint32_t (&p)[4][4]) {
 #pragma unroll
-    for (int k = 0; k < kTileTokens / 16; k++) {
-      uint32_t p[kTiles][4];
+    for (int j = 0; j < kOwnPairs; j++) {
+      if (!owns(j)) continue;
+      const unsigned char* from = v_rows + Rows::step(v_offset, j * Shape::kColWarps * 2);
 #pragma unroll
-      for (int m = 0; m < kTiles; m++) {
-        ldmatrix(p[m], p_rows + PRows::offset(m * 16 + row, k * 2 + (lane >> 4)));
-      }
-#pragma unroll
-      for (int j = 0; j < kOwnPairs; j++) {
-        const int pair = warp + j * kWarps;
-        if (pair >= kPairs) continue;  // the same for the whole warp
+      for (int k = 0; k < 4; k++) {
         uint32_t b[4];
-        ldmatrix_transposed(b, v_rows + Rows::offset(k * 16 + row, pair * 2 + (lane >> 4)));
-#pragma unroll
-        for (int m = 0; m < kTiles; m++) {
-          mma<T>(o[m][j][0], p[m], b[0], b[1]);
-          mma<T>(o[m][j][1], p[m], b[2], b[3]);
-        }
+        ldmatrix_transposed(b, from + k * 16 * Rows::kRowBytes);
+        mma<T>(o[j][0], p[k], b[0], b[1]);
+        mma<T>(o[j][1], p[k], b[2], b[3]);
       }
     }
   }
+  // Whether the warp's j-th pair of eight columns is one of the head's: the same for the warp.
+  OCTAVO_DEVICE bool owns(int j) const {
+    return kPairs % Shape::kColWarps == 0 || col_warp + j * Shape::kColWarps < kPairs;
+  }
 
-  // The chunk joins the row, or goes to storage.
+  // The chunk joins the rows, or goes to storage.
   OCTAVO_DEVICE void end_chunk(int chunk) {
+    if (chunk * kChunkTokens >= most_limit) return;  // nobody here sees it
 #pragma unroll
-    for (int m = 0; m < kTiles; m++) {
+    for (int half = 0; half < 2; half++) {
+      SoftmaxState state;
+      state.max = row_max[half];
+      state.sum = row_sum[half] + __shfl_xor_sync(kAllLanes, row_sum[half], 1);
+      state.sum += __shfl_xor_sync(kAllLanes, state.sum, 2);
+      if (item->store == kPerChunk) {
+        // Chunks that a row does not see have no storage: the merge does not ask for them.
+        const int row = row_of(half);
+        if (row >= item->num_rows || chunk * kChunkTokens >= limits[row]) continue;
+        write_partial(o, half, chunk - a.plan.folded_chunks[token_of(row)] + 1, state);
+      } else {
+        const auto f = total[half].merge(state);
 #pragma unroll
-      for (int half = 0; half < 2; half++) {
-        float x = row_sum[m][half];
-        x += __shfl_xor_sync(kAllLanes, x, 1);
-        x += __shfl_xor_sync(kAllLanes, x, 2);
-        if (t == 0) part_sum[warp * Shared::kRows + row_of(m, half)] = x;
-      }
-    }
-    __syncthreads();
-#pragma unroll
-    for (int m = 0; m < kTiles; m++) {
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const int row = row_of(m, half);
-        const SoftmaxState state = chunk_state(row, row_max[m][half]);
-        if (item.store == kPerChunk) {
-          // Chunks that a row does not see have no storage: the merge does not ask for them.
-          if (row >= item.num_rows || chunk * kChunkTokens >= limits[row]) continue;
-          const int index = chunk - a.plan.folded_chunks[token_of(row)] + 1;
-          write_partial(o[m], half, row, index, state);
-        } else {
-          SoftmaxState total = totals[row];
-          const auto f = total.merge(state);
-#pragma unroll
-          for (int j = 0; j < kOwnPairs * 4; j++) {
-            float& mine = total_o[m][j / 4][j / 2 % 2][half * 2 + j % 2];
-            mine = SoftmaxState::merged(mine, o[m][j / 4][j / 2 % 2][half * 2 + j % 2], f);
-          }
+        for (int i = 0; i < kOwnPairs * 4; i++) {
+          float& mine = total_o[i / 4][i / 2 % 2][half * 2 + i % 2];
+          mine = SoftmaxState::merged(mine, o[i / 4][i / 2 % 2][half * 2 + i % 2], f);
         }
       }
     }
-    if (item.store != kPerChunk) add_to_totals();
     reset_chunk();
   }
 
-  // Every lane has read the totals by now; one of each row's writes the new one.
-  OCTAVO_DEVICE void add_to_totals() {
-    __syncthreads();
-    if (warp != 0 || t != 0) return;
-#pragma unroll
-    for (int i = 0; i < kTiles * 2; i++) {
-      const int row = row_of(i / 2, i % 2);
-      totals[row].merge(chunk_state(row, row_max[i / 2][i % 2]));
-    }
-  }
-  // The sums of the warps' parts, in fixed order.
-  OCTAVO_DEVICE SoftmaxState chunk_state(int row, float largest) const {
-    constexpr int kRows = Shared::kRows;
-    const float* part = part_sum + row;
-    SoftmaxState state;
-    state.max = largest;
-    state.sum = (part[0] + part[kRows]) + (part[2 * kRows] + part[3 * kRows]);
-    return state;
-  }
-
   OCTAVO_DEVICE void reset_chunk() {
-#pragma unroll
-    for (int m = 0; m < kTiles; m++) {
-      row_max[m][0] = row_max[m][1] = -INFINITY;
-      row_sum[m][0] = row_sum[m][1] = 0.0f;
-      clear(o[m]);
-    }
+    row_max[0] = row_max[1] = -INFINITY;
+    row_sum[0] = row_sum[1] = 0.0f;
+    clear(o);
   }
   OCTAVO_DEVICE static void clear(float (&x)[kOwnPairs][2][4]) {
 #pragma unroll
-    for (int j = 0; j < kOwnPairs * 8; j++) x[j / 8][j / 4 % 2][j % 4] = 0.0f;
+    for (int i = 0; i < kOwnPairs * 8; i++) x[i / 8][i / 4 % 2][i % 4] = 0.0f;
   }
 
-  OCTAVO_DEVICE void write_partial(const float (&w)[kOwnPairs][2][4], int half, int row, int index,
+  OCTAVO_DEVICE void write_partial(const float (&w)[kOwnPairs][2][4], int half, int index,
                                    const SoftmaxState& state) {
+    const int row = row_of(half);
     const int64_t partial_row = static_cast<int64_t>(a.plan.partial_base[token_of(row)]) + index;
     const int64_t at = partial_row * a.num_heads + head_of(row);
-    if (warp == 0 && t == 0) {
+    if (col_warp == 0 && t == 0) {
       a.partial_state[at * 2] = state.max;
       a.partial_state[at * 2 + 1] = state.sum;
     }
     float* out = a.partial_out + at * kHead;
     for_own_columns([&](int j, int n, int column) {
-      out[column] = w[j][n][half * 2];
-      out[column + 1] = w[j][n][half * 2 + 1];
+      *reinterpret_cast<float2*>(out + column) = {w[j][n][half * 2], w[j][n][half * 2 + 1]};
     });
   }
 
   OCTAVO_DEVICE void write_folded() {
 #pragma unroll
-    for (int m = 0; m < kTiles; m++) {
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const int row = row_of(m, half);
-        if (row < item.num_rows) write_partial(total_o[m], half, row, 0, totals[row]);
-      }
+    for (int half = 0; half < 2; half++) {
+      if (row_of(half) < item->num_rows) write_partial(total_o, half, 0, total[half]);
     }
   }
 
   OCTAVO_DEVICE void write_output() {
-    T* out = static_cast<T*>(a.out);
 #pragma unroll
-    for (int m = 0; m < kTiles; m++) {
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const int row = row_of(m, half);
-        if (row >= item.num_rows) continue;
-        const int64_t at = static_cast<int64_t>(token_of(row)) * a.num_heads + head_of(row);
-        const SoftmaxState state = totals[row];
-        for_own_columns([&](int j, int n, int column) {
-          const float* w = &total_o[m][j][n][half * 2];
-          *reinterpret_cast<uint32_t*>(out + at * kHead + column) =
-              pack2<T>(state.normalised(w[0]), state.normalised(w[1]));
-        });
-      }
+    for (int half = 0; half < 2; half++) {
+      const int row = row_of(half);
+      if (row >= item->num_rows) continue;
+      const int64_t at = static_cast<int64_t>(token_of(row)) * a.num_heads + head_of(row);
+      T* out = static_cast<T*>(a.out) + at * kHead;
+      for_own_columns([&](int j, int n, int column) {
+        const float* w = &total_o[j][n][half * 2];
+        *reinterpret_cast<uint32_t*>(out + column) =
+            pack2<T>(total[half].normalised(w[0]), total[half].normalised(w[1]));
+      });
     }
   }
 
@@ -380,10 +367,9 @@ struct AttentionBlock {
   OCTAVO_DEVICE void for_own_columns(Fn fn) {
 #pragma unroll
     for (int j = 0; j < kOwnPairs; j++) {
-      const int pair = warp + j * kWarps;
-      if (pair >= kPairs) continue;
+      if (!owns(j)) continue;
 #pragma unroll
-      for (int n = 0; n < 2; n++) fn(j, n, pair * 16 + n * 8 + t * 2);
+      for (int n = 0; n < 2; n++) fn(j, n, (col_warp + j * Shape::kColWarps) * 16 + n * 8 + t * 2);
     }
   }
 };

@@ -2,64 +2,57 @@
 // own, so that they compile side by side: attention_64.cu and so on say OCTAVO_ATTENTION(64).
 #pragma once
 
+#include <algorithm>
+
 #include "kernels/attention.cuh"
 #include "kernels/launchers.h"
 
 namespace octavo::device {
 
-// Rows of a wide item: as many as registers allow beside the columns that a warp of four holds.
-constexpr int wide_tiles(int head_size) { return head_size <= 64 || head_size == 128 ? 4 : 2; }
-
-// Tiles in flight: three where two blocks of an SM can have them, else two, else what fits.
-template <class Shared>
+// Tiles in flight: three where as many blocks of an SM as registers are kept for, at most two, can
+// have them, else two, else what fits.
+template <class Shape>
 int32_t choose_stages(const DeviceLimits& d) {
-  const auto blocks = [&](int stages) {
-    return d.shared_per_multiprocessor / (Shared::bytes(stages) + 1024);
-  };
-  if (blocks(3) >= 2) return 3;
-  if (blocks(2) >= 2) return 2;
+  const int64_t wanted = kMostBlocks<Shape> < 2 ? 1 : 2;
   for (int stages : {3, 2}) {
-    if (Shared::bytes(stages) <= d.shared_per_block) return stages;
+    if (d.shared_per_multiprocessor / (Shape::bytes(stages) + 1024) >= wanted) return stages;
+  }
+  for (int stages : {3, 2}) {
+    if (Shape::bytes(stages) <= d.shared_per_block) return stages;
   }
   return 1;
 }
 
-template <class Shared>
-int32_t blocks_at_once(const DeviceLimits& d, int32_t most) {
-  const int64_t fit =
-      d.shared_per_multiprocessor / (Shared::bytes(choose_stages<Shared>(d)) + 1024);
-  return static_cast<int32_t>(fit < 1 ? 1 : fit > most ? most : fit) * d.multiprocessors;
+template <class Shape>
+int32_t blocks_at_once(const DeviceLimits& d) {
+  const int64_t fit = d.shared_per_multiprocessor / (Shape::bytes(choose_stages<Shape>(d)) + 1024);
+  return static_cast<int32_t>(std::clamp<int64_t>(fit, 1, kMostBlocks<Shape>)) * d.multiprocessors;
+}
+
+template <class T, class Shape>
+void launch_items(AttentionArgs args, const DeviceLimits& d, cudaStream_t stream) {
+  args.stages = choose_stages<Shape>(d);
+  launch(paged_attention_kernel<T, Shape>, dim3(static_cast<uint32_t>(blocks_at_once<Shape>(d))),
+         dim3(Shape::kThreads), static_cast<size_t>(Shape::bytes(args.stages)), stream, args);
 }
 
 template <class T, int kHead, bool kKv8>
-void launch_attention_as(AttentionArgs args, const AttentionLaunch& how, const DeviceLimits& d,
-                         cudaStream_t stream) {
-  using Narrow = AttentionShared<kHead, 1, kKv8>;
-  constexpr int kWide = wide_tiles(kHead);
-  using Wide = AttentionShared<kHead, kWide, kKv8>;
-  const dim3 block(kAttentionThreads);
-  args.stages = choose_stages<Narrow>(d);
-  launch(paged_attention_kernel<T, kHead, 1, kKv8>,
-         dim3(static_cast<uint32_t>(blocks_at_once<Narrow>(d, 4))), block,
-         static_cast<size_t>(Narrow::bytes(args.stages)), stream, args);
-  if (how.wide) {
-    args.stages = choose_stages<Wide>(d);
-    launch(paged_attention_kernel<T, kHead, kWide, kKv8>,
-           dim3(static_cast<uint32_t>(blocks_at_once<Wide>(d, 2))), block,
-           static_cast<size_t>(Wide::bytes(args.stages)), stream, args);
-  }
+void launch_attention_as(const AttentionArgs& args, const AttentionLaunch& how,
+                         const DeviceLimits& d, cudaStream_t stream) {
+  launch_items<T, NarrowShape<kHead, kKv8>>(args, d, stream);
+  if (how.wide) launch_items<T, WideShape<kHead, kKv8>>(args, d, stream);
   if (how.merge) {
-    launch(merge_chunks_kernel<T, kHead>, dim3(static_cast<uint32_t>(d.multiprocessors * 8)), block,
-           0, stream, args);
+    launch(merge_chunks_kernel<T, kHead>, dim3(static_cast<uint32_t>(d.multiprocessors * 8)),
+           dim3(128), 0, stream, args);
   }
 }
 
 // Of one head size; the table in attention.cu chooses.
 struct HeadSize {
   int32_t size;
-  int32_t wide_rows;
+  int32_t wide_rows[2];  // of 16- and of 8-bit caches
   void (*launch)(const AttentionArgs&, const AttentionLaunch&, const DeviceLimits&, cudaStream_t);
-  int32_t (*grid)(DType kv, const DeviceLimits&);
+  int32_t (*grid)(bool kv_8bit, const DeviceLimits&);
   int64_t (*shared_bytes)(bool kv_8bit);  // the least a block needs
 };
 
@@ -67,7 +60,8 @@ template <int kHead>
 HeadSize head_size() {
   HeadSize h;
   h.size = kHead;
-  h.wide_rows = wide_tiles(kHead) * 16;
+  h.wide_rows[0] = WideShape<kHead, false>::kRows;
+  h.wide_rows[1] = WideShape<kHead, true>::kRows;
   h.launch = [](const AttentionArgs& args, const AttentionLaunch& how, const DeviceLimits& d,
                 cudaStream_t stream) {
     const bool kv8 = is_8bit_cache(args.kv.dtype), f16 = how.activation == DType::kF16;
@@ -77,14 +71,12 @@ HeadSize head_size() {
                    : launch_attention_as<Bf16, kHead, false>);
     run(args, how, d, stream);
   };
-  h.grid = [](DType kv, const DeviceLimits& d) {
-    return is_8bit_cache(kv) ? blocks_at_once<AttentionShared<kHead, 1, true>>(d, 4)
-                             : blocks_at_once<AttentionShared<kHead, 1, false>>(d, 4);
+  h.grid = [](bool kv_8bit, const DeviceLimits& d) {
+    return kv_8bit ? blocks_at_once<NarrowShape<kHead, true>>(d)
+                   : blocks_at_once<NarrowShape<kHead, false>>(d);
   };
   h.shared_bytes = [](bool kv_8bit) -> int64_t {
-    constexpr int kWide = wide_tiles(kHead);
-    return kv_8bit ? AttentionShared<kHead, kWide, true>::bytes(1)
-                   : AttentionShared<kHead, kWide, false>::bytes(1);
+    return kv_8bit ? WideShape<kHead, true>::bytes(1) : WideShape<kHead, false>::bytes(1);
   };
   return h;
 }

@@ -53,7 +53,7 @@ OCTAVO_DEVICE void write_row(const RopeCacheArgs& a, const float* row, int64_t s
   }
 }
 
-// Grid: one block a token; its warps take heads of q, k and v in turn.
+// Grid: [tokens][any number]; the warps of a token's blocks take heads of q, k and v in turn.
 template <class T>
 __global__ void __launch_bounds__(kThreads) rope_and_cache_kernel(const RopeCacheArgs a) {
   OCTAVO_SHARED(shared);
@@ -72,7 +72,8 @@ __global__ void __launch_bounds__(kThreads) rope_and_cache_kernel(const RopeCach
   }
   __syncthreads();
   const int kv_heads = a.kv.num_kv_heads, all = a.num_heads + 2 * kv_heads;
-  for (int h = warp; h < all; h += kThreads / 32) {
+  constexpr int kWarps = kThreads / 32;
+  for (int h = blockIdx.y * kWarps + warp; h < all; h += gridDim.y * kWarps) {
     const bool is_q = h < a.num_heads, is_v = h >= a.num_heads + kv_heads;
     const int head = is_q ? h : is_v ? h - a.num_heads - kv_heads : h - a.num_heads;
     T* data = static_cast<T*>(is_q   ? a.q
@@ -126,8 +127,11 @@ void launch_rope_and_cache(const RopeCacheArgs& args, DType activation, cudaStre
       static_cast<size_t>(args.rotary_size + kThreads / 32 * args.kv.head_size) * sizeof(float);
   const auto kernel =
       activation == DType::kF16 ? rope_and_cache_kernel<F16> : rope_and_cache_kernel<Bf16>;
-  launch(kernel, dim3(static_cast<uint32_t>(args.num_tokens)), dim3(kThreads), shared, stream,
-         args);
+  // Few tokens: a warp for each head.
+  const int32_t heads = args.num_heads + 2 * args.kv.num_kv_heads;
+  const int32_t blocks = args.num_tokens < 256 ? ceil_div(heads, kThreads / 32) : 1;
+  launch(kernel, dim3(static_cast<uint32_t>(args.num_tokens), static_cast<uint32_t>(blocks)),
+         dim3(kThreads), shared, stream, args);
 }
 
 void launch_copy_blocks(void* pool, int64_t block_bytes, const BlockCopy* copies,

@@ -84,6 +84,7 @@ void rms_norm(void* context, Tensor out, Tensor x, Tensor add, const float* weig
   DeviceContext& c = self(context);
   OCTAVO_CHECK(is_plain(c, out) && same_shape(out, x));
   OCTAVO_CHECK(x.dtype == DType::kF32 || x.dtype == out.dtype);
+  OCTAVO_CHECK(x.cols % 4 == 0 || (x.dtype != DType::kF32 && x.cols <= 512));
   OCTAVO_CHECK(add.empty() || (is_plain(c, add) && same_shape(add, x)));
   launch_rms_norm(out, x, add, weight, eps, c.stream);
 }

@@ -71,6 +71,9 @@ DeviceContext::DeviceContext(const DeviceOptions& o) : options(o) {
   limits.multiprocessors = p.multiProcessorCount;
   limits.shared_per_block = static_cast<int64_t>(p.sharedMemPerBlockOptin);
   limits.shared_per_multiprocessor = static_cast<int64_t>(p.sharedMemPerMultiprocessor);
+#if defined(OCTAVO_SM90A) || defined(OCTAVO_SIMT)
+  limits.wgmma = p.major == 9;
+#endif
   check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
   if (!o.batch_invariant) cublas_lt = CublasLt::open(o.cublas_lt);
   if (cublas_lt != nullptr) isa += ", cublasLt";
@@ -100,14 +103,17 @@ const char* DeviceContext::prepare(const ModelShape& s) {
     return "the CUDA kernels need hidden and intermediate sizes that are multiples of 8; use "
            "device \"cpu\"";
   }
+  if (s.vocab_size > kMaxSampledVocab) {
+    return "the CUDA kernels sample from at most 524,288 tokens; use device \"cpu\"";
+  }
   shape = s;
   const int64_t row_bytes = int64_t{s.num_heads} * (s.head_size + 2) * 4;
   PlanShape plan_shape;
   plan_shape.group = s.num_heads / s.num_kv_heads;
   plan_shape.num_kv_heads = s.num_kv_heads;
-  plan_shape.wide_rows = attention_wide_rows(s.head_size);
+  plan_shape.wide_rows = attention_wide_rows(s.head_size, s.kv_8bit);
   plan_shape.block_size = s.block_size;
-  plan_shape.grid = attention_grid(s.head_size, options.activation, limits);
+  plan_shape.grid = attention_grid(s.head_size, s.kv_8bit, limits);
   plan_shape.max_partial_rows = kPartialBytes / row_bytes;
   plan_shape.max_items = s.max_num_batched_tokens * ceil_div(plan_shape.group, kNarrowRows) +
                          4 * int64_t{plan_shape.grid};

@@ -8,8 +8,6 @@
 
 namespace octavo::device {
 
-constexpr int kAttentionThreads = 128;
-
 template <int kHead, bool kKv8>
 struct KvTileBytes {
   using Rows = SharedRows<kHead / 8>;
@@ -20,73 +18,114 @@ struct KvTileBytes {
   static constexpr int kWidenedBytes = kKv8 ? 2 * kTileBytes : 0;
 };
 
-template <class T, int kHead, bool kKv8>
+// The largest power of two up to `n`, at most a tile's rows.
+constexpr int power_of_two(int n) {
+  int p = 1;
+  while (p * 2 <= n && p < kTileTokens) p *= 2;
+  return p;
+}
+
+// A thread copies the same 16 bytes of every kRowsAtOnce-th row, so that its place in a row, and
+// where eight rows divide kRowsAtOnce that in shared memory, are computed once.
+template <class T, int kHead, int kThreads, bool kKv8>
 struct KvTiles {
   using Bytes = KvTileBytes<kHead, kKv8>;
   using Rows = typename Bytes::Rows;
+  static constexpr int kRowBytes = kHead * (kKv8 ? 1 : 2);  // in the cache
+  static constexpr int kPieces = kRowBytes / 16;
+  static constexpr int kRowsAtOnce = power_of_two(kThreads / kPieces);
 
   const AttentionArgs& a;
   unsigned char *stages, *widened;
+  const int lane, row, piece;
+  const bool copies;  // a few threads of a block have nothing to copy for some head sizes
   int kv_head;
   const int32_t* table;
   int first_token, last_token;  // tokens that a row may see: [first, last)
+  // Lane i: the block of tokens 8 · (i % 8) … of the tile that is to be loaded next. Read a tile
+  // ahead, so that no copy waits for it.
+  int32_t next_blocks;
 
   OCTAVO_DEVICE KvTiles(const AttentionArgs& args, unsigned char* memory)
-      : a(args), stages(memory), widened(memory + args.stages * Bytes::kStageBytes) {}
+      : a(args),
+        stages(memory),
+        widened(memory + args.stages * Bytes::kStageBytes),
+        lane(threadIdx.x % 32),
+        row(threadIdx.x / kPieces),
+        piece(threadIdx.x % kPieces),
+        copies(row < kRowsAtOnce) {}
+
+  // Positions [first, last) of a sequence, for one KV head.
+  OCTAVO_DEVICE void begin(const int32_t* block_table, int head, int first, int last) {
+    table = block_table;
+    kv_head = head;
+    first_token = first;
+    last_token = last;
+    look_up(first / kTileTokens);
+  }
+
+  // Entries of tokens that no row may see are not read.
+  OCTAVO_DEVICE void look_up(int tile) {
+    const int token = tile * kTileTokens + (lane & 7) * 8;
+    const bool seen = token + 8 > first_token && token < last_token;
+    next_blocks = seen ? table[token >> a.block_shift] : 0;
+  }
 
   // Starts the copies of a tile into a stage; past the end it commits an empty group, so that the
   // number of groups under way stays what async_wait counts on.
   OCTAVO_DEVICE void load_tile(int tile, int tile_end, int stage) {
     if (tile < tile_end) {
-      if constexpr (kKv8) {
-        load_raw(tile, stages + stage * Bytes::kStageBytes);
+      unsigned char* target = stages + stage * Bytes::kStageBytes;
+      const int begin = tile * kTileTokens;
+      if (begin >= first_token && begin + kTileTokens <= last_token) {
+        copy_rows<true>(begin, target);
       } else {
-        load_plain(tile, stages + stage * Bytes::kStageBytes);
+        copy_rows<false>(begin, target);
       }
+      if constexpr (kKv8) copy_scales(begin, target + 2 * Bytes::kRawBytes);
+      look_up(tile + 1);
     }
     async_commit();
   }
 
-  // Tokens that no row may see are zeros, and their block-table entries are not read: what lies
-  // behind a window or past the end may be NaN or another sequence's.
-  OCTAVO_DEVICE void load_plain(int tile, unsigned char* stage) {
-    constexpr int kChunks = kHead / 8;
-    const T* base = static_cast<const T*>(a.kv.base);
-    for (int i = threadIdx.x; i < kTileTokens * kChunks; i += kAttentionThreads) {
-      const int r = i / kChunks, chunk = i % kChunks, token = tile * kTileTokens + r;
-      const bool seen = token >= first_token && token < last_token;
-      const int64_t at = seen ? page_of(token) + chunk * 8 : 0;
-      unsigned char* target = stage + Rows::offset(r, chunk);
-      async_copy16(target, base + at, seen);
-      async_copy16(target + Bytes::kTileBytes, base + at + (seen ? a.kv.v_offset : 0), seen);
+  // Tokens that no row may see become zeros: what lies behind a window or past the end may be NaN
+  // or another sequence's.
+  template <bool kAllSeen>
+  OCTAVO_DEVICE void copy_rows(int begin, unsigned char* target) {
+    constexpr int64_t kValueBytes = kKv8 ? 1 : sizeof(T);
+    const int in_block = a.kv.block_size - 1;
+    const int64_t v_bytes = a.kv.v_offset * kValueBytes;
+    const auto block_bytes = static_cast<uint32_t>(a.kv.block_stride * kValueBytes);
+    // K of this head and piece in block 0.
+    const char* base =
+        static_cast<const char*>(a.kv.base) + kv_head * a.kv.head_stride * kValueBytes + piece * 16;
+#pragma unroll
+    for (int pass = 0; pass < kTileTokens / kRowsAtOnce; pass++) {
+      const int r = row + pass * kRowsAtOnce;
+      const auto block = static_cast<uint32_t>(__shfl_sync(kAllLanes, next_blocks, r / 8 & 7));
+      if (!copies) continue;
+      const bool seen = kAllSeen || (begin + r >= first_token && begin + r < last_token);
+      const char* k = base + (seen ? static_cast<uint64_t>(block) * block_bytes +
+                                         static_cast<uint32_t>((r & in_block) * kRowBytes)
+                                   : 0);
+      unsigned char* to = target + (kKv8 ? r * kRowBytes + piece * 16 : Rows::offset(r, piece));
+      async_copy16(to, k, seen);
+      async_copy16(to + (kKv8 ? Bytes::kRawBytes : Bytes::kTileBytes), k + (seen ? v_bytes : 0),
+                   seen);
     }
   }
 
-  OCTAVO_DEVICE void load_raw(int tile, unsigned char* stage) {
-    constexpr int kChunks = kHead / 16;
-    const uint8_t* base = static_cast<const uint8_t*>(a.kv.base);
-    for (int i = threadIdx.x; i < kTileTokens * kChunks; i += kAttentionThreads) {
-      const int r = i / kChunks, chunk = i % kChunks, token = tile * kTileTokens + r;
-      const bool seen = token >= first_token && token < last_token;
-      const int64_t at = seen ? page_of(token) + chunk * 16 : 0;
-      async_copy16(stage + i * 16, base + at, seen);
-      async_copy16(stage + Bytes::kRawBytes + i * 16, base + at + (seen ? a.kv.v_offset : 0), seen);
+  // [K, V][kTileTokens]
+  OCTAVO_DEVICE void copy_scales(int begin, unsigned char* target) {
+#pragma unroll
+    for (int i = threadIdx.x; i < 2 * kTileTokens; i += kThreads) {
+      const int r = i % kTileTokens;
+      const int32_t block = __shfl_sync(kAllLanes, next_blocks, r / 8);
+      const bool seen = begin + r >= first_token && begin + r < last_token;
+      const int64_t at = a.kv.scale(block, kv_head, r & (a.kv.block_size - 1)) +
+                         (i < kTileTokens ? 0 : a.kv.scale_v_offset);
+      async_copy4(target + i * 4, a.kv.scales + (seen ? at : 0), seen);
     }
-    float* scales = reinterpret_cast<float*>(stage + 2 * Bytes::kRawBytes);
-    for (int i = threadIdx.x; i < 2 * kTileTokens; i += kAttentionThreads) {
-      const int r = i % kTileTokens, token = tile * kTileTokens + r;
-      float scale = 0.0f;
-      if (token >= first_token && token < last_token) {
-        const int64_t at =
-            a.kv.scale(table[token >> a.block_shift], kv_head, token & (a.kv.block_size - 1));
-        scale = a.kv.scales[at + (i < kTileTokens ? 0 : a.kv.scale_v_offset)];
-      }
-      scales[i] = scale;
-    }
-  }
-
-  OCTAVO_DEVICE int64_t page_of(int token) const {
-    return a.kv.page(table[token >> a.block_shift], kv_head, token & (a.kv.block_size - 1));
   }
 
   OCTAVO_DEVICE void wait_for_tile(int tile, int tile_end, int stage) {
@@ -112,24 +151,32 @@ struct KvTiles {
 
   // 8-bit K and V to T, without their scales: those multiply columns of S and of P.
   OCTAVO_DEVICE void widen_tile(const unsigned char* stage) {
-    constexpr int kChunks = kHead / 16;
-    const bool f8 = a.kv.dtype == DType::kF8E4M3;
-    for (int i = threadIdx.x; i < 2 * kTileTokens * kChunks; i += kAttentionThreads) {
-      const int kv = i / (kTileTokens * kChunks), j = i % (kTileTokens * kChunks);
-      const uint4 raw = *reinterpret_cast<const uint4*>(stage + kv * Bytes::kRawBytes + j * 16);
-      const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
-      uint32_t out[8];
+    if (a.kv.dtype == DType::kF8E4M3) {
+      widen_tile_as<true>(stage);
+    } else {
+      widen_tile_as<false>(stage);
+    }
+  }
+  template <bool kF8>
+  OCTAVO_DEVICE void widen_tile_as(const unsigned char* stage) {
 #pragma unroll
-      for (int w = 0; w < 8; w++) {
-        const uint32_t pair = words[w / 2] >> (w % 2 * 16);
-        out[w] = f8 ? pack2<T>(widen_f8(pair), widen_f8(pair >> 8))
-                    : pack2<T>(widen_i8(pair), widen_i8(pair >> 8));
+    for (int pass = 0; pass < kTileTokens / kRowsAtOnce; pass++) {
+      const int r = row + pass * kRowsAtOnce;
+      if (!copies) continue;
+#pragma unroll
+      for (int kv = 0; kv < 2; kv++) {
+        const uint4 raw = *reinterpret_cast<const uint4*>(stage + kv * Bytes::kRawBytes +
+                                                          r * kRowBytes + piece * 16);
+        const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
+        uint2 out[4];
+#pragma unroll
+        for (int w = 0; w < 4; w++) out[w] = kF8 ? widen4_f8<T>(words[w]) : widen4_i8<T>(words[w]);
+        unsigned char* to = widened + kv * Bytes::kTileBytes;
+        *reinterpret_cast<uint4*>(to + Rows::offset(r, piece * 2)) = {out[0].x, out[0].y, out[1].x,
+                                                                      out[1].y};
+        *reinterpret_cast<uint4*>(to + Rows::offset(r, piece * 2 + 1)) = {out[2].x, out[2].y,
+                                                                          out[3].x, out[3].y};
       }
-      const int row = j / kChunks, chunk = j % kChunks * 2;
-      unsigned char* tile = widened + kv * Bytes::kTileBytes;
-      *reinterpret_cast<uint4*>(tile + Rows::offset(row, chunk)) = {out[0], out[1], out[2], out[3]};
-      *reinterpret_cast<uint4*>(tile + Rows::offset(row, chunk + 1)) = {out[4], out[5], out[6],
-                                                                        out[7]};
     }
   }
 

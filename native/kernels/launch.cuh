@@ -6,12 +6,12 @@
 
 #include "kernels/check_cuda.h"
 
-// A block's dynamic shared memory, 128-byte aligned. Everything shared lies there, laid out by the
-// kernel, so that its size is exact and the emulator's sanitizers see one byte too far.
+// A block's dynamic shared memory, 1,024-byte aligned. Everything shared lies there, laid out by
+// the kernel, so that its size is exact and the emulator's sanitizers see one byte too far.
 #ifdef OCTAVO_SIMT
 #define OCTAVO_SHARED(name) unsigned char* const name = ::simt::Engine::current().shared
 #else
-#define OCTAVO_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
+#define OCTAVO_SHARED(name) extern __shared__ __align__(1024) unsigned char name[]
 #endif
 
 namespace octavo::device {

@@ -15,6 +15,7 @@ struct DeviceLimits {
   int32_t multiprocessors = 1;
   int64_t shared_per_block = 0;
   int64_t shared_per_multiprocessor = 0;
+  bool wgmma = false;  // Hopper, and code for it is in this build
 };
 
 // [words] from pinned host memory to fixed device addresses: the arrays of a step, by one kernel,
@@ -61,9 +62,9 @@ struct AttentionLaunch {
 bool attention_supports(int32_t head_size);
 // Whether a block has shared memory enough for it.
 bool attention_fits(int32_t head_size, bool kv_8bit, const DeviceLimits& limits);
-int32_t attention_wide_rows(int32_t head_size);
+int32_t attention_wide_rows(int32_t head_size, bool kv_8bit);
 // Blocks that run at once on the whole device, for the plan.
-int32_t attention_grid(int32_t head_size, DType kv, const DeviceLimits& limits);
+int32_t attention_grid(int32_t head_size, bool kv_8bit, const DeviceLimits& limits);
 void launch_attention(const AttentionArgs& args, const AttentionLaunch& how,
                       const DeviceLimits& limits, cudaStream_t stream);
 

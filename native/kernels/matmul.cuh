@@ -32,8 +32,56 @@ struct MatmulTile {
   static constexpr int kScaleBytes = kQuantised ? kRows * 4 : 0;  // two float16 a row
   static constexpr int kStageBytes = kWeightBytes + kXBytes + kScaleBytes;
   static constexpr int kSharedBytes = kStages * kStageBytes + 16;
-  // For the compiler; 0 = as it likes. It would spill to have two of the 4-bit tile.
-  static constexpr int kMinBlocks = kBits == 4 && kWarpsM > 1 ? 1 : 0;
+  // For the compiler; 0 = as it likes. It would spill to have more of the 4-bit tiles.
+  static constexpr int kMinBlocks = kBits == 4 ? (kWarpsM > 1 ? 1 : 4) : 0;
+};
+
+OCTAVO_DEVICE const MatmulArgs::Part& part_of_tile(const MatmulArgs& a, int64_t tile_n) {
+  int p = 0;
+  while (p + 1 < a.num_parts && tile_n >= a.parts[p + 1].tile_begin) p++;
+  return a.parts[p];
+}
+
+// Copies steps along K of kCount rows of [rows][k] to shared memory; what lies past the ends are
+// zeros. A thread's rows and its place in them are found once.
+template <class T, int kCount, int kThreads>
+struct RowLoader {
+  using Rows = SharedRows<kStepK / 8>;
+  static constexpr int kRowsAtOnce = kThreads / 8,
+                       kPasses = (kCount + kRowsAtOnce - 1) / kRowsAtOnce;
+  static_assert(kRowsAtOnce % 8 == 0 && kPasses <= 32);
+
+  const T* from;    // this thread's piece of its first row
+  int stride;       // values to its next row
+  int offset;       // in shared memory
+  uint32_t inside;  // bit i: its i-th row is one of the matrix
+
+  OCTAVO_DEVICE RowLoader(const void* matrix, int64_t row0, int64_t rows, int64_t k) {
+    const int row = threadIdx.x / 8, chunk = threadIdx.x % 8;
+    from = static_cast<const T*>(matrix) + (row0 + row) * k + chunk * 8;
+    stride = kRowsAtOnce * static_cast<int>(k);
+    offset = Rows::offset(row, chunk);
+    inside = 0;
+#pragma unroll
+    for (int i = 0; i < kPasses; i++) {
+      const int r = row + i * kRowsAtOnce;
+      if (r < kCount && row0 + r < rows) inside |= 1u << i;
+    }
+  }
+
+  // Starts the copies of values k0 … k0 + kStepK − 1, as far as k_end.
+  OCTAVO_DEVICE void load(unsigned char* target, int k0, int k_end) const {
+    const uint32_t copied = k0 + static_cast<int>(threadIdx.x) % 8 * 8 < k_end ? inside : 0;
+    const T* at = from + k0;
+#pragma unroll
+    for (int i = 0; i < kPasses; i++) {
+      if (kCount % kRowsAtOnce == 0 || threadIdx.x / 8 + i * kRowsAtOnce < kCount) {
+        const bool copies = (copied >> i & 1) != 0;
+        async_copy16(target + offset + i * kRowsAtOnce * Rows::kRowBytes, at, copies);
+      }
+      at += stride;
+    }
+  }
 };
 
 template <class T, class Tile>
@@ -60,9 +108,7 @@ struct MatmulBlock {
 
   OCTAVO_DEVICE void run() {
     tile_n = blockIdx.x;
-    int p = 0;
-    while (p + 1 < a.num_parts && tile_n >= a.parts[p + 1].tile_begin) p++;
-    part = a.parts[p];
+    part = part_of_tile(a, tile_n);
     n0 = (tile_n - part.tile_begin) * Tile::kRows;
     m0 = static_cast<int64_t>(blockIdx.y) * Tile::kCols;
     clear(total);
@@ -80,17 +126,36 @@ struct MatmulBlock {
     write_output();
   }
 
+  using Weights = RowLoader<T, Tile::kRows, Tile::kThreads>;
+  using Tokens = RowLoader<T, Tile::kCols, Tile::kThreads>;
+
   // total += the sum over one part of K.
   OCTAVO_DEVICE void one_k_part(int k_index) {
-    const int64_t begin = k_index * a.k_part, end = min(a.k, begin + a.k_part);
-    const int steps = static_cast<int>((end - begin + kStepK - 1) / kStepK);
+    const int begin = k_index * static_cast<int>(a.k_part);
+    const int end = min(static_cast<int>(a.k), begin + static_cast<int>(a.k_part));
+    const int steps = (end - begin + kStepK - 1) / kStepK;
+    const Weights weights(part.weight, n0, part.n, a.k);
+    const Tokens tokens(a.x, m0, a.m, a.k);
+    const auto load_step = [&](int step) {
+      if (step < steps) {
+        const int k0 = begin + step * kStepK;
+        unsigned char* stage = shared + step % Tile::kNumStages * Tile::kStageBytes;
+        if constexpr (Tile::kQuantised) {
+          load_quantised(stage, k0, end);
+        } else {
+          weights.load(stage, k0, end);
+        }
+        tokens.load(stage + Tile::kWeightBytes, k0, end);
+      }
+      async_commit();
+    };
     clear(sum);
     __syncthreads();  // the part before has left shared memory
-    for (int s = 0; s < Tile::kNumStages - 1; s++) load_step(s, steps, begin, end);
+    for (int s = 0; s < Tile::kNumStages - 1; s++) load_step(s);
     for (int s = 0; s < steps; s++) {
       async_wait<Tile::kNumStages - 2>();
       __syncthreads();
-      load_step(s + Tile::kNumStages - 1, steps, begin, end);
+      load_step(s + Tile::kNumStages - 1);
       const unsigned char* stage = shared + s % Tile::kNumStages * Tile::kStageBytes;
       if constexpr (Tile::kQuantised) {
         multiply_quantised(stage);
@@ -102,32 +167,6 @@ struct MatmulBlock {
     for (int r = 0; r < kRowTiles; r++) {
 #pragma unroll
       for (int c = 0; c < kColTiles * 4; c++) total[r][c / 4][c % 4] += sum[r][c / 4][c % 4];
-    }
-  }
-
-  OCTAVO_DEVICE void load_step(int step, int steps, int64_t begin, int64_t end) {
-    if (step < steps) {
-      const int64_t k0 = begin + static_cast<int64_t>(step) * kStepK;
-      unsigned char* stage = shared + step % Tile::kNumStages * Tile::kStageBytes;
-      if constexpr (Tile::kQuantised) {
-        load_quantised(stage, k0, end);
-      } else {
-        load_rows(stage, static_cast<const T*>(part.weight), n0, part.n, Tile::kRows, k0, end);
-      }
-      load_rows(stage + Tile::kWeightBytes, static_cast<const T*>(a.x), m0, a.m, Tile::kCols, k0,
-                end);
-    }
-    async_commit();
-  }
-
-  // Rows and columns past the end are zeros.
-  OCTAVO_DEVICE void load_rows(unsigned char* target, const T* source, int64_t row0, int64_t rows,
-                               int count, int64_t k0, int64_t k_end) {
-    for (int i = threadIdx.x; i < count * 8; i += Tile::kThreads) {
-      const int r = i / 8, chunk = i % 8;
-      const int64_t row = row0 + r, k = k0 + chunk * 8;
-      const bool inside = row < rows && k < k_end;
-      async_copy16(target + XRows::offset(r, chunk), source + (inside ? row * a.k + k : 0), inside);
     }
   }
 
@@ -144,6 +183,14 @@ struct MatmulBlock {
     }
     F16* scales = reinterpret_cast<F16*>(stage + Tile::kWeightBytes + Tile::kXBytes);
     const F16* from = static_cast<const F16*>(part.scales);
+    if (a.k % kStepK == 0) {  // both scales of a row's step in one aligned word
+      for (int i = threadIdx.x; i < Tile::kRows; i += Tile::kThreads) {
+        const int64_t row = n0 + i;
+        const bool inside = row < part.n;
+        async_copy4(scales + i * 2, from + (inside ? row * (a.k / 32) + k0 / 32 : 0), inside);
+      }
+      return;
+    }
     for (int i = threadIdx.x; i < Tile::kRows * 2; i += Tile::kThreads) {
       const int64_t row = n0 + i / 2, k = k0 + i % 2 * 32;
       const bool inside = row < part.n && k < k_end;
@@ -179,21 +226,24 @@ struct MatmulBlock {
 
   // ldmatrix on bytes gives a lane four neighbours of K, 4t … 4t+3, where the mma expects 2t, 2t+1,
   // 2t+8, 2t+9: the tokens are read in the same permuted order, so the products match.
-  // bytes[0], [1]: rows g, g+8 of the first 16 of a block of K; [2], [3] of the other 16.
-  OCTAVO_DEVICE void quantised_bytes(const unsigned char* stage, int row0, int block,
-                                     uint32_t (&bytes)[4]) {
+  // w: the left sides of two products, of the first and of the other 16 of a block of K.
+  OCTAVO_DEVICE void quantised_weights(const unsigned char* stage, int row0, int block,
+                                       uint32_t (&w)[2][4]) {
     const int row = row0 + (lane & 7) + (lane >> 3 & 1) * 8;
     const unsigned char* from = stage + row * Tile::kWeightPitch;
-    if constexpr (Tile::kWeightBits == 8) {
+    uint32_t bytes[4];
+    if constexpr (Tile::kWeightBits == 8) {  // [half · 2 + 0, 1]: rows g, g+8
       ldmatrix(bytes, from + block * 32 + (lane >> 4) * 16);
-    } else {
-      uint32_t packed[4];  // [0], [1]: rows g, g+8; the others are the same again
-      ldmatrix(packed, from + block * 16);
+    } else {  // [0], [1]: rows g, g+8, both halves; the others are the same again
+      ldmatrix(bytes, from + block * 16);
+    }
 #pragma unroll
-      for (int i = 0; i < 4; i++) {  // four at once: n − 8 as a signed byte
-        const uint32_t four = packed[i % 2] >> (i / 2 * 4) & 0x0f0f0f0fu;
-        bytes[i] = ((four | 0x80808080u) - 0x08080808u) ^ 0x80808080u;
-      }
+    for (int i = 0; i < 4; i++) {
+      const int half = i / 2, side = i % 2;
+      const uint2 pairs =
+          Tile::kWeightBits == 8 ? widen4_i8<T>(bytes[i]) : widen4_i4<T>(bytes[side] >> (half * 4));
+      w[half][side] = pairs.x;
+      w[half][side + 2] = pairs.y;
     }
   }
 
@@ -205,14 +255,8 @@ struct MatmulBlock {
 #pragma unroll
       for (int r = 0; r < kRowTiles; r++) {
         const int row0 = (warp_n * kRowTiles + r) * 16;
-        uint32_t bytes[4];
-        quantised_bytes(stage, row0, block, bytes);
         uint32_t w[2][4];
-#pragma unroll
-        for (int i = 0; i < 8; i++) {
-          const uint32_t pair = bytes[i / 4 * 2 + i % 2] >> (i / 2 % 2 * 16);
-          w[i / 4][i % 4] = pack2<T>(widen_i8(pair), widen_i8(pair >> 8));
-        }
+        quantised_weights(stage, row0, block, w);
         const float scale[2] = {widen(scales[(row0 + g) * 2 + block]),
                                 widen(scales[(row0 + g + 8) * 2 + block])};
 #pragma unroll

@@ -1,5 +1,5 @@
 // All PTX of the house but the conversions in types.cuh: tensor-core multiply, matrix loads,
-// asynchronous copies. Fragment layouts are the PTX ISA's; simt/tensor_core.h spells them out.
+// asynchronous copies, 2^x. Fragment layouts are the PTX ISA's; simt/tensor_core.h spells them out.
 #pragma once
 
 #include "kernels/types.cuh"
@@ -55,6 +55,12 @@ OCTAVO_DEVICE void async_copy16(void* target, const void* source, bool copies) {
                "l"(source), "r"(copies ? 16 : 0)
                : "memory");
 }
+// The same for 4 bytes.
+OCTAVO_DEVICE void async_copy4(void* target, const void* source, bool copies) {
+  asm volatile("cp.async.ca.shared.global [%0],[%1],4,%2;" ::"r"(shared_address(target)),
+               "l"(source), "r"(copies ? 4 : 0)
+               : "memory");
+}
 OCTAVO_DEVICE void async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // Waits until at most `kLeft` of this thread's committed groups are under way.
 template <int kLeft>
@@ -62,8 +68,19 @@ OCTAVO_DEVICE void async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
 }
 
+// 2^x to two units in the last place, subnormal results as zero; exp2f takes four instructions.
+OCTAVO_DEVICE float exp2_approx(float x) {
+  float out;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
+  return out;
+}
+
 #else
 
+inline float exp2_approx(float x) {
+  const float out = exp2f(x);
+  return out < 0x1p-126f ? 0.0f : out;
+}
 template <class T>
 void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, SIMT_AT) {
   const simt::Engine::Finish multiply = [](simt::Meeting& m, simt::Engine& e) {
@@ -78,7 +95,12 @@ inline void ldmatrix_transposed(uint32_t (&r)[4], const void* row, SIMT_AT) {
   simt::ldmatrix_x4(r, row, true, file, line);
 }
 using simt::async_commit;
-using simt::async_copy16;
+inline void async_copy16(void* target, const void* source, bool copies) {
+  simt::async_copy<16>(target, source, copies);
+}
+inline void async_copy4(void* target, const void* source, bool copies) {
+  simt::async_copy<4>(target, source, copies);
+}
 template <int kLeft>
 void async_wait() {
   simt::Engine::current().wait_async(kLeft);
@@ -96,6 +118,10 @@ struct SharedRows {
   static constexpr int kRowBytes = kPitch * 16;
   OCTAVO_DEVICE static int offset(int row, int chunk) {
     return (row * kPitch + (kSwizzled ? chunk ^ (row & 7) : chunk)) * 16;
+  }
+  // From the offset of chunk c to that of chunk c + step, where no bit is set in both.
+  OCTAVO_DEVICE static int step(int offset, int step) {
+    return kSwizzled ? offset ^ step * 16 : offset + step * 16;
   }
 };
 

@@ -8,10 +8,14 @@
 namespace octavo::device {
 namespace {
 
-constexpr int kThreads = 512;
+constexpr int kThreads = 1024;
 constexpr int kWarps = kThreads / 32;
-constexpr int kBins = 256;
-using Mass = unsigned long long;  // atomicAdd's word
+constexpr int kBinBits = 11, kBins = 1 << kBinBits;
+// A bin's sum is kept in limbs, so that the atomic additions are of 32 bits: shared memory has none
+// of 64, only an exchange to be tried again. 2^19 tokens of 13 bits fit.
+constexpr int kLimbBits = 13, kLimbs = 4;
+static_assert(kMaxSampledVocab <= 1 << (32 - kLimbBits));
+using Mass = unsigned long long;
 
 // Unsigned order = order of the floats; −0 counts as 0.
 OCTAVO_DEVICE uint32_t key_of(float x) {
@@ -20,7 +24,7 @@ OCTAVO_DEVICE uint32_t key_of(float x) {
 }
 
 struct Shared {
-  Mass bins[kBins];
+  uint32_t limbs[kLimbs][kBins];
   Mass chunks[kThreads];
   Mass chosen_before;
   float floats[kWarps];
@@ -139,34 +143,71 @@ struct Sampler {
     return static_cast<Mass>(static_cast<double>(w) * 0x1p40 + 0.5);
   }
 
+  // For one warp: the first of `count` places at which the amounts, summed in order on top of
+  // `before`, exceed `wanted`, and in `before` what lies before it; −1 = none does.
+  template <class Amount>
+  OCTAVO_DEVICE int32_t first_exceeding(int32_t count, Mass& before, Mass wanted, Amount amount) {
+    const int32_t own = (count + 31) / 32, begin = lane * own, end = min(count, begin + own);
+    Mass mine = 0;
+    for (int32_t i = begin; i < end; i++) mine += amount(i);
+    Mass sum = mine;
+    for (int d = 1; d < 32; d *= 2) {
+      const Mass other = __shfl_up_sync(kAllLanes, sum, d);
+      if (lane >= d) sum += other;
+    }
+    const uint32_t exceeding = __ballot_sync(kAllLanes, before + sum > wanted);
+    if (exceeding == 0) return -1;
+    const int owner = __ffs(static_cast<int>(exceeding)) - 1;
+    int32_t place = begin;
+    sum += before - mine;
+    if (lane == owner) {
+      for (Mass next = amount(place); sum + next <= wanted; next = amount(++place)) sum += next;
+    }
+    before = __shfl_sync(kAllLanes, sum, owner);
+    return __shfl_sync(kAllLanes, place, owner);
+  }
+
+  OCTAVO_DEVICE Mass mass_of_bin(int bin) const {
+    Mass sum = 0;
+#pragma unroll
+    for (int l = 0; l < kLimbs; l++) sum += static_cast<Mass>(s.limbs[l][bin]) << (l * kLimbBits);
+    return sum;
+  }
+
   // The key at which the amounts of the tokens, summed from the largest key down, reach `wanted`;
-  // s.chosen_before gets what lies above it. Radix selection, eight bits at a time.
+  // s.chosen_before gets what lies above it. Radix selection, eleven bits at a time: the first
+  // eleven are sign, exponent and two bits more, so that logits spread over many bins.
   template <class Amount>
   OCTAVO_DEVICE uint32_t select_key(Mass wanted, Amount amount) {
-    uint32_t prefix = 0;
+    uint32_t prefix = 0, high = 0;
     Mass above = 0;
-    for (int shift = 24; shift >= 0; shift -= 8) {
+    for (int shift = 32 - kBinBits; shift >= 0; shift -= shift > kBinBits ? kBinBits : 10) {
       __syncthreads();  // whoever used s before is done
-      for (int b = tid; b < kBins; b += kThreads) s.bins[b] = 0;
+      for (int b = tid; b < kBins * kLimbs; b += kThreads) s.limbs[b / kBins][b % kBins] = 0;
       __syncthreads();
-      const uint32_t high = shift == 24 ? 0 : ~0u << (shift + 8);
+      const uint32_t digit = ~high >> shift;  // bits of this pass
       each([&](int32_t i) {
         const uint32_t key = key_of(x[i]);
         if ((key & high) != prefix) return;
         const Mass m = amount(i);
-        if (m != 0) atomicAdd(&s.bins[key >> shift & 255u], m);
+        const uint32_t bin = key >> shift & digit;
+#pragma unroll
+        for (int l = 0; l < kLimbs; l++) {
+          const auto limb = static_cast<uint32_t>(m >> (l * kLimbBits)) & ((1u << kLimbBits) - 1);
+          if (limb != 0) atomicAdd(&s.limbs[l][bin], limb);
+        }
       });
       __syncthreads();
-      if (tid == 0) {
-        int b = kBins - 1;
-        Mass sum = above;
-        while (b > 0 && sum + s.bins[b] < wanted) sum += s.bins[b--];
-        s.chosen = b;
-        s.chosen_before = sum;
+      if (warp == 0) {
+        Mass before = above;
+        const int32_t down = first_exceeding(kBins, before, wanted - 1,
+                                             [&](int32_t i) { return mass_of_bin(kBins - 1 - i); });
+        if (lane == 0) s.chosen = down < 0 ? 0 : kBins - 1 - down, s.chosen_before = before;
       }
       __syncthreads();
       above = s.chosen_before;
       prefix |= static_cast<uint32_t>(s.chosen) << shift;
+      high |= digit << shift;
     }
     return prefix;
   }
@@ -183,15 +224,16 @@ struct Sampler {
       if (lane == 0) s.chunks[c] = sum;
     }
     __syncthreads();
-    if (tid == 0) {
-      Mass sum = 0;
-      int c = 0;
-      while (c < kThreads && sum + s.chunks[c] <= wanted) sum += s.chunks[c++];
-      s.chosen = -1;
-      for (int32_t i = c * size; i < min(a.vocab, (c + 1) * size) && s.chosen < 0; i++) {
-        sum += amount(i);
-        if (sum > wanted) s.chosen = i;
+    if (warp == 0) {
+      Mass before = 0;
+      const int32_t c =
+          first_exceeding(kThreads, before, wanted, [&](int32_t i) { return s.chunks[i]; });
+      int32_t id = -1;
+      if (c >= 0) {
+        id = c * size + first_exceeding(min(a.vocab - c * size, size), before, wanted,
+                                        [&](int32_t i) { return amount(c * size + i); });
       }
+      if (lane == 0) s.chosen = id;
     }
     __syncthreads();
     return s.chosen;

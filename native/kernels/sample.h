@@ -5,6 +5,8 @@
 
 namespace octavo::device {
 
+constexpr int32_t kMaxSampledVocab = 1 << 19;
+
 // Lists are [begin, begin + count) of SampleArgs::ints; bias values lie in ::floats.
 struct SampleRequest {
   int64_t logits_row;

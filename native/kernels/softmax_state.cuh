@@ -19,7 +19,7 @@ struct SoftmaxState {
     const float both = fmaxf(max, other.max);
     if (both == -INFINITY) return {1.0f, 0.0f};
     const Factors f{exp2f(max - both), exp2f(other.max - both)};
-    sum = fmaf(other.sum, f.other, sum * f.mine);
+    sum = merged(sum, other.sum, f);
     max = both;
     return f;
   }

@@ -45,9 +45,9 @@ void hb_acquire(void*) {}
 
 __attribute__((noinline)) void perform(const AsyncCopy& copy) {
   if (copy.copies) {
-    std::memcpy(copy.target, copy.source, 16);
+    std::memcpy(copy.target, copy.source, copy.bytes);
   } else {
-    std::memset(copy.target, 0, 16);
+    std::memset(copy.target, 0, copy.bytes);
   }
 }
 
@@ -218,6 +218,10 @@ void Engine::on_exit() {
   --alive_;
   f.open_copies.clear();  // outstanding copies at exit are legal
   f.copy_groups.clear();
+  f.open_products.clear();
+  f.product_groups.clear();
+  f.accumulators.clear();
+  f.unfenced = false;
   if (barrier_.arrived > 0 && barrier_.arrived >= alive_) release(barrier_);
 }
 
@@ -395,6 +399,7 @@ void Engine::wait_async(int groups_left) {
   std::vector<AsyncCopy> due;
   {
     Uninstrumented scope;
+    me().unfenced = true;
     auto& groups = me().copy_groups;
     while (static_cast<int>(groups.size()) > groups_left) {
       due.insert(due.end(), groups.front().begin(), groups.front().end());

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <utility>
 #include <vector>
 
 namespace simt {
@@ -55,6 +56,19 @@ struct AsyncCopy {
   void* target;
   const void* source;
   bool copies;  // else zeros
+  size_t bytes;
+};
+
+// Rows of 128 bytes in shared memory, from value `k` of them on; warpgroup.h.
+struct SharedMatrix {
+  const unsigned char* rows;
+  int k;
+};
+struct Product {
+  float* d;
+  int columns;
+  SharedMatrix a, b;
+  float (*widen)(uint16_t);
 };
 
 struct Fiber {
@@ -71,6 +85,10 @@ struct Fiber {
   int line = 0;
   std::vector<AsyncCopy> open_copies;  // not committed yet
   std::deque<std::vector<AsyncCopy>> copy_groups;
+  bool unfenced = false;  // has waited for copies that wgmma does not see yet
+  std::vector<Product> open_products;
+  std::deque<std::vector<Product>> product_groups;
+  std::vector<std::pair<float*, std::vector<float>>> accumulators;  // of products under way
 };
 
 struct Barrier {

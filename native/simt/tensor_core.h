@@ -92,22 +92,23 @@ inline void ldmatrix_x4(uint32_t (&out)[4], const void* row, bool transposed, co
   e.leave(m);
 }
 
-inline void async_copy16(void* target, const void* source, bool copies) {
+template <int kBytes>
+void async_copy(void* target, const void* source, bool copies) {
   Engine& e = Engine::current();
   const auto address = reinterpret_cast<uintptr_t>(target) | reinterpret_cast<uintptr_t>(source);
-  if ((address & 15) != 0) e.fail("cp.async: an address is not 16-byte aligned");
+  if (address % kBytes != 0) e.fail("cp.async: an address is not aligned to what is copied");
   {
     Uninstrumented scope;
     ++e.counted.async_copies;
   }
   if (config().async_copy_late) {
-    std::memset(target, 0xFF, 16);  // NaN until it is waited for
+    std::memset(target, 0xFF, kBytes);  // NaN until it is waited for
     Uninstrumented scope;
-    e.me().open_copies.push_back({target, source, copies});
+    e.me().open_copies.push_back({target, source, copies, kBytes});
   } else if (copies) {
-    std::memcpy(target, source, 16);
+    std::memcpy(target, source, kBytes);
   } else {
-    std::memset(target, 0, 16);
+    std::memset(target, 0, kBytes);
   }
 }
 

@@ -163,8 +163,8 @@ void large_batches(Random& random) {
 
 void test_kernel_matmul(Random& random, const Effort& effort) {
   large_batches(random);
-  const std::vector<int> ms = {1, 2, 15, 16, 17, 33, 64, 65, 130},
-                         ks = {32, 64, 96, 160, 544, 1056}, ns = {8, 50, 64, 72, 200};
+  const std::vector<int> ms = {1, 2, 8, 9, 15, 16, 17, 33, 64, 65, 130, 300},
+                         ks = {32, 64, 96, 160, 544, 1056}, ns = {8, 50, 64, 72, 200, 330};
   const std::vector<DType> weights = {DType::kBF16, DType::kF16, DType::kF32, DType::kQ8_0,
                                       DType::kQ4_0};
   const auto size = [](const auto& list) { return static_cast<int>(list.size()); };

@@ -52,8 +52,12 @@ void test_rms_norm(Random& random) {
   const DType type = any_type(random);
   const auto backend = make(type);
   const Ops& ops = backend->ops();
-  const int64_t rows = random.between(1, 20), cols = random.between(1, 300) * 2;
   const bool heads = random.chance(40), fused = !heads && random.chance(60);
+  const bool long_rows = !heads && random.chance(10);  // more than a block's registers hold
+  const int64_t rows = long_rows ? 2 : random.between(1, 20);
+  const int64_t cols = heads       ? random.between(1, 256) * 2
+                       : long_rows ? 8192 + random.between(-1, 2) * 8
+                                   : random.between(1, 300) * 8;
   std::vector<float> x = random_values(random, heads ? type : DType::kBF16, rows * cols, 3);
   if (!heads) {
     for (float& v : x) v += 1e-4f * random.normal();  // the residual stream is float
