@@ -20,8 +20,8 @@ bool attention_supports(int32_t size) { return find(size) != nullptr; }
 bool attention_fits(int32_t size, bool kv_8bit, const DeviceLimits& limits) {
   return find(size)->shared_bytes(kv_8bit) <= limits.shared_per_block;
 }
-int32_t attention_wide_rows(int32_t size, bool kv_8bit) {
-  return find(size)->wide_rows[kv_8bit ? 1 : 0];
+int32_t attention_wide_rows(int32_t size, bool kv_8bit, const DeviceLimits& limits) {
+  return find(size)->wide_rows(kv_8bit, limits);
 }
 int32_t attention_grid(int32_t size, bool kv_8bit, const DeviceLimits& limits) {
   return find(size)->grid(kv_8bit, limits);

@@ -8,10 +8,6 @@ namespace octavo::device {
 template <int kHead, bool kKv8>
 using NarrowShape = AttentionShape<kHead, 1, 4, kKv8>;
 
-#ifndef OCTAVO_WIDE_WARPS
-#define OCTAVO_WIDE_WARPS 8
-#endif
-constexpr int kWideWarps = OCTAVO_WIDE_WARPS;
 // Wide blocks: eight warps, along rows as far as registers allow beside a warp's columns.
 constexpr int wide_column_warps(int head_size, bool kv8) {
   int warps = 1;
@@ -19,12 +15,17 @@ constexpr int wide_column_warps(int head_size, bool kv8) {
   return warps;
 }
 template <int kHead, bool kKv8>
-using WideShape = AttentionShape<kHead, kWideWarps / wide_column_warps(kHead, kKv8),
-                                 wide_column_warps(kHead, kKv8), kKv8>;
+using WideShape =
+    AttentionShape<kHead, 8 / wide_column_warps(kHead, kKv8), wide_column_warps(kHead, kKv8), kKv8>;
+// The same by warpgroups, for head sizes of which there are whole panels and registers enough.
+template <int kHead>
+constexpr bool kHasWgmma = kHead == 64 || kHead == 128;
+template <int kHead, bool kKv8>
+using HopperShape = AttentionShape<kHead, 8, 1, kKv8, true>;
 
 // Blocks of a multiprocessor that registers are kept for.
 template <class Shape>
-constexpr int kMostBlocks = Shape::kRowWarps > 1  ? 8 / kWideWarps
+constexpr int kMostBlocks = Shape::kRowWarps > 1  ? 1
                             : Shape::kHead <= 64  ? 3
                             : Shape::kHead <= 128 ? 2
                                                   : 1;
@@ -34,16 +35,18 @@ constexpr int kMostBlocks = Shape::kRowWarps > 1  ? 8 / kWideWarps
 template <class T, class Shape>
 __global__ void __launch_bounds__(Shape::kThreads, kMostBlocks<Shape>)
     paged_attention_kernel(const AttentionArgs a) {
-  OCTAVO_SHARED(shared);
-  AttentionBlock<T, Shape> block(a, shared);
-  const bool wide = Shape::kRowWarps > 1;
-  const AttentionItem* items = wide ? a.plan.wide : a.plan.narrow;
-  const int64_t work = static_cast<int64_t>(a.plan.header[wide ? 1 : 0]) * a.kv.num_kv_heads;
-  for (int64_t first = 0; first < work; first += gridDim.x) {
-    const bool fro = first / gridDim.x % 2 != 0;
-    const int64_t w = first + (fro ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
-    if (w < work) {
-      block.run(items[w / a.kv.num_kv_heads], static_cast<int>(w % a.kv.num_kv_heads));
+  if constexpr (!Shape::kWgmma || kWgmmaHere) {
+    OCTAVO_SHARED(shared);
+    AttentionBlock<T, Shape> block(a, shared);
+    const bool wide = Shape::kRowWarps > 1;
+    const AttentionItem* items = wide ? a.plan.wide : a.plan.narrow;
+    const int64_t work = static_cast<int64_t>(a.plan.header[wide ? 1 : 0]) * a.kv.num_kv_heads;
+    for (int64_t first = 0; first < work; first += gridDim.x) {
+      const bool fro = first / gridDim.x % 2 != 0;
+      const int64_t w = first + (fro ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
+      if (w < work) {
+        block.run(items[w / a.kv.num_kv_heads], static_cast<int>(w % a.kv.num_kv_heads));
+      }
     }
   }
 }
@@ -113,10 +116,11 @@ __global__ void __launch_bounds__(128) merge_chunks_kernel(const AttentionArgs a
       state.max = __shfl_sync(kAllLanes, most, count - 1);
     }
     T* out = static_cast<T*>(a.out) + (static_cast<int64_t>(token) * a.num_heads + head) * kHead;
+    const float inverse = state.inverse();
 #pragma unroll
     for (int n = 0; n < kOwn; n++) {
       const int column = n * 32 + lane;
-      if (column < kHead) out[column] = narrow<T>(state.normalised(sums[n]));
+      if (column < kHead) out[column] = narrow<T>(sums[n] * inverse);
     }
   }
 }

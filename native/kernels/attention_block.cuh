@@ -3,9 +3,9 @@
 // by page with cp.async. A warp owns 16 rows: S, the maxima and P never leave its registers. Wide
 // blocks have a warp for each 16 rows; narrow ones have 16 rows, of which every warp computes S for
 // itself and O += P·V for its columns of the head: the tensor cores idle there anyway, and nothing
-// is exchanged. So a row's sums have one order, whatever the number of rows beside it: that is what
-// makes prefill and decode agree in bits. Numerics: S and O in float, softmax base 2, P rounded to
-// T.
+// is exchanged. On Hopper the four warps of 64 rows multiply as a warpgroup. So a row's sums have
+// one order, whatever the number of rows beside it: that is what makes prefill and decode agree in
+// bits. Numerics: S and O in float, softmax base 2, P rounded to T.
 #pragma once
 
 #include "kernels/kv_tiles.cuh"
@@ -14,23 +14,26 @@
 namespace octavo::device {
 
 // A block's warps: along rows, 16 each, and along columns of the head.
-template <int kHeadSize, int kWarpsOfRows, int kWarpsOfColumns, bool k8Bit>
+template <int kHeadSize, int kWarpsOfRows, int kWarpsOfColumns, bool k8Bit, bool kHopper = false>
 struct AttentionShape {
   static constexpr int kHead = kHeadSize, kRowWarps = kWarpsOfRows, kColWarps = kWarpsOfColumns;
-  static constexpr bool kKv8 = k8Bit;
+  static constexpr bool kKv8 = k8Bit, kWgmma = kHopper;
   static constexpr int kRows = kRowWarps * 16;
   static constexpr int kThreads = kRowWarps * kColWarps * 32;
   static constexpr int kPairs = kHead / 16;                               // 16 columns each
   static constexpr int kOwnPairs = (kPairs + kColWarps - 1) / kColWarps;  // of a warp, at most
   static constexpr bool kKeepsQ = kRowWarps == 1;  // in registers: a warp has few columns then
-  using Kv = KvTileBytes<kHead, kKv8>;
+  // Rows that go through the tiles together.
+  static constexpr int kUnit = kWgmma ? kWgmmaRows : 16;
+  static_assert(!kWgmma || (kRows % kWgmmaRows == 0 && kColWarps == 1));
+  using Kv = KvTileBytes<kHead, kKv8, kWgmma>;
   using Rows = typename Kv::Rows;
-  // Shared memory, in order: Q, what each row may see, the KV stages.
+  // Shared memory, in order: Q, the KV stages, what each row may see, where its Q and output are.
   static constexpr int kQBytes = kRows * Rows::kRowBytes;
-  static constexpr int kFixedBytes = kQBytes + kRows * 4;
-  static constexpr int bytes(int stages) {
-    return kFixedBytes + stages * Kv::kStageBytes + Kv::kWidenedBytes;
+  OCTAVO_HD static constexpr int limits_at(int stages) {
+    return kQBytes + Kv::kWidenedBytes + stages * Kv::kStageBytes;
   }
+  OCTAVO_HD static constexpr int bytes(int stages) { return limits_at(stages) + kRows * 8; }
 };
 
 template <class T, class Shape>
@@ -43,13 +46,12 @@ struct AttentionBlock {
   const AttentionArgs& a;
   const int lane, g, t, row0, col_warp, group;
   unsigned char* q_rows;
-  int32_t* limits;  // [rows] positions below it are seen
-  // This lane's rows of matrices in Q, K and V, see Rows::step.
-  const int q_offset, k_offset, v_offset;
-  KvTiles<T, kHead, kThreads, kKv8> kv;
+  int32_t* limits;   // [rows] positions below it are seen
+  int32_t* sources;  // [rows] token · heads + head
+  KvTiles<T, kHead, kThreads, kKv8, Shape::kWgmma> kv;
   const AttentionItem* item;
 
-  int least_limit, most_limit;  // of this warp's rows
+  int least_limit, most_limit;  // of this warp's rows, on Hopper of the warpgroup's
   uint32_t q[Shape::kKeepsQ ? kPairs : 1][4];
   // Over the tiles of a chunk; sums are of the lane's columns only.
   float o[kOwnPairs][2][4], row_max[2], row_sum[2];
@@ -66,11 +68,9 @@ struct AttentionBlock {
         col_warp(threadIdx.x / 32 % Shape::kColWarps),
         group(args.num_heads / args.kv.num_kv_heads),
         q_rows(shared),
-        limits(reinterpret_cast<int32_t*>(shared + Shape::kQBytes)),
-        q_offset(Rows::offset(row0 + (lane & 15), lane >> 4)),
-        k_offset(Rows::offset((lane & 7) + (lane >> 4) * 8, lane >> 3 & 1)),
-        v_offset(Rows::step(Rows::offset(lane & 15, lane >> 4), col_warp * 2)),
-        kv(args, shared + Shape::kFixedBytes) {}
+        limits(reinterpret_cast<int32_t*>(shared + Shape::limits_at(args.stages))),
+        sources(limits + kRows),
+        kv(args, shared + Shape::kQBytes) {}
 
   OCTAVO_DEVICE int token_of(int row) const {
     return a.plan.token_list[item->token_first + (item->row_begin + row) / group];
@@ -90,10 +90,13 @@ struct AttentionBlock {
     __syncthreads();  // the item before has left shared memory
     kv.begin(a.block_tables + static_cast<int64_t>(it.table_row) * a.plan.header[3], head, first,
              last);
+    find_rows();
     const int tile_begin = first / kTileTokens;
     const int tile_end = (last + kTileTokens - 1) / kTileTokens;
     for (int s = 0; s < a.stages - 1; s++) kv.load_tile(tile_begin + s, tile_end, s);
+    __syncthreads();
     load_queries();
+    if constexpr (Shape::kWgmma) wgmma_sees_shared();
     __syncthreads();
     take_queries();
     clear(total_o);
@@ -110,28 +113,39 @@ struct AttentionBlock {
     if (item->store == kFolded) write_folded();
   }
 
+  OCTAVO_DEVICE void find_rows() {
+    for (int row = threadIdx.x; row < kRows; row += kThreads) {
+      const bool has = row < item->num_rows;
+      const int token = has ? token_of(row) : 0;
+      limits[row] = has ? a.positions[token] + 1 : 0;
+      sources[row] = has ? token * a.num_heads + head_of(row) : -1;
+    }
+  }
   OCTAVO_DEVICE void load_queries() {
     const T* from = static_cast<const T*>(a.q);
     constexpr int kChunks = kHead / 8;
+#pragma unroll 2
     for (int i = threadIdx.x; i < kRows * kChunks; i += kThreads) {
-      const int row = i / kChunks, chunk = i % kChunks;
+      const int row = i / kChunks, chunk = i % kChunks, source = sources[row];
       uint4 value{0, 0, 0, 0};
-      if (row < item->num_rows) {
-        const int64_t at = static_cast<int64_t>(token_of(row)) * a.num_heads + head_of(row);
-        value = *reinterpret_cast<const uint4*>(from + at * kHead + chunk * 8);
+      if (source >= 0) {
+        value = *reinterpret_cast<const uint4*>(from + static_cast<int64_t>(source) * kHead +
+                                                chunk * 8);
       }
       *reinterpret_cast<uint4*>(q_rows + Rows::offset(row, chunk)) = value;
-    }
-    for (int row = threadIdx.x; row < kRows; row += kThreads) {
-      limits[row] = row < item->num_rows ? a.positions[token_of(row)] + 1 : 0;
     }
   }
 
   // Rows past the item's see nothing, and do not count for what the warp's rows see.
   OCTAVO_DEVICE void take_queries() {
-    const int mine = limits[row0 + lane % 16];
-    most_limit = mine;
-    least_limit = row0 + lane % 16 < item->num_rows ? mine : INT32_MAX;
+    most_limit = 0;
+    least_limit = INT32_MAX;
+#pragma unroll
+    for (int i = 0; i < Shape::kUnit; i += 16) {
+      const int row = row0 / Shape::kUnit * Shape::kUnit + i + lane % 16;
+      most_limit = max(most_limit, limits[row]);
+      if (row < item->num_rows) least_limit = min(least_limit, limits[row]);
+    }
 #pragma unroll
     for (int bits = 8; bits > 0; bits /= 2) {
       most_limit = max(most_limit, __shfl_xor_sync(kAllLanes, most_limit, bits));
@@ -140,8 +154,11 @@ struct AttentionBlock {
     total[0] = total[1] = SoftmaxState{};
     if constexpr (Shape::kKeepsQ) {
 #pragma unroll
-      for (int k = 0; k < kPairs; k++) ldmatrix(q[k], q_rows + Rows::step(q_offset, k * 2));
+      for (int k = 0; k < kPairs; k++) read_queries(q[k], k);
     }
+  }
+  OCTAVO_DEVICE void read_queries(uint32_t (&rows)[4], int k) const {
+    ldmatrix(rows, q_rows + Rows::step(Rows::offset(row0 + (lane & 15), lane >> 4), k * 2));
   }
 
   OCTAVO_DEVICE void one_tile(int begin, int stage) {
@@ -165,10 +182,19 @@ struct AttentionBlock {
   OCTAVO_DEVICE void scores(const unsigned char* k_rows, float (&s)[8][4]) {
 #pragma unroll
     for (int i = 0; i < 32; i++) s[i / 4][i % 4] = 0.0f;
-#pragma unroll
+    if constexpr (Shape::kWgmma) {
+      scores_of_group(k_rows, s);
+    } else {
+      scores_of_warp(k_rows, s);
+    }
+  }
+  OCTAVO_DEVICE void scores_of_warp(const unsigned char* k_rows, float (&s)[8][4]) {
+    const int k_offset = Rows::offset((lane & 7) + (lane >> 4) * 8, lane >> 3 & 1);
+    constexpr int kUnrolled = Shape::kKeepsQ ? kPairs : 2;  // more at once would not fit
+#pragma unroll(kUnrolled)
     for (int k = 0; k < kPairs; k++) {
       uint32_t read_q[4];
-      if constexpr (!Shape::kKeepsQ) ldmatrix(read_q, q_rows + Rows::step(q_offset, k * 2));
+      if constexpr (!Shape::kKeepsQ) read_queries(read_q, k);
       const uint32_t(&rows)[4] = Shape::kKeepsQ ? q[k] : read_q;
       const unsigned char* from = k_rows + Rows::step(k_offset, k * 2);
 #pragma unroll
@@ -179,6 +205,20 @@ struct AttentionBlock {
         mma<T>(s[j * 2 + 1], rows, b[2], b[3]);
       }
     }
+  }
+
+  OCTAVO_DEVICE void scores_of_group(const unsigned char* k_rows, float (&s)[8][4]) {
+    float(&sums)[32] = reinterpret_cast<float(&)[32]>(s);
+    wgmma_begin();
+#pragma unroll
+    for (int k = 0; k < kHead; k += kWgmmaK) {
+      const unsigned char* rows = q_rows + Rows::offset(row0 / kWgmmaRows * kWgmmaRows, k / 64 * 8);
+      const SharedMatrix left = shared_matrix(rows);
+      const SharedMatrix right = shared_matrix(k_rows + Rows::offset(0, k / 64 * 8));
+      wgmma<T, 64>(sums, from_k(left, k % 64), from_k(right, k % 64));
+    }
+    wgmma_commit();
+    wgmma_wait<0>();
   }
 
   OCTAVO_DEVICE void scale_keys(const float* scales, float (&s)[8][4]) {
@@ -233,23 +273,27 @@ struct AttentionBlock {
     float factor[2];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      float top = s[0][half * 2];
+      float tops[4];  // several chains, so that fewer instructions wait for each other
 #pragma unroll
-      for (int i = 1; i < 16; i++) top = fmaxf(top, s[i / 2][half * 2 + i % 2]);
+      for (int i = 0; i < 16; i++) {
+        const float x = s[i / 2][half * 2 + i % 2];
+        tops[i % 4] = i < 4 ? x : fmaxf(tops[i % 4], x);
+      }
+      float top = fmaxf(fmaxf(tops[0], tops[1]), fmaxf(tops[2], tops[3]));
       top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 1));  // a quad has the row's 64 tokens
       top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 2));
       top = fmaxf(row_max[half], top * unit);
       const float base = top == -INFINITY ? 0.0f : top;  // nothing seen yet: all become zero
       factor[half] = exp2_approx(row_max[half] - base);
       row_max[half] = top;
-      float sum = 0.0f;
+      float sums[4];
 #pragma unroll
       for (int i = 0; i < 16; i++) {
         float& x = s[i / 2][half * 2 + i % 2];
         x = exp2_approx(fmaf(x, unit, -base));
-        sum += x;
+        sums[i % 4] = i < 4 ? x : sums[i % 4] + x;
       }
-      row_sum[half] = fmaf(row_sum[half], factor[half], sum);
+      row_sum[half] = fmaf(row_sum[half], factor[half], (sums[0] + sums[1]) + (sums[2] + sums[3]));
     }
 #pragma unroll
     for (int n = 0; n < 8; n++) {
@@ -271,6 +315,19 @@ struct AttentionBlock {
 
   // This warp's columns of the head: O += P·V.
   OCTAVO_DEVICE void weigh(const unsigned char* v_rows, const uint32_t (&p)[4][4]) {
+    if constexpr (Shape::kWgmma) {
+      float(&sums)[kHead / 2] = reinterpret_cast<float(&)[kHead / 2]>(o);
+      wgmma_begin();
+#pragma unroll
+      for (int k = 0; k < 4; k++) wgmma<T, kHead>(sums, p[k], shared_columns(v_rows, k * 16));
+      wgmma_commit();
+      wgmma_wait<0>();
+    } else {
+      weigh_by_warp(v_rows, p);
+    }
+  }
+  OCTAVO_DEVICE void weigh_by_warp(const unsigned char* v_rows, const uint32_t (&p)[4][4]) {
+    const int v_offset = Rows::step(Rows::offset(lane & 15, lane >> 4), col_warp * 2);
 #pragma unroll
     for (int j = 0; j < kOwnPairs; j++) {
       if (!owns(j)) continue;
@@ -352,12 +409,11 @@ struct AttentionBlock {
     for (int half = 0; half < 2; half++) {
       const int row = row_of(half);
       if (row >= item->num_rows) continue;
-      const int64_t at = static_cast<int64_t>(token_of(row)) * a.num_heads + head_of(row);
-      T* out = static_cast<T*>(a.out) + at * kHead;
+      T* out = static_cast<T*>(a.out) + static_cast<int64_t>(sources[row]) * kHead;
+      const float inverse = total[half].inverse();
       for_own_columns([&](int j, int n, int column) {
         const float* w = &total_o[j][n][half * 2];
-        *reinterpret_cast<uint32_t*>(out + column) =
-            pack2<T>(total[half].normalised(w[0]), total[half].normalised(w[1]));
+        *reinterpret_cast<uint32_t*>(out + column) = pack2<T>(w[0] * inverse, w[1] * inverse);
       });
     }
   }

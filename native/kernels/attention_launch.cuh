@@ -9,13 +9,14 @@
 
 namespace octavo::device {
 
-// Tiles in flight: three where as many blocks of an SM as registers are kept for, at most two, can
+// Tiles in flight: three where as many blocks of a multiprocessor as registers are kept for can
 // have them, else two, else what fits.
 template <class Shape>
 int32_t choose_stages(const DeviceLimits& d) {
-  const int64_t wanted = kMostBlocks<Shape> < 2 ? 1 : 2;
   for (int stages : {3, 2}) {
-    if (d.shared_per_multiprocessor / (Shape::bytes(stages) + 1024) >= wanted) return stages;
+    if (d.shared_per_multiprocessor / (Shape::bytes(stages) + 1024) >= kMostBlocks<Shape>) {
+      return stages;
+    }
   }
   for (int stages : {3, 2}) {
     if (Shape::bytes(stages) <= d.shared_per_block) return stages;
@@ -36,11 +37,33 @@ void launch_items(AttentionArgs args, const DeviceLimits& d, cudaStream_t stream
          dim3(Shape::kThreads), static_cast<size_t>(Shape::bytes(args.stages)), stream, args);
 }
 
+// Whether warpgroups compute the wide items.
+template <int kHead, bool kKv8>
+bool takes_wgmma(const DeviceLimits& d) {
+  if constexpr (kHasWgmma<kHead>) {
+    return d.wgmma && HopperShape<kHead, kKv8>::bytes(2) <= d.shared_per_block;
+  }
+  return false;
+}
+template <class T, int kHead, bool kKv8>
+void launch_wide(const AttentionArgs& args, const DeviceLimits& d, cudaStream_t stream) {
+  if constexpr (kHasWgmma<kHead>) {
+    if (takes_wgmma<kHead, kKv8>(d)) {
+      return launch_items<T, HopperShape<kHead, kKv8>>(args, d, stream);
+    }
+  }
+  launch_items<T, WideShape<kHead, kKv8>>(args, d, stream);
+}
+template <int kHead, bool kKv8>
+int32_t wide_rows(const DeviceLimits& d) {
+  return takes_wgmma<kHead, kKv8>(d) ? 8 * 16 : WideShape<kHead, kKv8>::kRows;
+}
+
 template <class T, int kHead, bool kKv8>
 void launch_attention_as(const AttentionArgs& args, const AttentionLaunch& how,
                          const DeviceLimits& d, cudaStream_t stream) {
   launch_items<T, NarrowShape<kHead, kKv8>>(args, d, stream);
-  if (how.wide) launch_items<T, WideShape<kHead, kKv8>>(args, d, stream);
+  if (how.wide) launch_wide<T, kHead, kKv8>(args, d, stream);
   if (how.merge) {
     launch(merge_chunks_kernel<T, kHead>, dim3(static_cast<uint32_t>(d.multiprocessors * 8)),
            dim3(128), 0, stream, args);
@@ -50,7 +73,7 @@ void launch_attention_as(const AttentionArgs& args, const AttentionLaunch& how,
 // Of one head size; the table in attention.cu chooses.
 struct HeadSize {
   int32_t size;
-  int32_t wide_rows[2];  // of 16- and of 8-bit caches
+  int32_t (*wide_rows)(bool kv_8bit, const DeviceLimits&);
   void (*launch)(const AttentionArgs&, const AttentionLaunch&, const DeviceLimits&, cudaStream_t);
   int32_t (*grid)(bool kv_8bit, const DeviceLimits&);
   int64_t (*shared_bytes)(bool kv_8bit);  // the least a block needs
@@ -60,8 +83,9 @@ template <int kHead>
 HeadSize head_size() {
   HeadSize h;
   h.size = kHead;
-  h.wide_rows[0] = WideShape<kHead, false>::kRows;
-  h.wide_rows[1] = WideShape<kHead, true>::kRows;
+  h.wide_rows = [](bool kv_8bit, const DeviceLimits& d) {
+    return kv_8bit ? wide_rows<kHead, true>(d) : wide_rows<kHead, false>(d);
+  };
   h.launch = [](const AttentionArgs& args, const AttentionLaunch& how, const DeviceLimits& d,
                 cudaStream_t stream) {
     const bool kv8 = is_8bit_cache(args.kv.dtype), f16 = how.activation == DType::kF16;

@@ -111,7 +111,7 @@ const char* DeviceContext::prepare(const ModelShape& s) {
   PlanShape plan_shape;
   plan_shape.group = s.num_heads / s.num_kv_heads;
   plan_shape.num_kv_heads = s.num_kv_heads;
-  plan_shape.wide_rows = attention_wide_rows(s.head_size, s.kv_8bit);
+  plan_shape.wide_rows = attention_wide_rows(s.head_size, s.kv_8bit, limits);
   plan_shape.block_size = s.block_size;
   plan_shape.grid = attention_grid(s.head_size, s.kv_8bit, limits);
   plan_shape.max_partial_rows = kPartialBytes / row_bytes;

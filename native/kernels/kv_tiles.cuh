@@ -2,15 +2,19 @@
 // ring of stages; 8-bit caches come as raw bytes and are widened before use.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/attention.h"
 #include "kernels/launch.cuh"
 #include "kernels/mma.cuh"
+#include "kernels/wgmma.cuh"
 
 namespace octavo::device {
 
-template <int kHead, bool kKv8>
+// kForWgmma: in panels, as wgmma reads them.
+template <int kHead, bool kKv8, bool kForWgmma>
 struct KvTileBytes {
-  using Rows = SharedRows<kHead / 8>;
+  using Rows = std::conditional_t<kForWgmma, SharedPanels<kHead>, SharedRows<kHead / 8>>;
   static constexpr int kTileBytes = kTileTokens * Rows::kRowBytes;  // of K or of V
   static constexpr int kRawBytes = kTileTokens * kHead;
   // K and V; of an 8-bit cache with a scale for each token.
@@ -27,9 +31,9 @@ constexpr int power_of_two(int n) {
 
 // A thread copies the same 16 bytes of every kRowsAtOnce-th row, so that its place in a row, and
 // where eight rows divide kRowsAtOnce that in shared memory, are computed once.
-template <class T, int kHead, int kThreads, bool kKv8>
+template <class T, int kHead, int kThreads, bool kKv8, bool kForWgmma>
 struct KvTiles {
-  using Bytes = KvTileBytes<kHead, kKv8>;
+  using Bytes = KvTileBytes<kHead, kKv8, kForWgmma>;
   using Rows = typename Bytes::Rows;
   static constexpr int kRowBytes = kHead * (kKv8 ? 1 : 2);  // in the cache
   static constexpr int kPieces = kRowBytes / 16;
@@ -48,8 +52,8 @@ struct KvTiles {
 
   OCTAVO_DEVICE KvTiles(const AttentionArgs& args, unsigned char* memory)
       : a(args),
-        stages(memory),
-        widened(memory + args.stages * Bytes::kStageBytes),
+        stages(memory + Bytes::kWidenedBytes),
+        widened(memory),
         lane(threadIdx.x % 32),
         row(threadIdx.x / kPieces),
         piece(threadIdx.x % kPieces),
@@ -133,6 +137,7 @@ struct KvTiles {
       __syncthreads();  // everybody has read the tile before
       load_tile(tile, tile_end, 0);
       async_wait<0>();
+      if constexpr (kForWgmma) wgmma_sees_shared();
       __syncthreads();
     } else {
       if (a.stages == 2) {
@@ -140,11 +145,13 @@ struct KvTiles {
       } else {
         async_wait<1>();  // three stages
       }
+      if constexpr (kForWgmma) wgmma_sees_shared();
       __syncthreads();  // the tile is there for all, and all have read the one before it
       load_tile(tile + a.stages - 1, tile_end, (stage + a.stages - 1) % a.stages);
     }
     if constexpr (kKv8) {
       widen_tile(stages + stage * Bytes::kStageBytes);
+      if constexpr (kForWgmma) wgmma_sees_shared();
       __syncthreads();
     }
   }
@@ -172,10 +179,15 @@ struct KvTiles {
 #pragma unroll
         for (int w = 0; w < 4; w++) out[w] = kF8 ? widen4_f8<T>(words[w]) : widen4_i8<T>(words[w]);
         unsigned char* to = widened + kv * Bytes::kTileBytes;
-        *reinterpret_cast<uint4*>(to + Rows::offset(r, piece * 2)) = {out[0].x, out[0].y, out[1].x,
-                                                                      out[1].y};
-        *reinterpret_cast<uint4*>(to + Rows::offset(r, piece * 2 + 1)) = {out[2].x, out[2].y,
-                                                                          out[3].x, out[3].y};
+        // Eight threads have a row of 128 bytes: so that they write to different banks, half of
+        // them write their second 16 bytes first.
+        const int swapped = kPieces >= 8 ? piece / 4 % 2 : 0;
+        const uint4 values[2] = {{out[0].x, out[0].y, out[1].x, out[1].y},
+                                 {out[2].x, out[2].y, out[3].x, out[3].y}};
+        *reinterpret_cast<uint4*>(to + Rows::offset(r, piece * 2 + swapped)) =
+            swapped != 0 ? values[1] : values[0];
+        *reinterpret_cast<uint4*>(to + Rows::offset(r, piece * 2 + 1 - swapped)) =
+            swapped != 0 ? values[0] : values[1];
       }
     }
   }

@@ -62,14 +62,14 @@ struct AttentionLaunch {
 bool attention_supports(int32_t head_size);
 // Whether a block has shared memory enough for it.
 bool attention_fits(int32_t head_size, bool kv_8bit, const DeviceLimits& limits);
-int32_t attention_wide_rows(int32_t head_size, bool kv_8bit);
+int32_t attention_wide_rows(int32_t head_size, bool kv_8bit, const DeviceLimits& limits);
 // Blocks that run at once on the whole device, for the plan.
 int32_t attention_grid(int32_t head_size, bool kv_8bit, const DeviceLimits& limits);
 void launch_attention(const AttentionArgs& args, const AttentionLaunch& how,
                       const DeviceLimits& limits, cudaStream_t stream);
 
 // Floats of MatmulArgs::partial and words of ::arrived that suffice for any launch.
-constexpr int64_t kMatmulPartialFloats = int64_t{4} << 20;
+constexpr int64_t kMatmulPartialFloats = int64_t{8} << 20;
 constexpr int64_t kMatmulCounters = 4096;
 void launch_matmul(MatmulArgs args, DType activation, DType weight, const DeviceLimits& limits,
                    cudaStream_t stream);

@@ -28,14 +28,20 @@ void launch_tile(MatmulArgs a, const DeviceLimits& d, cudaStream_t stream) {
   launch(matmul_kernel<T, Tile>, grid, dim3(Tile::kThreads), Tile::kSharedBytes, stream, a);
 }
 
-// Whether it was worth it: a short grid leaves processors idle.
+// Whether it was worth it: a short grid leaves processors idle. Parts of K on blocks of their own
+// lengthen it.
 template <class T, class Tile>
 bool launch_warpgroup(MatmulArgs a, const DeviceLimits& d, cudaStream_t stream) {
+  if (!d.wgmma || Tile::kSharedBytes > d.shared_per_block || a.m <= kWgmmaRows) return false;
   const int64_t tiles = deal_rows(a, Tile::kCols) * ceil_div(a.m, Tile::kTokens);
-  if (!d.wgmma || Tile::kSharedBytes > d.shared_per_block) return false;
-  if (a.m <= kWgmmaRows || tiles * 4 < d.multiprocessors * 3) return false;
-  launch(warpgroup_matmul_kernel<T, Tile>, dim3(static_cast<uint32_t>(tiles)), dim3(Tile::kThreads),
-         Tile::kSharedBytes, stream, a);
+  const auto fills = [&](int64_t blocks) { return blocks * 4 >= d.multiprocessors * 3; };
+  a.spread = Tile::kParts && !fills(tiles) && tiles <= kMatmulCounters &&
+             tiles * a.num_k_parts * Tile::kTokens * Tile::kCols <= kMatmulPartialFloats;
+  if (!fills(a.spread ? tiles * a.num_k_parts : tiles)) return false;
+  const dim3 grid(static_cast<uint32_t>(tiles),
+                  static_cast<uint32_t>(a.spread ? a.num_k_parts : 1));
+  launch(warpgroup_matmul_kernel<T, Tile>, grid, dim3(Tile::kThreads), Tile::kSharedBytes, stream,
+         a);
   return true;
 }
 

@@ -5,6 +5,8 @@
 // summed on its own before its scale is applied in float.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/launch.cuh"
 #include "kernels/matmul.h"
 #include "kernels/mma.cuh"
@@ -56,6 +58,8 @@ struct RowLoader {
   int offset;       // in shared memory
   uint32_t inside;  // bit i: its i-th row is one of the matrix
 
+  OCTAVO_DEVICE RowLoader(const MatmulArgs::Part& part, int64_t row0, int64_t k)
+      : RowLoader(part.weight, row0, part.n, k) {}
   OCTAVO_DEVICE RowLoader(const void* matrix, int64_t row0, int64_t rows, int64_t k) {
     const int row = threadIdx.x / 8, chunk = threadIdx.x % 8;
     from = static_cast<const T*>(matrix) + (row0 + row) * k + chunk * 8;
@@ -80,6 +84,96 @@ struct RowLoader {
         async_copy16(target + offset + i * kRowsAtOnce * Rows::kRowBytes, at, copies);
       }
       at += stride;
+    }
+  }
+};
+
+// The same for packed weights and their scales.
+template <class Tile>
+struct PackedLoader {
+  static constexpr int kValues = 128 / Tile::kWeightBits;  // of 16 bytes
+  static constexpr int kPieces = kStepK / kValues, kRowsAtOnce = Tile::kThreads / kPieces;
+  static constexpr int kPasses = (Tile::kRows + kRowsAtOnce - 1) / kRowsAtOnce;
+  static_assert(Tile::kRows <= Tile::kThreads);  // a thread has one row's scales
+
+  const char* from;
+  const F16* scales;
+  int stride, row_count, k;
+
+  OCTAVO_DEVICE PackedLoader(const MatmulArgs::Part& part, int64_t row0, int64_t columns) {
+    const int row = threadIdx.x / kPieces;
+    k = static_cast<int>(columns);
+    row_count = static_cast<int>(min(part.n - row0, static_cast<int64_t>(Tile::kRows)));
+    from = static_cast<const char*>(part.weight) + (row0 + row) * columns / kValues * 16 +
+           threadIdx.x % kPieces * 16;
+    scales = static_cast<const F16*>(part.scales) + (row0 + threadIdx.x) * (columns / 32);
+    stride = kRowsAtOnce * (k / kValues * 16);
+  }
+
+  OCTAVO_DEVICE void load(unsigned char* stage, int k0, int k_end) const {
+    const int row = threadIdx.x / kPieces, piece = threadIdx.x % kPieces;
+    const char* at = from + k0 / kValues * 16;
+    unsigned char* to = stage + row * Tile::kWeightPitch + piece * 16;
+#pragma unroll
+    for (int i = 0; i < kPasses; i++) {
+      const int r = row + i * kRowsAtOnce;
+      if (Tile::kRows % kRowsAtOnce == 0 || r < Tile::kRows) {
+        async_copy16(to + i * kRowsAtOnce * Tile::kWeightPitch, at,
+                     r < row_count && k0 + piece * kValues < k_end);
+      }
+      at += stride;
+    }
+    if (static_cast<int>(threadIdx.x) >= Tile::kRows) return;
+    const bool inside = static_cast<int>(threadIdx.x) < row_count;
+    F16* own = reinterpret_cast<F16*>(stage + Tile::kWeightBytes + Tile::kXBytes) + threadIdx.x * 2;
+    if (k % kStepK == 0) {  // both of a step in one aligned word
+      async_copy4(own, scales + k0 / 32, inside);
+    } else {
+      own[0] = inside ? scales[k0 / 32] : F16{0};
+      own[1] = inside && k0 + 32 < k_end ? scales[k0 / 32 + 1] : F16{0};
+    }
+  }
+};
+
+// Sums of the parts of K that several blocks have computed for one tile, each thread's kCount of
+// them: in storage [i][thread], so that a warp writes 128 bytes.
+template <int kCount, int kThreads>
+struct PartialSums {
+  const MatmulArgs& a;
+  const int64_t tile;
+  const int part;
+
+  OCTAVO_DEVICE PartialSums(const MatmulArgs& args, int64_t which_tile, int which_part)
+      : a(args), tile(which_tile), part(which_part) {}
+
+  OCTAVO_DEVICE float* place(int k_part) const {
+    return a.partial + (tile * a.num_k_parts + k_part) * kCount * kThreads + threadIdx.x;
+  }
+  OCTAVO_DEVICE void store(const float (&values)[kCount]) const {
+    float* to = place(part);
+#pragma unroll
+    for (int i = 0; i < kCount; i++) to[i * kThreads] = values[i];
+  }
+  // For the whole block; `flag` is a word of shared memory that nobody uses.
+  OCTAVO_DEVICE bool last_to_arrive(int* flag) const {
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      *flag = atomicAdd(&a.arrived[tile], 1u) + 1 == static_cast<uint32_t>(a.num_k_parts);
+      if (*flag) a.arrived[tile] = 0;  // ready for the next launch
+    }
+    __syncthreads();
+    __threadfence();
+    return *flag != 0;
+  }
+  // In the order of K, whoever came last. Zero first, as where one block does all parts.
+  OCTAVO_DEVICE void load(float (&values)[kCount]) const {
+#pragma unroll
+    for (int i = 0; i < kCount; i++) values[i] = 0.0f;
+    for (int k = 0; k < a.num_k_parts; k++) {
+      const float* from = place(k);
+#pragma unroll
+      for (int i = 0; i < kCount; i++) values[i] += from[i * kThreads];
     }
   }
 };
@@ -118,15 +212,19 @@ struct MatmulBlock {
       return;
     }
     one_k_part(blockIdx.z);
-    if (a.num_k_parts > 1) {
-      store_partial();
-      if (!last_to_arrive()) return;
-      load_partials();
-    }
+    PartialSums<kRowTiles * kColTiles * 4, Tile::kThreads> partial(
+        a, tile_n * gridDim.y + blockIdx.y, blockIdx.z);
+    float(&values)[kRowTiles * kColTiles * 4] =
+        reinterpret_cast<float(&)[kRowTiles * kColTiles * 4]>(total);
+    partial.store(values);
+    int* const flag = reinterpret_cast<int*>(shared + Tile::kNumStages * Tile::kStageBytes);
+    if (!partial.last_to_arrive(flag)) return;
+    partial.load(values);
     write_output();
   }
 
-  using Weights = RowLoader<T, Tile::kRows, Tile::kThreads>;
+  using Weights = std::conditional_t<Tile::kQuantised, PackedLoader<Tile>,
+                                     RowLoader<T, Tile::kRows, Tile::kThreads>>;
   using Tokens = RowLoader<T, Tile::kCols, Tile::kThreads>;
 
   // total += the sum over one part of K.
@@ -134,17 +232,13 @@ struct MatmulBlock {
     const int begin = k_index * static_cast<int>(a.k_part);
     const int end = min(static_cast<int>(a.k), begin + static_cast<int>(a.k_part));
     const int steps = (end - begin + kStepK - 1) / kStepK;
-    const Weights weights(part.weight, n0, part.n, a.k);
+    const Weights weights(part, n0, a.k);
     const Tokens tokens(a.x, m0, a.m, a.k);
     const auto load_step = [&](int step) {
       if (step < steps) {
         const int k0 = begin + step * kStepK;
         unsigned char* stage = shared + step % Tile::kNumStages * Tile::kStageBytes;
-        if constexpr (Tile::kQuantised) {
-          load_quantised(stage, k0, end);
-        } else {
-          weights.load(stage, k0, end);
-        }
+        weights.load(stage, k0, end);
         tokens.load(stage + Tile::kWeightBytes, k0, end);
       }
       async_commit();
@@ -167,34 +261,6 @@ struct MatmulBlock {
     for (int r = 0; r < kRowTiles; r++) {
 #pragma unroll
       for (int c = 0; c < kColTiles * 4; c++) total[r][c / 4][c % 4] += sum[r][c / 4][c % 4];
-    }
-  }
-
-  OCTAVO_DEVICE void load_quantised(unsigned char* stage, int64_t k0, int64_t k_end) {
-    constexpr int kValues = 128 / Tile::kWeightBits;  // of 16 bytes
-    constexpr int kChunks = kStepK / kValues;
-    const char* weight = static_cast<const char*>(part.weight);
-    for (int i = threadIdx.x; i < Tile::kRows * kChunks; i += Tile::kThreads) {
-      const int r = i / kChunks, chunk = i % kChunks;
-      const int64_t row = n0 + r, k = k0 + chunk * kValues;
-      const bool inside = row < part.n && k < k_end;
-      async_copy16(stage + r * Tile::kWeightPitch + chunk * 16,
-                   weight + (inside ? (row * a.k + k) / kValues * 16 : 0), inside);
-    }
-    F16* scales = reinterpret_cast<F16*>(stage + Tile::kWeightBytes + Tile::kXBytes);
-    const F16* from = static_cast<const F16*>(part.scales);
-    if (a.k % kStepK == 0) {  // both scales of a row's step in one aligned word
-      for (int i = threadIdx.x; i < Tile::kRows; i += Tile::kThreads) {
-        const int64_t row = n0 + i;
-        const bool inside = row < part.n;
-        async_copy4(scales + i * 2, from + (inside ? row * (a.k / 32) + k0 / 32 : 0), inside);
-      }
-      return;
-    }
-    for (int i = threadIdx.x; i < Tile::kRows * 2; i += Tile::kThreads) {
-      const int64_t row = n0 + i / 2, k = k0 + i % 2 * 32;
-      const bool inside = row < part.n && k < k_end;
-      scales[i] = inside ? from[row * (a.k / 32) + k / 32] : F16{0};
     }
   }
 
@@ -282,43 +348,6 @@ struct MatmulBlock {
     for (int r = 0; r < kRowTiles; r++) {
 #pragma unroll
       for (int c = 0; c < kColTiles * 4; c++) x[r][c / 4][c % 4] = 0.0f;
-    }
-  }
-
-  // A block's values in storage, lane by lane: [i][thread], so that a warp writes 128 bytes.
-  OCTAVO_DEVICE float* partial_of(int k_index) const {
-    const int64_t tile = tile_n * gridDim.y + blockIdx.y;
-    return a.partial + (tile * a.num_k_parts + k_index) * Tile::kRows * Tile::kCols + threadIdx.x;
-  }
-  OCTAVO_DEVICE void store_partial() {
-    float* out = partial_of(blockIdx.z);
-#pragma unroll
-    for (int i = 0; i < kRowTiles * kColTiles * 4; i++) {
-      out[i * Tile::kThreads] = total[i / (kColTiles * 4)][i / 4 % kColTiles][i % 4];
-    }
-  }
-  OCTAVO_DEVICE bool last_to_arrive() {
-    int* const last = reinterpret_cast<int*>(shared + Tile::kNumStages * Tile::kStageBytes);
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-      uint32_t* arrived = a.arrived + tile_n * gridDim.y + blockIdx.y;
-      *last = atomicAdd(arrived, 1u) + 1 == static_cast<uint32_t>(a.num_k_parts);
-      if (*last) *arrived = 0;  // ready for the next launch
-    }
-    __syncthreads();
-    __threadfence();
-    return *last != 0;
-  }
-  // In the order of K, whoever came last. Zero first, as where one block does all parts.
-  OCTAVO_DEVICE void load_partials() {
-    clear(total);
-    for (int k = 0; k < a.num_k_parts; k++) {
-      const float* from = partial_of(k);
-#pragma unroll
-      for (int i = 0; i < kRowTiles * kColTiles * 4; i++) {
-        total[i / (kColTiles * 4)][i / 4 % kColTiles][i % 4] += from[i * Tile::kThreads];
-      }
     }
   }
 

@@ -42,7 +42,8 @@ struct WarpgroupMatmul {
 #pragma unroll
       for (int i = 0; i < kSums; i++) total[i] = 0.0f;
     }
-    for (int p = 0; p < a.num_k_parts; p++) {
+    const int first = a.spread ? blockIdx.y : 0, parts = a.spread ? 1 : a.num_k_parts;
+    for (int p = first; p < first + parts; p++) {
       one_k_part(p);
 #pragma unroll
       for (int i = 0; i < kSums; i++) {
@@ -54,6 +55,7 @@ struct WarpgroupMatmul {
       }
     }
     if constexpr (Tile::kParts) {
+      if (a.spread && !sum_of_parts()) return;
 #pragma unroll
       for (int i = 0; i < kSums; i++) sum[i] = total[i];
     }
@@ -84,7 +86,7 @@ struct WarpgroupMatmul {
     const int end = min(static_cast<int>(a.k), begin + static_cast<int>(a.k_part));
     const int steps = (end - begin + kStepK - 1) / kStepK;
     const RowLoader<T, Tile::kTokens, Tile::kThreads> token_rows(a.x, m0, a.m, a.k);
-    const RowLoader<T, kCols, Tile::kThreads> weight_rows(part.weight, n0, part.n, a.k);
+    const RowLoader<T, kCols, Tile::kThreads> weight_rows(part, n0, a.k);
     const auto load_step = [&](int step) {
       if (step < steps) {
         const int k0 = begin + step * kStepK;
@@ -118,6 +120,15 @@ struct WarpgroupMatmul {
       load_step(s + Tile::kStages - 2);
     }
     wgmma_wait<0>();
+  }
+
+  // The part to storage; the last block of the tile to come adds all in order, the others are done.
+  OCTAVO_DEVICE bool sum_of_parts() {
+    PartialSums<kSums, Tile::kThreads> partial(a, blockIdx.x, blockIdx.y);
+    partial.store(total);
+    if (!partial.last_to_arrive(reinterpret_cast<int*>(shared))) return false;
+    partial.load(total);
+    return true;
   }
 
   // Through shared memory, so that whole rows of the tile are written. Rows are padded by 16 bytes:
@@ -163,14 +174,14 @@ struct WarpgroupMatmul {
   }
 };
 
-// Grid: tiles of N over all parts · tiles of M
+// Grid: [tiles of N over all parts · tiles of M][parts of K if spread]
 template <class T, class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, 1) warpgroup_matmul_kernel(const MatmulArgs a) {
-#if defined(OCTAVO_SIMT) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  OCTAVO_SHARED(shared);
-  WarpgroupMatmul<T, Tile> block(a, shared);
-  block.run();
-#endif
+  if constexpr (kWgmmaHere && sizeof(T) == 2) {
+    OCTAVO_SHARED(shared);
+    WarpgroupMatmul<T, Tile> block(a, shared);
+    block.run();
+  }
 }
 
 }  // namespace octavo::device

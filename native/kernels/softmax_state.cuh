@@ -26,10 +26,8 @@ struct SoftmaxState {
   OCTAVO_DEVICE static float merged(float mine, float other, Factors f) {
     return fmaf(other, f.other, mine * f.mine);
   }
-  // Empty states give zero, not NaN.
-  OCTAVO_DEVICE float normalised(float weighted) const {
-    return sum > 0.0f ? weighted / sum : 0.0f;
-  }
+  // What a weighted sum is multiplied with at last. Empty states give zero, not NaN.
+  OCTAVO_DEVICE float inverse() const { return sum > 0.0f ? 1.0f / sum : 0.0f; }
 };
 
 }  // namespace octavo::device

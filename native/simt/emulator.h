@@ -59,15 +59,18 @@ struct AsyncCopy {
   size_t bytes;
 };
 
-// Rows of 128 bytes in shared memory, from value `k` of them on; warpgroup.h.
+// Panels of 64 columns in shared memory, read by wgmma; warpgroup.h.
 struct SharedMatrix {
-  const unsigned char* rows;
-  int k;
+  const unsigned char* panels;
+  int k;         // the first row or column of the sum
+  bool columns;  // summed over rows, else over columns
 };
 struct Product {
   float* d;
   int columns;
-  SharedMatrix a, b;
+  SharedMatrix a;       // the left side; where it has no panels,
+  uint32_t quad[4][4];  // registers: the lane's own in [0], then of the quad's four lanes
+  SharedMatrix b;
   float (*widen)(uint16_t);
 };
 

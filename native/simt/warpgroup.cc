@@ -5,29 +5,28 @@
 namespace simt {
 namespace {
 
-// Value k of a row, where SharedRows<8> puts it.
-uint16_t value_at(const SharedMatrix& m, int row, int k) {
-  const int at = m.k + k, chunk = at / 8 ^ (row & 7);
+// Value k of the sum for row or column i.
+uint16_t value_at(const SharedMatrix& m, int i, int k) {
+  const int row = m.columns ? m.k + k : i, column = m.columns ? i : m.k + k;
   uint16_t bits;
-  std::memcpy(&bits, m.rows + row * 128 + chunk * 16 + at % 8 * 2, 2);
+  std::memcpy(&bits,
+              m.panels + column / 64 * 8192 + row * 128 + (column % 64 / 8 ^ (row & 7)) * 16 +
+                  column % 8 * 2,
+              2);
   return bits;
 }
 
 // The thread's part: rows g and g + 8 of its warp's 16, columns 2t and 2t + 1 of each eight. Sums
 // of 16 first, as mma_of_warp has them.
-__attribute__((noinline)) void multiply(const Product& p, float* d) {
-  const Fiber& f = Engine::current().me();
-  const int first = f.warp % 4 * 16 + f.lane / 4, t = f.lane % 4 * 2;
-  float a[2][16];
-  for (int i = 0; i < 32; i++)
-    a[i / 16][i % 16] = p.widen(value_at(p.a, first + i / 16 * 8, i % 16));
+__attribute__((noinline)) void multiply(const Product& p, float* d, const float (&left)[2][16]) {
+  const int t = Engine::current().me().lane % 4 * 2;
   for (int n = 0; n < p.columns; n += 8) {
     for (int side = 0; side < 2; side++) {
       float b[16], sum[2] = {0.0f, 0.0f};
       for (int k = 0; k < 16; k++) b[k] = p.widen(value_at(p.b, n + t + side, k));
       for (int k = 0; k < 16; k++) {
-        sum[0] += a[0][k] * b[k];
-        sum[1] += a[1][k] * b[k];
+        sum[0] += left[0][k] * b[k];
+        sum[1] += left[1][k] * b[k];
       }
       d[n / 2 + side] += sum[0];
       d[n / 2 + 2 + side] += sum[1];
@@ -35,19 +34,48 @@ __attribute__((noinline)) void multiply(const Product& p, float* d) {
   }
 }
 
+// Rows g and g + 8 of the left side: from shared memory, or from the registers of the quad's lanes.
+void read_left(const Product& p, float (&left)[2][16]) {
+  const Fiber& f = Engine::current().me();
+  const int g = f.lane / 4;
+  for (int i = 0; i < 32; i++) {
+    const int half = i / 16, k = i % 16;
+    uint16_t bits;
+    if (p.a.panels != nullptr) {
+      bits = value_at(p.a, f.warp % 4 * 16 + g + half * 8, k);
+    } else {
+      const uint32_t word = p.quad[k % 8 / 2][half + k / 8 * 2];
+      bits = static_cast<uint16_t>(k % 2 == 0 ? word : word >> 16);
+    }
+    left[half][k] = p.widen(bits);
+  }
+}
+
+void perform(const Product& p, float* d) {
+  float left[2][16];
+  read_left(p, left);
+  multiply(p, d, left);
+}
+
 }  // namespace
 
-void wgmma(float* d, int columns, SharedMatrix a, SharedMatrix b, float (*widen)(uint16_t)) {
+void wgmma(const Product& given) {
   Fiber& f = Engine::current().me();
   if (f.unfenced) Engine::current().fail("wgmma: no fence after this thread's writes");
-  const Product product{d, columns, a, b, widen};
-  if (!config().async_copy_late) return multiply(product, d);
+  Product product = given;
+  for (int lane = 0; lane < 4; lane++) {  // the quad's registers, as they are now
+    for (int i = 0; i < 4; i++) {
+      product.quad[lane][i] = __shfl_sync(~0u, given.quad[0][i], f.lane / 4 * 4 + lane);
+    }
+  }
+  if (!config().async_copy_late) return perform(product, product.d);
   Uninstrumented scope;
   for (const auto& held : f.accumulators) {
-    if (held.first == d) return f.open_products.push_back(product);
+    if (held.first == product.d) return f.open_products.push_back(product);
   }
-  f.accumulators.emplace_back(d, std::vector<float>(d, d + columns / 2));
-  std::fill(d, d + columns / 2, std::numeric_limits<float>::quiet_NaN());
+  const int values = product.columns / 2;
+  f.accumulators.emplace_back(product.d, std::vector<float>(product.d, product.d + values));
+  std::fill(product.d, product.d + values, std::numeric_limits<float>::quiet_NaN());
   f.open_products.push_back(product);
 }
 
@@ -69,7 +97,7 @@ void wgmma_wait(int groups_left) {
     }
     for (const Product& p : due) {
       for (auto& held : f.accumulators) {
-        if (held.first == p.d) multiply(p, held.second.data());
+        if (held.first == p.d) perform(p, held.second.data());
       }
     }
   }

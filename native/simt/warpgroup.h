@@ -7,18 +7,20 @@
 
 namespace simt {
 
-inline SharedMatrix shared_matrix(const void* rows) {
-  const auto* at = static_cast<const unsigned char*>(rows);
+inline SharedMatrix panels_at(const void* panels, int k, bool columns) {
+  const auto* at = static_cast<const unsigned char*>(panels);
   if ((at - Engine::current().shared) % 1024 != 0) {
     Engine::current().fail("wgmma: a matrix does not begin at a multiple of 1,024 bytes");
   }
-  return {at, 0};
+  return {at, k, columns};
 }
-inline SharedMatrix from_k(SharedMatrix m, int k) { return {m.rows, m.k + k}; }
+inline SharedMatrix shared_matrix(const void* panel) { return panels_at(panel, 0, false); }
+inline SharedMatrix from_k(SharedMatrix m, int k) { return {m.panels, m.k + k, m.columns}; }
+inline SharedMatrix shared_columns(const void* panels, int k) { return panels_at(panels, k, true); }
 
 inline void wgmma_sees_shared() { Engine::current().me().unfenced = false; }
 inline void wgmma_begin() {}
-void wgmma(float* d, int columns, SharedMatrix a, SharedMatrix b, float (*widen)(uint16_t));
+void wgmma(const Product& product);
 void wgmma_commit();
 void wgmma_wait(int groups_left);
 
