@@ -149,6 +149,7 @@ struct Sampler {
   OCTAVO_DEVICE int32_t first_exceeding(int32_t count, Mass& before, Mass wanted, Amount amount) {
     const int32_t own = (count + 31) / 32, begin = lane * own, end = min(count, begin + own);
     Mass mine = 0;
+#pragma unroll 1
     for (int32_t i = begin; i < end; i++) mine += amount(i);
     Mass sum = mine;
     for (int d = 1; d < 32; d *= 2) {
