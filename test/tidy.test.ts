@@ -104,8 +104,15 @@ describe('import arrows', () => {
   const CC: Record<string, string[]> = {
     base: [],
     cpu: ['base', 'ops.h', 'backend.h'],
-    // runtime.h and mma.cuh take the emulator's words for CUDA's in a simt build.
-    kernels: ['base', 'ops.h', 'backend.h', 'simt/cuda.h', 'simt/tensor_core.h'],
+    // runtime.h, mma.cuh and wgmma.cuh take the emulator's words for CUDA's in a simt build.
+    kernels: [
+      'base',
+      'ops.h',
+      'backend.h',
+      'simt/cuda.h',
+      'simt/tensor_core.h',
+      'simt/warpgroup.h',
+    ],
     simt: [],
     // The executor is the one place that chooses a backend.
     model: ['base', 'ops.h', 'buffer.h', 'cpu/cpu_backend.h', 'kernels/device.h'],

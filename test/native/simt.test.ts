@@ -32,7 +32,7 @@ describe('the emulator reports', () => {
     ['shuffles-at-two-places', '', PLACES],
     ['lane-outside-its-mask', '', 'not in the member mask'],
     ['barriers-at-two-places', '', '__syncthreads reached at different call sites'],
-    ['misaligned-async-copy', '', 'cp.async: an address is not 16-byte aligned'],
+    ['misaligned-async-copy', '', 'cp.async: an address is not aligned to what is copied'],
     ['too-many-threads', '', 'illegal launch'],
     ['too-much-shared-memory', '', 'illegal launch'],
     ['no-syncwarp', '_tsan', 'data race'],
@@ -71,6 +71,9 @@ describe('the kernel tests notice', () => {
     ['a missing barrier', 'sample.cu', /__syncthreads\(\);(?=\s+best = s\.floats)/, ''],
     ['a missing wait', 'kv_tiles.cuh', /async_wait<1>\(\);/, ''],
     ['a missing wait', 'matmul.cuh', /async_wait<Tile::kNumStages - 2>\(\);/, ''],
+    ['a missing wait', 'matmul_warpgroup.cuh', /wgmma_wait<1>\(\);/, ''],
+    ['a missing wait', 'attention_block.cuh', /wgmma_wait<0>\(\);(?=\s+} else)/, ''],
+    ['a missing fence', 'matmul_warpgroup.cuh', /wgmma_sees_shared\(\);/, ''],
     ['an index too far', 'cache.cu', /i < size(?=; i \+= 32\) row)/, 'i <= size'],
     ['an index too far', 'cache.cu', /i \* kThreads < words(?=\) to)/, 'i * kThreads <= words'],
   ])(
