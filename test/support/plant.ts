@@ -41,7 +41,9 @@ export function syncPoints(): { file: string; line: number; call: string }[] {
       readFileSync(join(KERNELS, file), 'utf8')
         .split('\n')
         .flatMap((text, i) => {
-          const [call] = /(__syncthreads|__syncwarp|(async|wgmma)_wait<.*>|wgmma_sees_shared)\(\)/.exec(text) ?? [];
+          const [call] =
+            /(__syncthreads|__syncwarp|(async|wgmma)_wait<.*>|wgmma_sees_shared)\(\)/.exec(text) ??
+            [];
           // What guards a helper against callers there are none of yet.
           if (text.includes('whoever used s before is done')) return [];
           return call === undefined ? [] : [{ file, line: i + 1, call }];
@@ -62,7 +64,9 @@ export function plant(file: string, at: number | RegExp, replacement: string): s
     typeof at === 'number'
       ? text
           .split('\n')
-          .map((l, i) => (i === at - 1 ? l.replace(/(__sync\w+|\w+_wait<.*>|wgmma_sees_shared)\(\);/, ';') : l))
+          .map((l, i) =>
+            i === at - 1 ? l.replace(/(__sync\w+|\w+_wait<.*>|wgmma_sees_shared)\(\);/, ';') : l,
+          )
           .join('\n')
       : text.replace(at, replacement);
   if (changed === text) throw new Error(`${file} has no ${at}`);
