@@ -95,8 +95,7 @@ struct AttentionBlock {
     const int tile_end = (last + kTileTokens - 1) / kTileTokens;
     for (int s = 0; s < a.stages - 1; s++) kv.load_tile(tile_begin + s, tile_end, s);
     __syncthreads();
-    load_queries();
-    if constexpr (Shape::kWgmma) wgmma_sees_shared();
+    load_queries();  // wgmma sees them with the first tile
     __syncthreads();
     take_queries();
     clear(total_o);

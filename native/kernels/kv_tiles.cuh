@@ -133,11 +133,10 @@ struct KvTiles {
   }
 
   OCTAVO_DEVICE void wait_for_tile(int tile, int tile_end, int stage) {
-    if (a.stages == 1) {
+    if (a.stages == 1) {  // never for wgmma
       __syncthreads();  // everybody has read the tile before
       load_tile(tile, tile_end, 0);
       async_wait<0>();
-      if constexpr (kForWgmma) wgmma_sees_shared();
       __syncthreads();
     } else {
       if (a.stages == 2) {
@@ -145,7 +144,7 @@ struct KvTiles {
       } else {
         async_wait<1>();  // three stages
       }
-      if constexpr (kForWgmma) wgmma_sees_shared();
+      if constexpr (kForWgmma && !kKv8) wgmma_sees_shared();
       __syncthreads();  // the tile is there for all, and all have read the one before it
       load_tile(tile + a.stages - 1, tile_end, (stage + a.stages - 1) % a.stages);
     }
