@@ -189,7 +189,8 @@ struct AttentionBlock {
   }
   OCTAVO_DEVICE void scores_of_warp(const unsigned char* k_rows, float (&s)[8][4]) {
     const int k_offset = Rows::offset((lane & 7) + (lane >> 4) * 8, lane >> 3 & 1);
-    constexpr int kUnrolled = Shape::kKeepsQ ? kPairs : 2;  // more at once would not fit
+    [[maybe_unused]] constexpr int kUnrolled =
+        Shape::kKeepsQ ? kPairs : 2;  // more at once would not fit
 #pragma unroll(kUnrolled)
     for (int k = 0; k < kPairs; k++) {
       uint32_t read_q[4];

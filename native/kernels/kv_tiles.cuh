@@ -134,7 +134,7 @@ struct KvTiles {
 
   OCTAVO_DEVICE void wait_for_tile(int tile, int tile_end, int stage) {
     if (a.stages == 1) {  // never for wgmma
-      __syncthreads();  // everybody has read the tile before
+      __syncthreads();    // everybody has read the tile before
       load_tile(tile, tile_end, 0);
       async_wait<0>();
       __syncthreads();
