@@ -22,6 +22,7 @@ using PlainF16 = Plain<load_f16, 2>;
 using PlainBF16 = Plain<load_bf16, 2>;
 
 static_assert(kFloatPanels <= kPanelGroup, "scratch holds the sums of so many panels");
+constexpr int64_t kAheadShares = 4;
 constexpr int64_t kFloatDepth = kPanelFloats / kFloatPanels;  // of depth, widened at once
 
 // Rows of x times panels, over `depth` values.
@@ -184,6 +185,9 @@ static void float_panels(const PanelJob& job, const PanelWeights& w, int64_t p, 
   t.ahead_stride = bytes;
   t.ahead_bytes = 16 * block_bytes(w.dtype);
   const FloatTile whole = t;
+  const int64_t groups = (job.num_rows + kFloatRows - 1) / kFloatRows;
+  const int64_t shares = groups < kAheadShares ? groups : kAheadShares;
+  t.ahead_bytes /= shares;
   for (int64_t first = 0; first < job.depth; first += kFloatDepth) {
     const int64_t left = job.depth - first;
     t.depth = left < kFloatDepth ? left : kFloatDepth;
@@ -195,13 +199,15 @@ static void float_panels(const PanelJob& job, const PanelWeights& w, int64_t p, 
       t.w[v] = reinterpret_cast<const char*>(at);
       t.sums[v] = whole.sums[v];
     }
-    // While the first rows pass, the weights that come next.
+    // While the first rows pass, the weights that come next, a share with each group of rows: all
+    // at once would be more than memory gives in that time.
     const int64_t next = first + kFloatDepth;
-    if (plain) t.ahead = whole.w[0] + (next < job.depth ? next * t.ahead_bytes : V * bytes);
+    const char* const ahead =
+        whole.w[0] + (next < job.depth ? next * whole.ahead_bytes : V * bytes);
     for (int64_t row = 0; row < job.num_rows; row += kFloatRows) {
-      const int64_t rows = job.num_rows - row;
+      const int64_t rows = job.num_rows - row, share = row / kFloatRows;
+      t.ahead = plain && share < shares ? ahead + share * t.depth * t.ahead_bytes : nullptr;
       float_some<PlainF32, V>(rows < kFloatRows ? rows : kFloatRows, t);
-      t.ahead = nullptr;
       t.x += kFloatRows * t.stride;
       for (int v = 0; v < V; v++) t.sums[v] += 16 * kFloatRows;
     }
