@@ -152,16 +152,25 @@ struct Columns {
   }
 };
 
-// Few rows: weights go from memory through registers, once.
+constexpr int64_t kLongGroup = 128 << 10;  // bytes; processors fetch longer streams themselves
+
+// Few rows: weights go through registers, from memory once, then from the caches.
 template <class W, int V>
 static void stream_panels(const PanelJob& job, FloatTile t, int64_t bytes) {
-  constexpr int64_t kLongGroup = 128 << 10;  // processors fetch long streams themselves
   t.depth = job.depth;
   t.first = true;
-  if (V * bytes <= kLongGroup) t.ahead = t.w[0] + V * bytes;
   t.ahead_stride = bytes;
-  t.ahead_bytes = W::kBytes;
-  float_some<W, V>(job.num_rows, t);
+  const int64_t groups = (job.num_rows + kFloatRows - 1) / kFloatRows;
+  t.ahead_bytes = W::kBytes / groups;
+  for (int64_t row = 0; row < job.num_rows; row += kFloatRows) {
+    const int64_t rows = job.num_rows - row;
+    if (V * bytes <= kLongGroup) {
+      t.ahead = t.w[0] + V * bytes + row / kFloatRows * t.depth * t.ahead_bytes;
+    }
+    float_some<W, V>(rows < kFloatRows ? rows : kFloatRows, t);
+    t.x += kFloatRows * t.stride;
+    for (int v = 0; v < V; v++) t.sums[v] += 16 * kFloatRows;
+  }
 }
 
 // sums [V][rows][16] = x · panels [p, p + V) of w
@@ -175,7 +184,8 @@ static void float_panels(const PanelJob& job, const PanelWeights& w, int64_t p, 
     t.w[v] = w.panels + (p + v) * bytes;
     t.sums[v] = sums + v * sums_stride(job);
   }
-  if (job.num_rows <= kFloatRows) {
+  const bool few = job.num_rows <= kFloatRows;
+  if (few || (job.num_rows <= 8 * kFloatRows && V * bytes <= kLongGroup)) {
     if (w.dtype == DType::kF32) return stream_panels<PlainF32, V>(job, t, bytes);
     if (w.dtype == DType::kF16) return stream_panels<PlainF16, V>(job, t, bytes);
     if (w.dtype == DType::kBF16) return stream_panels<PlainBF16, V>(job, t, bytes);
