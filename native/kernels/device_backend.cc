@@ -166,6 +166,7 @@ void paged_attention(void* context, const AttentionParams& p, const PagedKV& kv,
   OCTAVO_CHECK(is_plain(c, p.q) && is_plain(c, p.out) && same_shape(p.q, p.out));
   OCTAVO_CHECK(p.num_heads == c.shape.num_heads && kv.num_kv_heads == c.shape.num_kv_heads);
   OCTAVO_CHECK((kv.block_size & (kv.block_size - 1)) == 0);
+  OCTAVO_CHECK(kv.block_stride * 2 < int64_t{1} << 32 && p.scale > 0);
   AttentionArgs args;
   args.out = p.out.data;
   args.q = p.q.data;

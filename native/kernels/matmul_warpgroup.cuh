@@ -177,7 +177,7 @@ struct WarpgroupMatmul {
 // Grid: [tiles of N over all parts · tiles of M][parts of K if spread]
 template <class T, class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, 1) warpgroup_matmul_kernel(const MatmulArgs a) {
-  if constexpr (kWgmmaHere && sizeof(T) == 2) {
+  if constexpr (kWgmmaHere && sizeof(T) == 2) {  // T: so that it is not even compiled elsewhere
     OCTAVO_SHARED(shared);
     WarpgroupMatmul<T, Tile> block(a, shared);
     block.run();
