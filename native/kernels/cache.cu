@@ -122,14 +122,16 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void launch_rope_and_cache(const RopeCacheArgs& args, DType activation, cudaStream_t stream) {
+void launch_rope_and_cache(const RopeCacheArgs& args, DType activation, const DeviceLimits& limits,
+                           cudaStream_t stream) {
   const size_t shared =
       static_cast<size_t>(args.rotary_size + kThreads / 32 * args.kv.head_size) * sizeof(float);
   const auto kernel =
       activation == DType::kF16 ? rope_and_cache_kernel<F16> : rope_and_cache_kernel<Bf16>;
-  // Few tokens: a warp for each head.
+  // As many blocks of a token as fill the device, at most a warp for each head.
   const int32_t heads = args.num_heads + 2 * args.kv.num_kv_heads;
-  const int32_t blocks = args.num_tokens < 256 ? ceil_div(heads, kThreads / 32) : 1;
+  const int32_t fill = 4 * limits.multiprocessors / args.num_tokens;
+  const int32_t blocks = std::clamp(fill, 1, static_cast<int32_t>(ceil_div(heads, kThreads / 32)));
   launch(kernel, dim3(static_cast<uint32_t>(args.num_tokens), static_cast<uint32_t>(blocks)),
          dim3(kThreads), shared, stream, args);
 }

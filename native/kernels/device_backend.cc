@@ -157,7 +157,7 @@ void rope_and_cache(void* context, const RopeCacheParams& p, const PagedKV& kv,
                      p.rotary_size,
                      p.interleaved,
                      p.attention_factor};
-  launch_rope_and_cache(args, c.options.activation, c.stream);
+  launch_rope_and_cache(args, c.options.activation, c.limits, c.stream);
 }
 
 void paged_attention(void* context, const AttentionParams& p, const PagedKV& kv,

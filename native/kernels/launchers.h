@@ -47,7 +47,8 @@ struct RopeCacheArgs {
   bool interleaved;
   float attention_factor;
 };
-void launch_rope_and_cache(const RopeCacheArgs& args, DType activation, cudaStream_t stream);
+void launch_rope_and_cache(const RopeCacheArgs& args, DType activation, const DeviceLimits& limits,
+                           cudaStream_t stream);
 
 void launch_copy_blocks(void* pool, int64_t block_bytes, const BlockCopy* copies,
                         int32_t num_copies, cudaStream_t stream);
