@@ -135,9 +135,10 @@ const attacks: Check[] = [
 
 const results: { name: string; ok: boolean; said: string; seconds: number }[] = [];
 const seed = Math.floor(Math.random() * 2 ** 31);
+const promptLengths = [3, 17, 40, 75, 128, 300, 511, 9, 64, 250];
 console.log(`device ${device}, seed ${seed}`);
 for (const [name, run] of [
-  ...deviceChecks({ load, root: process.cwd(), full: true, seed }),
+  ...deviceChecks({ load, root: process.cwd(), full: true, promptLengths, seed }),
   ...(device === 'cpu' ? [] : attacks),
 ]) {
   const start = performance.now();

@@ -7,14 +7,22 @@
  * TEXT`: models whose name and type hold it, as '135m F16'; `--greedy`: the bundled model in Q8_0,
  * token by token against the peer.
  */
-import { type ChildProcess, fork, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { availableCores } from '../lib/config.js';
 import { LLM } from '../lib/index.js';
 import { demoGguf } from './support/demo-gguf.js';
 import { type Machine, machine, machineRows, median } from './support/machine.js';
+import {
+  bareNode,
+  installPeer,
+  type Load,
+  measure,
+  prompts,
+  startWorkers,
+  THEIRS,
+  Worker,
+} from './support/peer-workers.js';
 import {
   LLAMA32_1B,
   randomModel,
@@ -38,119 +46,7 @@ const {
     json: { type: 'string' },
   },
 }).values;
-const threads = availableCores();
 const REPEATS = quick ? 2 : 3;
-
-interface Measured {
-  readonly times: number[][];
-  readonly ids: number[][];
-  /** Most memory that the process has held, in bytes. */
-  readonly peak: number;
-  readonly isa?: string;
-}
-
-/** A process that loads a model and runs loads over it. */
-class Worker {
-  readonly #child: ChildProcess;
-  readonly #waiting = new Map<number, { resolve(v: Measured): void; reject(e: Error): void }>();
-  #next = 0;
-
-  constructor(script: string) {
-    this.#child = fork(script, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
-    this.#child.on('message', (message) => {
-      const { id, value, error } = message as { id: number; value: Measured; error?: string };
-      const call = this.#waiting.get(id)!;
-      this.#waiting.delete(id);
-      if (error === undefined) call.resolve(value);
-      else call.reject(new Error(error));
-    });
-    this.#child.on('exit', (code) => {
-      for (const { reject } of this.#waiting.values()) reject(new Error(`${script}: exit ${code}`));
-    });
-  }
-
-  call(what: 'load' | 'run', rest: object): Promise<Measured> {
-    const id = this.#next++;
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
-      this.#child.send({ id, what, threads, ...rest });
-    });
-  }
-
-  stop(): void {
-    this.#child.kill();
-  }
-}
-
-const OURS = join('.bench', 'bench', 'peers-octavo.js');
-const THEIRS = join('bench', 'peers', 'node-llama-cpp.mjs');
-
-function installPeer(): void {
-  if (existsSync(join('bench', 'peers', 'node_modules', 'node-llama-cpp'))) return;
-  const { status } = spawnSync(
-    'npm',
-    ['install', '--no-audit', '--no-fund', '--no-package-lock', '--ignore-scripts'],
-    { cwd: join('bench', 'peers'), stdio: 'inherit' },
-  );
-  if (status !== 0) throw new Error('node-llama-cpp could not be installed');
-}
-
-/** Tokens a second: all prompts until the last has its first token, then what follows. */
-function rates({ times }: Measured, prompt: number): { prefill: number; decode: number } {
-  const first = Math.max(...times.map((own) => own[0]));
-  const end = Math.max(...times.map((own) => own.at(-1)!));
-  const after = times.flat().filter((t) => t > first).length;
-  return {
-    prefill: (times.length * prompt) / (first / 1000),
-    decode: after / ((end - first) / 1000),
-  };
-}
-
-interface Load {
-  readonly n: number;
-  readonly prompt: number;
-  readonly output: number;
-}
-
-function prompts({ n, prompt }: Load, salt: number): number[][] {
-  return Array.from({ length: n }, (_, i) =>
-    Array.from({ length: prompt }, (_, t) => 300 + ((salt * 7919 + i * 104729 + t * 31) % 40000)),
-  );
-}
-
-/** Rows of one load: ours, theirs, the ratio of each pair of neighbours. */
-async function measure(
-  [ours, theirs]: readonly [Worker, Worker],
-  load: Load,
-): Promise<{ name: 'prefill' | 'decode'; ours: number[]; theirs: number[] }[]> {
-  let flashAttention = true;
-  let best = 0;
-  for (const flash of [true, false]) {
-    const run = {
-      prompts: prompts(load, flash ? 1 : 2),
-      output: load.output,
-      flashAttention: flash,
-    };
-    const { prefill, decode } = rates(await theirs.call('run', run), load.prompt);
-    const seconds = (load.n * load.prompt) / prefill + (load.n * load.output) / decode;
-    if (best === 0 || seconds < best) [best, flashAttention] = [seconds, flash];
-  }
-  await ours.call('run', { prompts: prompts(load, 3), output: 2 });
-  const found = {
-    prefill: { ours: [] as number[], theirs: [] as number[] },
-    decode: { ours: [] as number[], theirs: [] as number[] },
-  };
-  for (let r = 0; r < REPEATS; r++) {
-    const run = { prompts: prompts(load, 10 + r), output: load.output, flashAttention };
-    const a = rates(await ours.call('run', run), load.prompt);
-    const b = rates(await theirs.call('run', run), load.prompt);
-    for (const name of ['prefill', 'decode'] as const) {
-      found[name].ours.push(a[name]);
-      found[name].theirs.push(b[name]);
-    }
-  }
-  return (['prefill', 'decode'] as const).map((name) => ({ name, ...found[name] }));
-}
 
 /** What the machine allows at most: arithmetic, or reading weights and KV (float16) once a step. */
 function boundOf(m: Machine, shape: Shape, type: StoredType, bytes: number, load: Load) {
@@ -166,12 +62,6 @@ function boundOf(m: Machine, shape: Shape, type: StoredType, bytes: number, load
   return { prefill, decode: Math.min(streams, rate / (2 * (body + head))) };
 }
 
-/** What a Node process that does nothing holds, in bytes. */
-function bareNode(): number {
-  const print = 'console.log(process.resourceUsage().maxRSS)';
-  return 1024 * Number(spawnSync(process.execPath, ['-e', print], { encoding: 'utf8' }).stdout);
-}
-
 /** Adds to `rows`, and tells `save` after each load. */
 async function compare(
   m: Machine,
@@ -183,7 +73,7 @@ async function compare(
 ) {
   if (!`${shape.name} ${type}`.toLowerCase().includes(only.toLowerCase())) return;
   const path = randomModel(shape, type);
-  const workers = [new Worker(OURS), new Worker(THEIRS)] as const;
+  const workers = startWorkers();
   const llm = await LLM.load({ model: path, device: 'cpu', maxModelLen: 64 });
   const bytes = llm.info.weightBytes;
   const kvPerToken = llm.info.kvBytesPerToken;
@@ -192,7 +82,7 @@ async function compare(
     for (const worker of workers) await worker.call('load', { model: path });
     for (const load of loads) {
       const bounds = boundOf(m, shape, type, bytes, load);
-      for (const { name, ours, theirs } of await measure(workers, load)) {
+      for (const { name, ours, theirs } of await measure(workers, load, REPEATS)) {
         const ratios = ours.map((rate, i) => rate / theirs[i]);
         const row = {
           name,

@@ -10,8 +10,8 @@
 import { completeParams, validateSamplingParams } from '../lib/core/sampling-params.js';
 import { Scheduler } from '../lib/core/scheduler.js';
 import { SequenceGroup } from '../lib/core/sequence.js';
-import type { StepResult } from '../lib/core/step.js';
-import { StepEncoder } from '../lib/core/step-encoder.js';
+import { resultOfTokens } from '../lib/core/step-result.js';
+import { StepEncoder } from '../lib/wire/encode.js';
 import { type BenchRow, jsonPath, report } from './support/report.js';
 
 const PROMPT = 512;
@@ -33,18 +33,6 @@ function fill(scheduler: Scheduler, numSeqs: number): void {
   }
 }
 
-function resultOf(numSamples: number): StepResult {
-  return {
-    tokenIds: new Int32Array(numSamples),
-    logprobs: new Float64Array(numSamples),
-    ranks: new Int32Array(numSamples),
-    promptLogprobs: new Float64Array(0),
-    promptRanks: new Int32Array(0),
-    topTokenIds: new Int32Array(0),
-    topLogprobs: new Float64Array(0),
-  };
-}
-
 /** Microseconds of each decode step with `numSeqs` sequences. */
 function measure(numSeqs: number): number[] {
   const blocksEach = Math.ceil((PROMPT + MAX_TOKENS) / BLOCK);
@@ -55,8 +43,8 @@ function measure(numSeqs: number): number[] {
     maxNumSeqs: numSeqs,
     maxNumBatchedTokens: Math.max(PROMPT * numSeqs, 8192),
   });
-  const encoder = new StepEncoder();
-  const result = resultOf(numSeqs);
+  const encoder = new StepEncoder(scheduler.config);
+  const result = resultOfTokens(new Int32Array(numSeqs));
   fill(scheduler, numSeqs);
   const times: number[] = [];
   for (let s = 0; s < 1 + WARM_STEPS + STEPS; s++) {

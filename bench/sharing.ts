@@ -110,7 +110,7 @@ async function measure(work: Work, prompts: Prompts, output: number): Promise<Me
       peakBlocks: Math.round(stats.peakKvCacheUsage * (info.numBlocks - 1)),
       saved: 1 - total((e) => e.numBlocksUsed) / total((e) => e.numTableEntries),
       copies,
-      copiedBytes: copies * info.blockSize * info.kvBytesPerToken,
+      copiedBytes: copies * info.blockBytes,
       computed: total((e) => e.step.numTokens),
       outputs,
     };

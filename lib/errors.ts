@@ -12,7 +12,7 @@ export const ERRORS = {
   ERR_INVALID_PARAM: {
     type: 'RangeError',
     status: 400,
-    means: 'a sampling parameter is unknown or out of range',
+    means: 'a sampling parameter or an option of a call is unknown or out of range',
   },
   ERR_INVALID_PROMPT: {
     type: 'TypeError',
@@ -36,6 +36,11 @@ export const ERRORS = {
     means: 'the request did not end within its timeoutMs',
   },
   ERR_ABORTED: { type: 'Error', status: 499, means: 'the request was aborted by its caller' },
+  ERR_DRAINING: {
+    type: 'Error',
+    status: 503,
+    means: 'the engine finishes what it has and takes nothing new',
+  },
   ERR_CLOSED: { type: 'Error', status: 503, means: 'the engine is closing or closed' },
   ERR_MODEL_NOT_FOUND: { type: 'Error', status: 404, means: 'no model at this path' },
   ERR_MODEL_FORMAT: {
@@ -111,6 +116,8 @@ export interface OctavoError extends Error {
   readonly status: number;
   /** The option, parameter, field or file that the error is about, where there is one. */
   readonly param?: string;
+  /** Of a batch: the place of the prompt that the error is about. */
+  readonly promptIndex?: number;
 }
 
 const CLASSES = { Error, TypeError, RangeError };

@@ -1,18 +1,26 @@
 /** octavo: LLM inference inside a Node process, around PagedAttention. */
-export type { EngineOptions } from './config.js';
+export type { EngineOptions } from './config/options.js';
 export type { BeamSearchParams } from './core/beam-params.js';
-export type { SamplingParams, SamplingParamsInput } from './core/sampling-params.js';
+export type { SamplingParams } from './core/sampling-params.js';
+export type { BatchOptions, EncodeCallOptions } from './engine/call-options.js';
 export type { GenerateParams } from './engine/gate.js';
-export { type BatchOptions, LLM, type ModelInfo } from './engine/llm.js';
+export { LLM } from './engine/llm.js';
+export type { ModelInfo } from './engine/load.js';
+export type { DrainOptions, DrainResult } from './engine/open-calls.js';
 export type {
+  CompletionDelta,
   CompletionOutput,
+  DeltaOutput,
   EngineEvent,
   EngineStats,
   FinishReason,
   RequestMetrics,
   RequestOutput,
+  StreamedCompletion,
+  StreamOutput,
   TokenLogprob,
 } from './engine/outputs.js';
+export type { KvGroupInfo } from './engine/plan.js';
 export type { Prompt } from './engine/prompts.js';
 export type { RequestOptions } from './engine/request.js';
 export { ERRORS, type ErrorCode, isOctavoError, type OctavoError } from './errors.js';

@@ -6,11 +6,15 @@ import { hashOf, isCurrent, ROOT, writeStamp } from './stamp.mjs';
 
 const BENCHES = {
   scheduler: 'schedule + encode + commit of one decode step at 64 … 4096 sequences',
+  server: 'what HTTP costs beside calls, and the event loop under 256 streams; flags: --quick',
+  'kv-groups': 'KV bytes per token of long sequences where layers have windows, beside uniform',
   engine: 'prefill and decode tokens/s with concurrent requests; flags: --quick --device cuda',
   sharing: 'parallel samples and beams beside independent requests; flags: --quick',
   paper: 'the experiments of the PagedAttention paper, simulated; flags: --quick',
   peers: 'octavo beside node-llama-cpp; flags: --quick --full --only TEXT --greedy',
-  'cpu-ops': 'every op of the CPU backend beside what this machine can do',
+  moe: 'a mixture of experts beside node-llama-cpp; flags: --quick --type Q8_0',
+  serving: "octavo's server beside vLLM's and llama.cpp's; flags: --quick --full --only WEIGHTS",
+  'cpu-ops': 'every op of the CPU backend beside what this machine can do; flags: --only NAME',
   kernels: 'the CUDA kernels beside the copy rate of device 0; flags: --only NAME',
 };
 const [name, ...args] = process.argv.slice(2);
@@ -53,9 +57,9 @@ if (name === 'cpu-ops') {
     ]);
     writeStamp(join(out, 'stamp'), hash);
   }
-  // Compiled code looks for addon and models from its own root.
+  // Compiled code looks for addon, models and version from its own root.
   mkdirSync(out, { recursive: true });
-  for (const folder of ['build', 'models']) {
+  for (const folder of ['build', 'models', 'package.json']) {
     if (!existsSync(join(out, folder))) symlinkSync(join('..', folder), join(out, folder));
   }
   run(process.execPath, [join('.bench', 'bench', `${name}.js`), ...args]);

@@ -8,5 +8,5 @@ cmake -S . -B build-arm -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch
 cmake --build build-arm --parallel 2 --target octavo_simt_test octavo_cpu_test >/dev/null
 for program in octavo_cpu_test "octavo_simt_test --small --cases 4"; do
   # shellcheck disable=SC2086
-  timeout 300 qemu-aarch64 -L /usr/aarch64-linux-gnu build-arm/testing/$program 7
+  OCTAVO_EMULATED=1 timeout 600 qemu-aarch64 -L /usr/aarch64-linux-gnu build-arm/testing/$program 7
 done

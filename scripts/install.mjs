@@ -1,7 +1,8 @@
 // npm's install script: makes sure that a native addon for this machine is there. A shipped
 // prebuild that loads is enough; else it is compiled with cmake-js. A no-op when current.
 //   --force    build even if current      --bench     also the C++ bench
-//   --testing  also the test addon and the C++ test programs
+//   --testing  also the test addon and the C++ test programs of `npm test`
+//   --testing=all  and those of `npm run test:all`: the emulator under sanitizers
 //   OCTAVO_CUDA = all | native | off     default: native where nvcc and an NVIDIA driver are found
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -110,18 +111,22 @@ if (args.has('--force') || !current) {
   if (!loads()) fail('the addon was built but does not load');
   writeStamp(stamp, hash);
 }
-if (args.has('--testing') || args.has('--bench')) {
+
+/** What is built beside the addon. */
+function extraTargets() {
+  const targets = [];
+  if (args.has('--bench')) targets.push('octavo_cpu_bench');
+  if (args.has('--bench') && cuda.archs) targets.push('octavo_kernel_bench');
+  if (args.has('--testing') || args.has('--testing=all')) {
+    targets.push('octavo_testing', 'octavo_cpu_test', 'octavo_model_test', 'octavo_sample_test');
+    targets.push('octavo_simt_test');
+  }
+  if (args.has('--testing=all')) targets.push('octavo_simt_asan_test', 'octavo_simt_tsan_test');
+  return targets;
+}
+
+const targets = extraTargets();
+if (targets.length > 0) {
   if (!existsSync(join(ROOT, 'build', 'CMakeCache.txt'))) build(cuda);
-  const targets = args.has('--bench')
-    ? ['octavo_cpu_bench', ...(cuda.archs ? ['octavo_kernel_bench'] : [])]
-    : [
-        'octavo_testing',
-        'octavo_cpu_test',
-        'octavo_sample_test',
-        'octavo_fake_cublas_lt',
-        'octavo_simt_test',
-        'octavo_simt_asan_test',
-        'octavo_simt_tsan_test',
-      ];
   run('cmake', ['--build', 'build', '--target', ...targets]);
 }

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ERRORS } from '../lib/errors.js';
+import { GGUF_FAMILIES, HF_FAMILIES } from '../lib/model/families/index.js';
 import { native } from '../lib/native.js';
 import { ROOT } from './support/addon.js';
 
@@ -57,14 +58,19 @@ describe('size', () => {
 describe('import arrows', () => {
   // Room → rooms it may import, itself aside.
   const TS: Record<string, string[]> = {
-    core: ['errors'],
-    text: ['errors'],
-    model: ['errors', 'native'],
-    engine: ['errors', 'config', 'native', 'core', 'text', 'model'],
-    cli: ['errors', 'config', 'core', 'engine', 'model', 'text'],
+    arguments: ['errors'],
+    core: ['errors', 'arguments'],
+    wire: ['errors', 'core'],
+    text: ['errors', 'arguments'],
+    model: ['errors', 'arguments', 'native'],
+    engine: ['errors', 'arguments', 'config', 'native', 'core', 'wire', 'text', 'model'],
+    loadgen: ['errors'],
+    batch: ['errors', 'loadgen', 'text'],
+    server: ['errors', 'config', 'core', 'engine', 'text'],
+    cli: ['errors', 'config', 'core', 'engine', 'model', 'text', 'server', 'loadgen', 'batch'],
     errors: [],
-    config: ['errors'],
-    native: ['errors', 'core'],
+    config: ['errors', 'arguments'],
+    native: ['errors', 'core', 'wire'],
     index: ['errors', 'config', 'core', 'engine', 'text'],
   };
   // native.ts is for two places only; types may be named anywhere that knows it.
@@ -92,6 +98,40 @@ describe('import arrows', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('form no circle, types included', () => {
+    const scripts = files.filter((path) => path.endsWith('.ts'));
+    const importsOf = new Map(
+      scripts.map((path) => [
+        path,
+        [...read(path).matchAll(/(?:from|import)[ (]+'(\.[^']+)'/g)].map(([, to]) =>
+          join(dirname(path), to).replace(/\.js$/, '.ts'),
+        ),
+      ]),
+    );
+    /** Whatever can be reached from here, each with who imports it: breadth first. */
+    const reach = (start: string) => {
+      const by = new Map<string, string>();
+      const queue = [start];
+      for (const path of queue) {
+        for (const to of importsOf.get(path) ?? []) {
+          if (by.has(to)) continue;
+          by.set(to, path);
+          queue.push(to);
+        }
+      }
+      return by;
+    };
+    const circles = scripts.flatMap((path) => {
+      const by = reach(path);
+      if (!by.has(path)) return [];
+      const circle = [by.get(path)!];
+      while (circle[0] !== path) circle.unshift(by.get(circle[0])!);
+      return circle[0] === circle.toSorted()[0] ? [[...circle, path].join(' → ')] : [];
+    });
+    expect(circles).toEqual([]);
+    expect(reach('lib/index.ts').size).toBeGreaterThan(50);
+  });
+
   it('core is pure: no node module, clock, or promise', () => {
     const wrong = [...sources].filter(
       ([path, lines]) =>
@@ -114,10 +154,12 @@ describe('import arrows', () => {
       'simt/warpgroup.h',
     ],
     simt: [],
-    // The executor is the one place that chooses a backend.
-    model: ['base', 'ops.h', 'buffer.h', 'cpu/cpu_backend.h', 'kernels/device.h'],
+    model: ['base', 'ops.h', 'buffer.h', 'backends.h'],
     // The test addon sets up the emulated device.
-    napi: ['base', 'model', 'cpu/cpu_backend.h', 'kernels/device.h', 'ops.h', 'simt/runtime_api.h'],
+    napi: ['base', 'model', 'backends.h', 'ops.h', 'simt/runtime_api.h'],
+    // The one place that names a backend.
+    'backends.h': ['base', 'backend.h', 'kernels/device.h'],
+    'backends.cc': ['backends.h', 'cpu/cpu_backend.h'],
     'ops.h': ['base'],
     'buffer.h': ['base', 'ops.h'],
     'backend.h': ['ops.h'],
@@ -149,24 +191,39 @@ describe('import arrows', () => {
 });
 
 describe('one to one', () => {
-  it('a test for each file of core, text and model', () => {
+  it('a test for each file of config, core, wire, text and model', () => {
     const tests = new Set(files.filter((f) => f.startsWith('test/')));
     const missing = files.filter((path) => {
       const [, room] = path.split('/');
-      if (!path.startsWith('lib/') || !['core', 'text', 'model'].includes(room)) return false;
+      if (!path.startsWith('lib/') || !['config', 'core', 'wire', 'text', 'model'].includes(room))
+        return false;
       return !tests.has(path.replace('lib/', 'test/').replace(/\.ts$/, '.test.ts'));
     });
     expect(missing).toEqual([]);
   });
 
   // Parts of the waist that compute nothing: what uses them tests and times them.
-  const PLUMBING = ['memory', 'release', 'release_host', 'write', 'read', 'end_step', 'run_graph'];
+  const PLUMBING = [
+    ...[
+      'prepare',
+      'memory',
+      'allocate',
+      'release',
+      'allocate_host',
+      'release_host',
+      'write',
+      'read',
+    ],
+    ...['weight_bytes', 'end_step', 'drain', 'run_graph'],
+  ];
 
   it('an op has a test and a bench row', () => {
-    const ops = [...read('native/ops.h').matchAll(/^ {2}void \(\*(\w+)\)/gm)]
-      .map(([, name]) => name)
-      .filter((name) => !PLUMBING.includes(name));
-    expect(ops.length).toBeGreaterThanOrEqual(10);
+    const table = read('native/ops.h').split(/^struct Ops \{$/m)[1];
+    const all = [...table.matchAll(/^ {2}[\w ]+\*? ?\(\*(\w+)\)\(/gm)].map(([, name]) => name);
+    expect(all.length).toBe(table.split('\n').filter((line) => line.includes('(*')).length);
+    expect(PLUMBING.filter((name) => !all.includes(name))).toEqual([]);
+    const ops = all.filter((name) => !PLUMBING.includes(name));
+    expect(ops.length).toBeGreaterThanOrEqual(13);
     const tests = files
       .filter((f) => /^test\/native\/.*\.cc$/.test(f))
       .map(read)
@@ -175,7 +232,7 @@ describe('one to one', () => {
       .filter((f) => /^bench\/native\/.*\.cc$/.test(f))
       .map(read)
       .join();
-    const without = (text: string) => ops.filter((op) => !text.includes(op));
+    const without = (text: string) => ops.filter((op) => !new RegExp(`\\b${op}\\b`).test(text));
     expect({ tests: without(tests), benches: without(benches) }).toEqual({
       tests: [],
       benches: [],
@@ -198,7 +255,7 @@ describe('one to one', () => {
     const readme = read('README.md');
     const names = (path: string, pattern: RegExp) =>
       [...read(path).matchAll(pattern)].map(([, name]) => name);
-    const options = names('lib/config.ts', /^ {2}(\w+)\?: /gm);
+    const options = names('lib/config/options.ts', /^ {2}(\w+)\?: /gm);
     const params = names('lib/core/sampling-params.ts', /^ {2}readonly (\w+)\??: .*;$/gm);
     const missing = [...options, ...params].filter((name) => !readme.includes(`\`${name}\``));
     const inner = ['beam', 'vocabSize', 'eosTokenIds', 'badWordIds', 'endTokenIds', 'numLogprobs'];
@@ -212,6 +269,35 @@ describe('one to one', () => {
     );
     expect(missing.filter((name) => !inner.includes(name))).toEqual([]);
   });
+});
+
+it('names of families stand in lib/model/families, not where models are run', () => {
+  const names = [...Object.keys(HF_FAMILIES), ...Object.keys(GGUF_FAMILIES)];
+  const family = new RegExp(`\\b(${names.join('|')})\\b`, 'i');
+  // Kinds of tokenizers are called after families, too; so is a server that can be benched.
+  const exempt = /^lib\/(model\/families|text)\/|^lib\/(model\/gguf-tokens|cli\/bench-flags)\.ts$/;
+  const wrong = files.flatMap((path) => {
+    if (!/^(lib|native)\//.test(path) || exempt.test(path)) return [];
+    const code = read(path).replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');
+    const found = family.exec(code);
+    return found ? [`${path}: ${found[0]}`] : [];
+  });
+  expect(wrong).toEqual([]);
+  const families = [...sources].filter(([path]) => path.startsWith('lib/model/families/'));
+  const long = families.filter(
+    ([path, { length }]) => !/shared|index|experts/.test(path) && length > 120,
+  );
+  expect(long.map(([path]) => path)).toEqual([]);
+});
+
+it('tests wait for events: no wait or limit that a busy machine may not keep', () => {
+  const waits = /vi\.waitFor\(|^ *\}, [\d_]+\);$/;
+  const wrong = [...sources].flatMap(([path, lines]) =>
+    path.startsWith('test/') && !path.startsWith('test/tidy')
+      ? lines.flatMap((line, i) => (waits.test(line) ? [`${path}:${i + 1}`] : []))
+      : [],
+  );
+  expect(wrong).toEqual([]);
 });
 
 it('every test file is found by its suffix', () => {

@@ -201,9 +201,9 @@ int main_of(int argc, char** argv) {
   std::printf("%s, %s\n", probe.devices[0].name.c_str(), session.context().isa.c_str());
   session.measure_copy_rate();
   const std::pair<const char*, void (*)(Session&)> groups[] = {
-      {"decode", bench_decode}, {"prefill", bench_prefill}, {"cascade", bench_cascade},
-      {"matmul", bench_matmul}, {"ops", bench_small_ops},   {"copy", bench_copy_and_swap},
-      {"sample", bench_sample}};
+      {"decode", bench_decode},      {"prefill", bench_prefill}, {"cascade", bench_cascade},
+      {"matmul", bench_matmul},      {"experts", bench_experts}, {"ops", bench_small_ops},
+      {"copy", bench_copy_and_swap}, {"sample", bench_sample},   {"plan", bench_plan}};
   for (const auto& [name, group] : groups) {
     if (!only.empty() && only != name) continue;
     group(session);

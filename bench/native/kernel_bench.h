@@ -68,23 +68,22 @@ void bench_decode(Session& s);
 void bench_prefill(Session& s);
 void bench_cascade(Session& s);
 void bench_matmul(Session& s);
+void bench_experts(Session& s);
 void bench_small_ops(Session& s);
 void bench_copy_and_swap(Session& s);
 void bench_sample(Session& s);
+void bench_plan(Session& s);
 
 // The shape of Llama-3-8B's layers, which is what most rows use.
 inline ModelShape llama_shape(int32_t max_seqs, int32_t max_tokens, int32_t blocks_per_row) {
   ModelShape shape{};
   shape.hidden_size = 4096;
-  shape.num_heads = 32;
-  shape.num_kv_heads = 8;
-  shape.head_size = 128;
-  shape.intermediate_size = 14336;
+  shape.mlp_sizes = {14336};
+  shape.attentions = {{32, 8, 128}};
   shape.vocab_size = 128256;
-  shape.block_size = 16;
   shape.max_num_seqs = max_seqs;
   shape.max_num_batched_tokens = max_tokens;
-  shape.blocks_per_row = blocks_per_row;
+  shape.blocks_per_row = {blocks_per_row};
   return shape;
 }
 

@@ -40,10 +40,7 @@ class AttentionBench {
     }
     const int32_t stride = (longest + l.block_size - 1) / l.block_size;
     ModelShape shape = llama_shape(static_cast<int32_t>(seqs.size()), tokens, stride);
-    shape.num_heads = l.num_heads;
-    shape.num_kv_heads = l.num_kv_heads;
-    shape.head_size = l.head_size;
-    shape.block_size = l.block_size;
+    shape.attentions = {{l.num_heads, l.num_kv_heads, l.head_size, {}, l.block_size}};
     s.open(shape, share);
     make_tables(seqs, shared, stride);
     make_pool();
@@ -57,10 +54,10 @@ class AttentionBench {
     batch_.token_ids = ids_.data();
     batch_.query_start = starts_.data();
     batch_.context_len = contexts_.data();
-    batch_.block_tables = tables_.data();
-    batch_.table_stride = stride;
+    batch_.groups[0].block_tables = tables_.data();
+    batch_.groups[0].table_start = table_starts_.data();
     batch_.positions = positions_.data();
-    batch_.slots = slots_.data();
+    batch_.groups[0].slots = slots_.data();
   }
 
   // Bytes of K and V that a call reads when nothing is read twice.
@@ -92,6 +89,9 @@ class AttentionBench {
     const int32_t shared_blocks = shared / l_.block_size;
     num_blocks_ = 1;
     tables_.assign(seqs.size() * static_cast<size_t>(stride), 0);
+    for (size_t i = 0; i <= seqs.size(); i++) {
+      table_starts_.push_back(static_cast<int32_t>(i) * stride);
+    }
     int64_t tokens = 0;
     for (size_t i = 0; i < seqs.size(); i++) {
       const int32_t blocks = (seqs[i].context + l_.block_size - 1) / l_.block_size;
@@ -138,7 +138,7 @@ class AttentionBench {
 
   Session& s_;
   const Layout l_;
-  std::vector<int32_t> starts_, contexts_, tables_, positions_, ids_;
+  std::vector<int32_t> starts_, contexts_, tables_, table_starts_, positions_, ids_;
   std::vector<int64_t> slots_;
   int32_t num_blocks_ = 0;
   int64_t own_bytes_ = 0, set_bytes_ = 0;

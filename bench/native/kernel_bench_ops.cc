@@ -39,6 +39,43 @@ void matmul_row(Session& s, DType type, int64_t m, int64_t n, int64_t k) {
   s.add({"matmul", name, us, 1e-3 * moved / us, 2e-6 * m * n * k / us});
 }
 
+void rope_row(Session& s, int64_t n) {
+  const Ops& ops = s.ops();
+  const AttentionShape& shape = s.context().shape.attentions[0];
+  const int64_t heads = shape.num_heads, kv_heads = shape.num_kv_heads, size = shape.head_size;
+  const int64_t page = kv_heads * 16 * size, blocks = n / 16 + 2;
+  const Buffer q = s.random_memory(n * heads * size * 2), pool = s.memory(blocks * page * 4);
+  const Buffer k = s.random_memory(n * kv_heads * size * 2);
+  const Buffer v = s.random_memory(n * kv_heads * size * 2);
+  PagedKV kv;
+  kv.base = pool.data();
+  kv.dtype = DType::kBF16;
+  kv.block_size = 16;
+  kv.num_kv_heads = static_cast<int32_t>(kv_heads);
+  kv.head_size = static_cast<int32_t>(size);
+  kv.block_stride = 2 * page;
+  kv.v_offset = page;
+  kv.head_stride = 16 * size;
+  std::vector<int64_t> slots;
+  std::vector<int32_t> positions;
+  for (int64_t i = 0; i < n; i++) slots.push_back(16 + i), positions.push_back(int32_t(i));
+  const Buffer slots_there = s.upload(slots), positions_there = s.upload(positions);
+  const Buffer inv_freq = s.upload(std::vector<float>(static_cast<size_t>(size / 2), 0.01f));
+  RopeCacheParams p;
+  p.q = plain(q, n, heads * size);
+  p.k = plain(k, n, kv_heads * size);
+  p.v = plain(v, n, kv_heads * size);
+  p.inv_freq = static_cast<const float*>(inv_freq.data());
+  p.rotary_size = static_cast<int32_t>(size);
+  BatchView batch;
+  batch.num_tokens = static_cast<int32_t>(n);
+  batch.positions = static_cast<const int32_t*>(positions_there.data());
+  batch.groups[0].slots = static_cast<const int64_t*>(slots_there.data());
+  const double us = s.micros(8, [&](int) { ops.rope_and_cache(ops.context, p, kv, batch); });
+  s.add({"ops", "rope_and_cache, " + std::to_string(n) + " rows", us,
+         4e-3 * n * size * (heads + 2 * kv_heads) / us});
+}
+
 }  // namespace
 
 void bench_matmul(Session& s) {
@@ -73,12 +110,17 @@ void bench_small_ops(Session& s) {
     const std::vector<float> ones(static_cast<size_t>(hidden), 1.0f);
     ops.write(ops.context, weight.data(), ones.data(), ones.size() * 4);
     add("embedding", 6.0 * n * hidden, s.micros(8, [&](int) {
-      ops.embedding(ops.context, floats(x, n, hidden), plain(table, table_rows, hidden), ids_at);
+      ops.embedding(ops.context, {floats(x, n, hidden), plain(table, table_rows, hidden), ids_at});
     }));
-    add("rms_norm with add", 12.0 * n * hidden, s.micros(8, [&](int) {
-      ops.rms_norm(ops.context, plain(h, n, hidden), floats(x, n, hidden), plain(y, n, hidden),
-                   static_cast<const float*>(weight.data()), 1e-5f);
-    }));
+    for (NormKind kind : {NormKind::kNone, NormKind::kRms, NormKind::kLayer}) {
+      const char* const name = kind == NormKind::kNone  ? "sum"
+                               : kind == NormKind::kRms ? "rms_norm with add"
+                                                        : "layer_norm with add";
+      add(name, 12.0 * n * hidden, s.micros(8, [&](int) {
+        ops.norm(ops.context, {plain(h, n, hidden), floats(x, n, hidden), plain(y, n, hidden), kind,
+                               static_cast<const float*>(weight.data()), nullptr, 1e-5f});
+      }));
+    }
     std::vector<int32_t> some;
     for (int64_t i = 0; i < n; i++) some.push_back(static_cast<int32_t>(s.random() % n));
     const Buffer some_there = s.upload(some);
@@ -88,42 +130,14 @@ void bench_small_ops(Session& s) {
     }));
     const Buffer gate = s.random_memory(n * wide * 2), up = s.random_memory(n * wide * 2);
     const Buffer gated = s.memory(n * wide * 2);
-    add("gated_mul", 6.0 * n * wide, s.micros(8, [&](int) {
-      ops.gated_mul(ops.context, plain(gated, n, wide), plain(gate, n, wide), plain(up, n, wide),
-                    Activation::kSilu);
+    add("activate, gated", 6.0 * n * wide, s.micros(8, [&](int) {
+      ops.activate(ops.context, plain(gated, n, wide), plain(gate, n, wide), plain(up, n, wide),
+                   HiddenAct::kSilu);
     }));
-    const ModelShape& shape = s.context().shape;
-    const int64_t heads = shape.num_heads, kv_heads = shape.num_kv_heads, size = shape.head_size;
-    const int64_t page = kv_heads * 16 * size, blocks = n / 16 + 2;
-    const Buffer q = s.random_memory(n * heads * size * 2), pool = s.memory(blocks * page * 4);
-    const Buffer k = s.random_memory(n * kv_heads * size * 2);
-    const Buffer v = s.random_memory(n * kv_heads * size * 2);
-    PagedKV kv;
-    kv.base = pool.data();
-    kv.dtype = DType::kBF16;
-    kv.block_size = 16;
-    kv.num_kv_heads = static_cast<int32_t>(kv_heads);
-    kv.head_size = static_cast<int32_t>(size);
-    kv.block_stride = 2 * page;
-    kv.v_offset = page;
-    kv.head_stride = 16 * size;
-    std::vector<int64_t> slots;
-    std::vector<int32_t> positions;
-    for (int64_t i = 0; i < n; i++) slots.push_back(16 + i), positions.push_back(int32_t(i));
-    const Buffer slots_there = s.upload(slots), positions_there = s.upload(positions);
-    const Buffer inv_freq = s.upload(std::vector<float>(static_cast<size_t>(size / 2), 0.01f));
-    RopeCacheParams p;
-    p.q = plain(q, n, heads * size);
-    p.k = plain(k, n, kv_heads * size);
-    p.v = plain(v, n, kv_heads * size);
-    p.inv_freq = static_cast<const float*>(inv_freq.data());
-    p.rotary_size = static_cast<int32_t>(size);
-    BatchView batch;
-    batch.num_tokens = static_cast<int32_t>(n);
-    batch.positions = static_cast<const int32_t*>(positions_there.data());
-    batch.slots = static_cast<const int64_t*>(slots_there.data());
-    add("rope_and_cache", 4.0 * n * size * (heads + 2 * kv_heads),
-        s.micros(8, [&](int) { ops.rope_and_cache(ops.context, p, kv, batch); }));
+    add("activate", 4.0 * n * wide, s.micros(8, [&](int) {
+      ops.activate(ops.context, plain(gated, n, wide), plain(gate, n, wide), {}, HiddenAct::kGelu);
+    }));
+    rope_row(s, n);
   }
 }
 
@@ -174,16 +188,40 @@ void bench_copy_and_swap(Session& s) {
   ops.release_host(ops.context, host, bytes);
 }
 
+// New masks for n rows that allow a third of the tokens, their way to the device included.
+void measure_masks(Session& s, int32_t n) {
+  const Ops& ops = s.ops();
+  const size_t words = static_cast<size_t>(s.context().shape.vocab_size + 31) / 32;
+  const std::vector<uint32_t> bits(words, 0x49249249u);
+  std::vector<MaskUpdate> updates;
+  for (int32_t i = 0; i < n; i++) updates.push_back({i, bits.data()});
+  BatchView batch;
+  const double us = s.host_micros([&] {
+    ops.begin_step(ops.context, batch);
+    ops.set_masks(ops.context, updates.data(), n);
+    ops.end_step(ops.context);
+  });
+  s.add({"sample", std::to_string(n) + " x 128256, set_masks", us,
+         4e-3 * n * static_cast<double>(words) / us});
+}
+
 // A whole step of the sampler, its way to the host and back included.
 void bench_sample(Session& s) {
-  s.open(llama_shape(256, 256, 1));
+  ModelShape shape = llama_shape(256, 256, 1);
+  if (s.smoke) shape.vocab_size = 1000;
+  s.open(shape);
   const Ops& ops = s.ops();
-  const int64_t vocab = s.smoke ? 1000 : s.context().shape.vocab_size;
+  const int64_t vocab = shape.vocab_size;
   for (int32_t n : s.smoke ? std::vector<int32_t>{2} : std::vector<int32_t>{1, 64, 256}) {
     std::vector<float> values(static_cast<size_t>(n * vocab));
     std::normal_distribution<float> normal(0, 3);
     for (float& v : values) v = normal(s.random);
     const Buffer logits = s.upload(values);
+    const double transform_us = s.micros(
+        2, [&](int) { ops.transform_logits(ops.context, floats(logits, n, vocab), 1.0f, 30.0f); });
+    s.add({"sample", std::to_string(n) + " x 128256, transform_logits", transform_us,
+           8e-3 * n * vocab / transform_us});
+    ops.write(ops.context, logits.data(), values.data(), values.size() * 4);
     std::vector<int32_t> tokens(n);
     std::vector<double> logprobs(n);
     std::vector<SampleRow> rows(n);
@@ -208,6 +246,29 @@ void bench_sample(Session& s) {
     measure("temperature");
     for (SampleRow& r : rows) r.top_k = 40, r.top_p = 0.95;
     measure("top-k 40, top-p");
+    std::vector<int32_t> ids(20 * static_cast<size_t>(n)), ranks(n);
+    std::vector<double> top_logprobs(ids.size());
+    for (int32_t i = 0; i < n; i++) {
+      rows[i].num_top = 20, rows[i].rank = &ranks[i];
+      rows[i].top_ids = &ids[20 * i], rows[i].top_logprobs = &top_logprobs[20 * i];
+    }
+    measure("and 20 logprobs");
+    std::vector<int32_t> history(8192);
+    for (int32_t& id : history)
+      id = static_cast<int32_t>(s.random() % static_cast<uint64_t>(vocab));
+    for (int32_t i = 0; i < n; i++) {
+      const TokenUpdate whole{i, true, 4096, 4096, history.data(), history.data() + 4096};
+      BatchView batch;
+      ops.begin_step(ops.context, batch);
+      ops.count_tokens(ops.context, &whole, 1);
+      ops.end_step(ops.context);
+      rows[i].counted = i, rows[i].repetition = 1.1, rows[i].num_top = -1;
+    }
+    measure("penalties");
+    measure_masks(s, n);
+    for (int32_t i = 0; i < n; i++)
+      rows[i].counted = -1, rows[i].repetition = 1, rows[i].mask_row = i;
+    measure("masks");
   }
 }
 

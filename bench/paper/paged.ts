@@ -12,8 +12,8 @@ import {
 import { Scheduler } from '../../lib/core/scheduler.js';
 import type { SchedulerOptions } from '../../lib/core/scheduler-config.js';
 import { SequenceGroup } from '../../lib/core/sequence.js';
-import type { StepResult } from '../../lib/core/step.js';
-import type { Step } from '../../lib/core/step-record.js';
+import type { Step } from '../../lib/core/step.js';
+import { offsetsOf, resultOfTokens, type StepResult } from '../../lib/core/step-result.js';
 import { type SimModel, stepSeconds } from './cost.js';
 import { type Served, ServeLog } from './log.js';
 import { type Random, type SimRequest, seeded } from './workloads.js';
@@ -113,7 +113,7 @@ class PagedRun {
 
   #seconds(step: Step): number {
     let context = 0;
-    for (let i = 0; i < step.numSeqs; i++) context += step.seqs[i].numComputed + step.queryLens[i];
+    for (let i = 0; i < step.numSeqs; i++) context += step.contextLens[i];
     return stepSeconds(this.#model, {
       sequences: step.numSeqs,
       tokens: step.numTokens,
@@ -129,7 +129,7 @@ class PagedRun {
     const used = (pool.numUsable - pool.numFree) * pool.blockSize;
     const named = this.#scheduler.numTableEntries * pool.blockSize;
     let tokens = 0;
-    for (let i = 0; i < step.numSeqs; i++) tokens += step.seqs[i].numComputed + step.queryLens[i];
+    for (let i = 0; i < step.numSeqs; i++) tokens += step.contextLens[i];
     return {
       running: this.#scheduler.numRunning,
       tokens,
@@ -142,23 +142,13 @@ class PagedRun {
   }
 
   #result(step: Step): StepResult {
-    const { numSamples } = step;
-    let tops = 0;
-    for (let i = 0; i < numSamples; i++) {
-      tops += Math.max(0, step.sampleSeqs[i].group.params.numLogprobs);
-    }
-    const topTokenIds = new Int32Array(tops);
-    const topLogprobs = new Float64Array(tops);
-    if (tops > 0) this.#candidates(step, topTokenIds, topLogprobs);
-    return {
-      tokenIds: Int32Array.from({ length: numSamples }, () => Math.floor(this.#random() * VOCAB)),
-      logprobs: new Float64Array(numSamples),
-      ranks: new Int32Array(numSamples),
-      promptLogprobs: new Float64Array(0),
-      promptRanks: new Int32Array(0),
-      topTokenIds,
-      topLogprobs,
-    };
+    const { numSamples, sampleNumTops } = step;
+    const topAt = offsetsOf(sampleNumTops, numSamples);
+    const topTokenIds = new Int32Array(topAt[numSamples]);
+    const topLogprobs = new Float64Array(topAt[numSamples]);
+    if (topAt[numSamples] > 0) this.#candidates(step, topTokenIds, topLogprobs);
+    const tokens = Array.from({ length: numSamples }, () => Math.floor(this.#random() * VOCAB));
+    return resultOfTokens(tokens, 0, { topAt, topTokenIds, topLogprobs });
   }
 
   /**
@@ -170,7 +160,7 @@ class PagedRun {
     for (let i = 0; i < step.numSamples; i++) {
       let p = 0.2 + 0.8 * this.#random();
       let rest = 1 - p;
-      for (let k = step.sampleSeqs[i].group.params.numLogprobs; k > 0; k--, at++) {
+      for (let k = step.sampleNumTops[i]; k > 0; k--, at++) {
         ids[at] = Math.floor(this.#random() * VOCAB);
         logprobs[at] = Math.log(p);
         p = rest / 2;

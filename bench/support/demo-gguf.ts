@@ -1,7 +1,7 @@
 /** The bundled model as a GGUF file in Q8_0, for a peer that reads no safetensors. */
 import { mkdirSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { type GgufTensor, llamaKeys, writeGguf } from './gguf-writer.js';
+import { type GgufTensor, modelKeys, writeGguf } from './gguf-writer.js';
 import { toHalf } from './half.js';
 
 const FOLDER = join('models', 'octavo-demo');
@@ -94,7 +94,7 @@ export function demoGguf(): string {
     tensors.push({ name, rows, cols, format: isMatrix ? 8 : 0, bytes: body.length });
     bodies.push(body);
   }
-  const keys = llamaKeys({
+  const keys = modelKeys({
     layers: c.num_hidden_layers,
     context: c.max_position_embeddings,
     hidden: c.hidden_size,

@@ -14,14 +14,16 @@ export interface GgufTensor {
   readonly name: string;
   readonly rows: number;
   readonly cols: number;
+  /** A third dimension; undefined: there is none. */
+  readonly count?: number | undefined;
   /** GGUF's number of its type. */
   readonly format: number;
   /** A multiple of 32. */
   readonly bytes: number;
 }
 
-/** What a llama has to say of itself. */
-export interface LlamaShape {
+/** What a model has to say of itself: a llama or, with experts, a qwen3moe. */
+export interface ModelShape {
   readonly layers: number;
   readonly context: number;
   readonly hidden: number;
@@ -31,27 +33,45 @@ export interface LlamaShape {
   readonly headSize: number;
   readonly ropeBase: number;
   readonly vocab: number;
+  readonly experts?: { readonly count: number; readonly each: number };
 }
 
-export function llamaKeys(s: LlamaShape): GgufKey[] {
+/** @param vocabulary its keys; by default one of names that no text has */
+export function modelKeys(s: ModelShape, vocabulary = namesOf(s.vocab)): GgufKey[] {
+  const arch = s.experts ? 'qwen3moe' : 'llama';
+  const own: GgufKey[] = [
+    ['block_count', number(s.layers)],
+    ['context_length', number(s.context)],
+    ['embedding_length', number(s.hidden)],
+    ['feed_forward_length', number(s.ffn)],
+    ['attention.head_count', number(s.heads)],
+    ['attention.head_count_kv', number(s.kvHeads)],
+    ['attention.layer_norm_rms_epsilon', float(1e-5)],
+    ['rope.freq_base', float(s.ropeBase)],
+    ...(s.experts
+      ? expertKeys(s, s.experts)
+      : ([['rope.dimension_count', number(s.headSize)]] as const)),
+  ];
   return [
-    ['general.architecture', [u32(8), text('llama')]],
+    ['general.architecture', [u32(8), text(arch)]],
     ['general.alignment', number(32)],
-    ['llama.block_count', number(s.layers)],
-    ['llama.context_length', number(s.context)],
-    ['llama.embedding_length', number(s.hidden)],
-    ['llama.feed_forward_length', number(s.ffn)],
-    ['llama.attention.head_count', number(s.heads)],
-    ['llama.attention.head_count_kv', number(s.kvHeads)],
-    ['llama.attention.layer_norm_rms_epsilon', float(1e-5)],
-    ['llama.rope.freq_base', float(s.ropeBase)],
-    ['llama.rope.dimension_count', number(s.headSize)],
-    ...vocabulary(s.vocab),
+    ...own.map(([name, value]) => [`${arch}.${name}`, value] as const),
+    ...vocabulary,
+  ];
+}
+
+function expertKeys(s: ModelShape, { count, each }: { count: number; each: number }): GgufKey[] {
+  return [
+    ['attention.key_length', number(s.headSize)],
+    ['attention.value_length', number(s.headSize)],
+    ['expert_count', number(count)],
+    ['expert_used_count', number(each)],
+    ['expert_feed_forward_length', number(s.ffn)],
   ];
 }
 
 /** A vocabulary of bytes and of names that no text has: the benches' prompts are ids. */
-function vocabulary(size: number): GgufKey[] {
+function namesOf(size: number): readonly GgufKey[] {
   const special = ['<unk>', '<s>', '</s>'];
   const bytes = Array.from(
     { length: 256 },
@@ -86,8 +106,8 @@ export function writeGguf(
   const parts: Buffer[] = [Buffer.from('GGUF'), u32(3), u64(tensors.length), u64(keys.length)];
   for (const [key, value] of keys) parts.push(text(key), ...value);
   let at = 0;
-  for (const { name, rows, cols, format, bytes } of tensors) {
-    const dims = rows === 1 ? [cols] : [cols, rows];
+  for (const { name, rows, cols, count, format, bytes } of tensors) {
+    const dims = rows === 1 ? [cols] : [cols, rows, ...(count ? [count] : [])];
     parts.push(text(name), u32(dims.length), ...dims.map(u64), u32(format), u64(at));
     at += bytes;
   }

@@ -12,8 +12,9 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { llamaKeys, writeGguf } from './gguf-writer.js';
+import { modelKeys, writeGguf } from './gguf-writer.js';
 import { toHalf } from './half.js';
+import type { Vocabulary } from './words.js';
 
 /** F32 and BF16 as a Hugging Face folder, the others as GGUF. */
 export type StoredType = 'F32' | 'BF16' | 'F16' | 'Q8_0' | 'Q4_0' | 'Q4_K';
@@ -37,6 +38,8 @@ export interface Shape {
   readonly headSize: number;
   readonly ffn: number;
   readonly vocab: number;
+  /** In the place of one MLP: so many of that size, of which a token takes some. GGUF only. */
+  readonly experts?: { readonly count: number; readonly each: number };
 }
 
 export const SMOLLM2_135M: Shape = {
@@ -73,11 +76,28 @@ export const LLAMA3_8B: Shape = {
   vocab: 128256,
 };
 
+/** 5.1 billion parameters, of which a token meets 0.9 billion: as Qwen3-30B-A3B, but smaller. */
+export const MOE_5B: Shape = {
+  name: 'moe-5b-a1b',
+  hidden: 2048,
+  layers: 16,
+  heads: 16,
+  kvHeads: 4,
+  headSize: 128,
+  ffn: 768,
+  vocab: 65536,
+  experts: { count: 64, each: 8 },
+};
+
 interface Tensor {
   /** Hugging Face's name and GGUF's. */
   readonly names: readonly [string, string];
   readonly rows: number;
   readonly cols: number;
+  /** Matrices of that size, one behind the other. */
+  readonly count?: number;
+  /** In any file F32, as vectors are. */
+  readonly plain?: boolean;
 }
 
 function tensorsOf(s: Shape): Tensor[] {
@@ -100,6 +120,19 @@ function tensorsOf(s: Shape): Tensor[] {
     add('self_attn.v_proj', 'attn_v', kv, s.hidden);
     add('self_attn.o_proj', 'attn_output', s.hidden, q);
     add('post_attention_layernorm', 'ffn_norm', 1, s.hidden);
+    if (s.experts) {
+      const { count } = s.experts;
+      const at = `blk.${i}.`;
+      const own = (name: string, rows: number, cols: number, rest: Partial<Tensor>) =>
+        list.push({ names: ['', `${at}${name}.weight`], rows, cols, ...rest });
+      own('attn_q_norm', 1, s.headSize, {});
+      own('attn_k_norm', 1, s.headSize, {});
+      own('ffn_gate_inp', count, s.hidden, { plain: true });
+      own('ffn_gate_exps', s.ffn, s.hidden, { count });
+      own('ffn_up_exps', s.ffn, s.hidden, { count });
+      own('ffn_down_exps', s.hidden, s.ffn, { count });
+      continue;
+    }
     add('mlp.gate_proj', 'ffn_gate', s.ffn, s.hidden);
     add('mlp.up_proj', 'ffn_up', s.ffn, s.hidden);
     add('mlp.down_proj', 'ffn_down', s.hidden, s.ffn);
@@ -156,10 +189,13 @@ function encode(values: Float32Array, type: StoredType, scale: number): Uint8Arr
   return out;
 }
 
+const typeOf = (t: Tensor, type: StoredType) => (t.rows === 1 || t.plain ? 'F32' : type);
+
 const bytesOf = (t: Tensor, type: StoredType) => {
-  const [, perBlock, bytes] = FORMATS[t.rows === 1 ? 'F32' : type];
-  return ((t.rows * t.cols) / perBlock) * bytes;
+  const [, perBlock, bytes] = FORMATS[typeOf(t, type)];
+  return ((rowsOf(t) * t.cols) / perBlock) * bytes;
 };
+const rowsOf = ({ rows, count = 1 }: Tensor) => rows * count;
 
 /** Values of a piece; a larger matrix repeats its rows, which no kernel can tell. */
 const PIECE = 2 ** 22;
@@ -172,31 +208,40 @@ function writeTensors(fd: number, tensors: readonly Tensor[], type: StoredType):
       continue;
     }
     const scale = t.names[1] === 'token_embd.weight' ? 0.05 : 1 / Math.sqrt(t.cols);
-    const rows = Math.min(t.rows, Math.ceil(PIECE / t.cols));
-    const key = `${rows} ${t.cols} ${scale}`;
+    const rows = Math.min(rowsOf(t), Math.ceil(PIECE / t.cols));
+    const key = `${rows} ${t.cols} ${scale} ${t.plain}`;
     let piece = pieces.get(key);
     if (piece === undefined) {
       const values = new Float32Array(rows * t.cols);
       fill(values, scale);
-      piece = encode(values, type, scale);
+      piece = encode(values, typeOf(t, type), scale);
       pieces.set(key, piece);
     }
-    for (let left = t.rows; left > 0; left -= rows) {
+    for (let left = rowsOf(t); left > 0; left -= rows) {
       writeSync(fd, piece.subarray(0, (piece.length / rows) * Math.min(rows, left)));
     }
   }
 }
 
-/** Path of the model; written on the first call. */
-export function randomModel(shape: Shape, type: StoredType): string {
-  const base = join('.bench', 'models-random');
-  mkdirSync(base, { recursive: true });
-  const isFolder = type === 'F32' || type === 'BF16';
-  return isFolder ? folderModel(base, shape, type) : ggufModel(base, shape, type);
+export interface ModelOptions {
+  /** By default one that only has to exist: prompts are ids then. */
+  readonly vocabulary?: Vocabulary;
+  /** GGUF also where a folder would be written. */
+  readonly gguf?: boolean;
 }
 
-function folderModel(base: string, s: Shape, type: StoredType): string {
-  const folder = join(base, `${s.name}-${type}`);
+/** Path of the model; written on the first call. */
+export function randomModel(shape: Shape, type: StoredType, options: ModelOptions = {}): string {
+  const base = join('.bench', 'models-random');
+  mkdirSync(base, { recursive: true });
+  const isFolder = (type === 'F32' || type === 'BF16') && !options.gguf;
+  const suffix = options.vocabulary ? `-${options.vocabulary.name}` : '';
+  return isFolder
+    ? folderModel(join(base, `${shape.name}-${type}${suffix}`), shape, type, options)
+    : ggufModel(join(base, `${shape.name}-${type}${suffix}-v3.gguf`), shape, type, options);
+}
+
+function folderModel(folder: string, s: Shape, type: StoredType, options: ModelOptions): string {
   const path = join(folder, 'model.safetensors');
   if (existsSync(path)) return folder;
   mkdirSync(folder, { recursive: true });
@@ -221,7 +266,9 @@ function folderModel(base: string, s: Shape, type: StoredType): string {
   closeSync(fd);
   renameSync(`${path}.part`, path);
   const config = {
+    architectures: ['LlamaForCausalLM'],
     model_type: 'llama',
+    hidden_act: 'silu',
     vocab_size: s.vocab,
     hidden_size: s.hidden,
     intermediate_size: s.ffn,
@@ -233,16 +280,23 @@ function folderModel(base: string, s: Shape, type: StoredType): string {
     rms_norm_eps: 1e-5,
     rope_theta: 100000,
     tie_word_embeddings: true,
+    bos_token_id: 1,
     eos_token_id: 0,
   };
-  writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
-  writeFileSync(join(folder, 'tokenizer.json'), tokenizerJson());
+  const files = {
+    'config.json': config,
+    'tokenizer.json': options.vocabulary?.tokenizer ?? emptyTokenizer(),
+    'tokenizer_config.json': { tokenizer_class: 'PreTrainedTokenizerFast' },
+  };
+  for (const [name, content] of Object.entries(files)) {
+    writeFileSync(join(folder, name), JSON.stringify(content));
+  }
   return folder;
 }
 
 /** Prompts are ids here; the tokenizer only has to exist. */
-function tokenizerJson(): string {
-  return JSON.stringify({
+function emptyTokenizer(): object {
+  return {
     version: '1.0',
     truncation: null,
     padding: null,
@@ -252,21 +306,22 @@ function tokenizerJson(): string {
     post_processor: null,
     decoder: null,
     model: { type: 'BPE', dropout: null, unk_token: null, vocab: { a: 0, b: 1 }, merges: [] },
-  });
+  };
 }
 
-function ggufModel(base: string, s: Shape, type: StoredType): string {
-  const path = join(base, `${s.name}-${type}-v3.gguf`);
+function ggufModel(path: string, s: Shape, type: StoredType, options: ModelOptions): string {
   if (existsSync(path)) return path;
   const tensors = tensorsOf(s);
   const heads = tensors.map((t) => ({
     name: t.names[1],
     rows: t.rows,
     cols: t.cols,
-    format: FORMATS[t.rows === 1 ? 'F32' : type][0],
+    count: t.count,
+    format: FORMATS[typeOf(t, type)][0],
     bytes: bytesOf(t, type),
   }));
-  const keys = llamaKeys({ ...s, context: 8192, ropeBase: 100000 });
+  const shape = { ...s, context: 8192, ropeBase: 100000 };
+  const keys = modelKeys(shape, options.vocabulary?.ggufKeys);
   writeGguf(path, keys, heads, (fd) => writeTensors(fd, tensors, type));
   return path;
 }

@@ -4,8 +4,9 @@ import { isBeamSearch, SHARED_PARAMS } from '../core/beam-params.js';
 import type { GenerateParams } from '../engine/gate.js';
 import type { LLM } from '../engine/llm.js';
 import type { RequestOutput } from '../engine/outputs.js';
-import { type GenerateFlags, requestOptionsOf, samplesText } from './generate.js';
+import { type GenerateFlags, requestOptionsOf } from './flags.js';
 import { badLine, type PromptLine } from './prompt-input.js';
+import { samplesText } from './report.js';
 
 export async function generateBatch(
   llm: LLM,

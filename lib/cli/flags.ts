@@ -1,8 +1,8 @@
 /** The flags that engine options and sampling parameters become; one table each. */
 import { type Command, Option } from 'commander';
-import type { EngineOptions } from '../config.js';
+import type { EngineOptions } from '../config/options.js';
 import type { BeamSearchParams } from '../core/beam-params.js';
-import type { SamplingParamsInput } from '../core/sampling-params.js';
+import type { SamplingParams } from '../core/sampling-params.js';
 
 type Kind = 'number' | 'string' | 'on' | 'off' | 'ids' | 'list' | 'bias' | 'flag-or-word';
 type Row = readonly [flag: string, name: string, kind: Kind, help: string];
@@ -43,6 +43,8 @@ const ENGINE_FLAGS: readonly Row[] = [
     'tokens of one prompt in one step; 0 = all',
   ],
   ['max-num-waiting', 'maxNumWaiting', 'number', 'requests that may wait (default 10000)'],
+  ['max-logprobs', 'maxLogprobs', 'number', 'most logprobs a request may ask for (20); -1 = all'],
+  ['max-list-length', 'maxListLength', 'number', 'most stop strings, bad words … a request (4096)'],
   [
     'no-enable-prefix-caching',
     'enablePrefixCaching',
@@ -176,7 +178,7 @@ export function engineOptionsOf(values: Record<string, unknown>): EngineOptions 
   return collectValues(ENGINE_FLAGS, values);
 }
 
-export function samplingParamsOf(values: Record<string, unknown>): SamplingParamsInput {
+export function samplingParamsOf(values: Record<string, unknown>): SamplingParams {
   return collectValues(SAMPLING_FLAGS, values);
 }
 
@@ -186,3 +188,24 @@ export function beamParamsOf(values: Record<string, unknown>): Partial<BeamSearc
 
 /** Ids of a --prompt-token-ids flag. */
 export const parseIds = ids;
+
+/** What the command line of `octavo generate` says, engine and sampling flags among it. */
+export interface GenerateFlags {
+  model?: string;
+  file?: string;
+  promptsFile?: string;
+  promptTokenIds?: number[];
+  chat?: boolean;
+  system?: string;
+  json?: boolean;
+  stats?: boolean;
+  timeoutMs?: number;
+  events?: string;
+  useModelDefaults?: boolean;
+  [name: string]: unknown;
+}
+
+/** Options of each request. */
+export function requestOptionsOf({ useModelDefaults = false, timeoutMs }: GenerateFlags) {
+  return { useModelDefaults, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+}

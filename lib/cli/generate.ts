@@ -1,7 +1,6 @@
-import { createWriteStream } from 'node:fs';
-import { pipeline } from 'node:stream/promises';
+import { constants } from 'node:os';
 import { Command } from 'commander';
-import { defaultModel } from '../config.js';
+import { defaultModel } from '../config/options.js';
 import { isBeamSearch } from '../core/beam-params.js';
 import type { GenerateParams } from '../engine/gate.js';
 import { LLM } from '../engine/llm.js';
@@ -9,35 +8,23 @@ import type { RequestOutput } from '../engine/outputs.js';
 import type { Prompt } from '../engine/prompts.js';
 import { isOctavoError, octavoError } from '../errors.js';
 import { generateBatch } from './batch.js';
+import { openEvents, writeEvents } from './events-file.js';
 import {
   addEngineFlags,
   addSamplingFlags,
   beamParamsOf,
   engineOptionsOf,
+  type GenerateFlags,
   parseIds,
+  requestOptionsOf,
   samplingParamsOf,
 } from './flags.js';
 import { readPrompt, readPromptsFile } from './prompt-input.js';
-import { reportError } from './report.js';
+import { samplesText } from './report.js';
 import { printStats } from './stats.js';
 
 /** Tokens to generate where nothing is said; the library's default is 16. */
 const DEFAULT_MAX_TOKENS = 128;
-
-export interface GenerateFlags {
-  model?: string;
-  file?: string;
-  promptsFile?: string;
-  promptTokenIds?: number[];
-  chat?: boolean;
-  system?: string;
-  json?: boolean;
-  stats?: boolean;
-  timeoutMs?: number;
-  events?: string;
-  useModelDefaults?: boolean;
-  [name: string]: unknown;
-}
 
 /** `octavo generate [prompt]` */
 export function generateCommand(): Command {
@@ -65,25 +52,29 @@ async function generate(argument: string | undefined, flags: GenerateFlags): Pro
     ...samplingParamsOf(flags),
     ...beamParamsOf(flags),
   };
+  checkOnePrompt(argument, flags);
   const lines = flags.promptsFile ? await readPromptsFile(flags.promptsFile) : null;
   const prompt = lines ? null : await onePrompt(argument, flags);
+  const eventsFile = flags.events === undefined ? null : await openEvents(flags.events);
   const llm = await LLM.load({ ...engineOptionsOf(flags), model: flags.model ?? defaultModel() });
   const interrupt = new AbortController();
-  const onSignal = () => interrupt.abort();
+  const onSignal = (signal: NodeJS.Signals) => interrupt.abort(signal);
   process.once('SIGINT', onSignal);
   process.once('SIGTERM', onSignal);
-  const events = flags.events === undefined ? null : writeEvents(llm, flags.events);
+  const events = eventsFile && writeEvents(llm, eventsFile);
   const started = performance.now();
   const outputs: RequestOutput[] = [];
   try {
     if (lines) {
       outputs.push(...(await generateBatch(llm, lines, params, flags, interrupt.signal)));
     } else {
-      outputs.push(await generateOne(llm, prompt as Prompt, params, flags, interrupt.signal));
+      const output = await generateOne(llm, prompt as Prompt, params, flags, interrupt.signal);
+      outputs.push(output);
+      if (typeof prompt === 'string') hintAtChat(llm, output);
     }
   } catch (error) {
     if (!isOctavoError(error) || error.code !== 'ERR_ABORTED') throw error;
-    process.exitCode = 130;
+    process.exitCode = 128 + constants.signals[interrupt.signal.reason as NodeJS.Signals];
   } finally {
     process.off('SIGINT', onSignal);
     process.off('SIGTERM', onSignal);
@@ -93,20 +84,27 @@ async function generate(argument: string | undefined, flags: GenerateFlags): Pro
   }
 }
 
-export function requestOptionsOf({ useModelDefaults = false, timeoutMs }: GenerateFlags) {
-  return { useModelDefaults, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+/** A model made for conversations that was given bare text goes on with it instead of answering. */
+function hintAtChat(llm: LLM, { promptTokenIds }: RequestOutput): void {
+  // Whoever wrote a conversation's markers knows; the first and last id may be BOS and EOS.
+  const knows = promptTokenIds.slice(1, -1).some((id) => llm.tokenizer.isSpecial(id));
+  if (!llm.info.hasChatTemplate || knows) return;
+  process.stderr.write(
+    'octavo: this model is made for conversations; --chat asks it as one (this was plain text)\n',
+  );
 }
 
-/** One line a step; ends when the model is closed. */
-async function writeEvents(llm: LLM, path: string): Promise<void> {
-  const lines = async function* () {
-    for await (const event of llm.events()) yield `${JSON.stringify(event)}\n`;
-  };
-  try {
-    await pipeline(lines, createWriteStream(path));
-  } catch (error) {
-    reportError(octavoError('ERR_FILE', `cannot write ${path}: ${(error as Error).message}`));
-  }
+/** A second prompt would be dropped in silence. */
+function checkOnePrompt(argument: string | undefined, flags: GenerateFlags): void {
+  const { file, promptsFile, promptTokenIds } = flags;
+  const given = [argument, file, promptsFile, promptTokenIds].filter((one) => one !== undefined);
+  if (given.length < 2) return;
+  throw octavoError(
+    'ERR_INVALID_PROMPT',
+    'more than one prompt was given: an argument, --file, --prompts-file and --prompt-token-ids ' +
+      'exclude each other',
+    { param: 'prompt' },
+  );
 }
 
 async function onePrompt(argument: string | undefined, flags: GenerateFlags): Promise<Prompt> {
@@ -145,19 +143,9 @@ async function generateOne(
   return last as RequestOutput;
 }
 
-/** The whole output: `delta` is all of the text, not what the last step added. */
+/** The whole output: `delta` is all of the text, and no other member says what was added last. */
 function jsonLine(output: RequestOutput): string {
-  const outputs = output.outputs.map((o) => ({ ...o, delta: o.text }));
+  const last = { deltaTokenIds: undefined, deltaLogprobs: undefined };
+  const outputs = output.outputs.map((o) => ({ ...o, ...last, delta: o.text }));
   return `${JSON.stringify({ ...output, outputs })}\n`;
-}
-
-/** Several samples of one prompt, each under its number; beams with their score. */
-export function samplesText(output: RequestOutput): string {
-  if (output.outputs.length === 1) return `${output.outputs[0].text}\n`;
-  return output.outputs
-    .map(({ index, score, text }) => {
-      const label = score === undefined ? `[${index}]` : `[${index}] (${score.toFixed(4)})`;
-      return `${label} ${text}\n`;
-    })
-    .join('');
 }

@@ -1,7 +1,15 @@
 import { Command } from 'commander';
-import { defaultModel, engineConfig, engineSizes } from '../config.js';
-import { CPU, kvElement } from '../engine/device.js';
-import { kvBytesPerToken, openCheckpoint } from '../model/checkpoint.js';
+import { availableMemory } from '../config/machine.js';
+import {
+  defaultModel,
+  type EngineConfig,
+  type EngineOptions,
+  engineConfig,
+} from '../config/options.js';
+import { CPU } from '../engine/device.js';
+import { kvGroupsOf, planEngine } from '../engine/plan.js';
+import { heldBytes } from '../engine/room.js';
+import { type Checkpoint, openCheckpoint } from '../model/checkpoint.js';
 import { addEngineFlags, engineOptionsOf } from './flags.js';
 import { bytes, count, printRows } from './report.js';
 
@@ -17,62 +25,185 @@ export function inspectCommand(): Command {
 
 async function inspect(path: string | undefined, values: Record<string, unknown>): Promise<void> {
   const options = { ...engineOptionsOf(values), model: path ?? defaultModel() };
-  const config = engineConfig(options);
-  const { config: model, ...checkpoint } = await openCheckpoint(config.model);
-  const perToken = kvBytesPerToken(model, kvElement(CPU, config, model));
-  const sizes = engineSizes(config, perToken, model.maxPositionEmbeddings);
-  const types = new Map<string, number>();
-  for (const { dtype } of checkpoint.tensors) types.set(dtype, (types.get(dtype) ?? 0) + 1);
-  const windows = [...new Set(model.windows)].filter((w) => w > 0);
+  const record = await recordOf(options);
   if (values.json) {
-    const record = {
-      path: config.model,
-      architecture: model.architecture,
-      numParameters: checkpoint.numParameters,
-      dtypes: Object.fromEntries(types),
-      weightBytes: checkpoint.weightBytes,
-      numLayers: model.numLayers,
-      hiddenSize: model.hiddenSize,
-      numHeads: model.numHeads,
-      numKvHeads: model.numKvHeads,
-      headSize: model.headSize,
-      intermediateSize: model.intermediateSize,
-      vocabSize: model.vocabSize,
-      maxPositionEmbeddings: model.maxPositionEmbeddings,
-      slidingWindows: windows,
-      kvBytesPerToken: perToken,
-      blockSize: config.blockSize,
-      ...sizes,
-    };
     process.stdout.write(`${JSON.stringify(record)}\n`);
     return;
   }
-  printRows(
+  printRows(rowsOf(record), process.stdout);
+}
+
+/** All that is said of a model, as --json prints it. */
+export async function recordOf(options: EngineOptions) {
+  const config = engineConfig(options);
+  const { spec: model, ...checkpoint } = await openCheckpoint(config.model);
+  const plan = planEngine(config, model, CPU, 0, roomFor(config, checkpoint));
+  const types = new Map<string, number>();
+  for (const { dtype } of checkpoint.tensors) types.set(dtype, (types.get(dtype) ?? 0) + 1);
+  const sizes = sizesOf(model);
+  return {
+    path: config.model,
+    family: model.family,
+    architecture: model.architecture,
+    numParameters: checkpoint.numParameters,
+    dtypes: Object.fromEntries(types),
+    weightBytes: checkpoint.weightBytes,
+    numLayers: model.layers.length,
+    hiddenSize: model.hiddenSize,
+    numHeads: alike(sizes.numHeads),
+    numKvHeads: alike(sizes.numKvHeads),
+    headSize: alike(sizes.headSize),
+    intermediateSize: sizes.intermediateSize.length ? alike(sizes.intermediateSize) : null,
+    experts: expertsOf(model),
+    vocabSize: model.vocabSize,
+    maxPositionEmbeddings: model.maxPositionEmbeddings,
+    slidingWindows: sizes.windows,
+    attentionChunks: sizes.chunks,
+    skipped: model.skipped,
+    kvBytesPerToken: plan.kvBytesPerToken,
+    blockSize: plan.blockSize,
+    blockBytes: plan.blockBytes,
+    kvGroups: kvGroupsOf(plan),
+    numBlocks: plan.numBlocks,
+    numFullSeqs: plan.numFullSeqs,
+    numHostBlocks: plan.numHostBlocks,
+    maxModelLen: plan.maxModelLen,
+    maxNumSeqs: plan.maxNumSeqs,
+    maxNumBatchedTokens: plan.maxNumBatchedTokens,
+  };
+}
+
+/** What the weights would leave; of those that this machine cannot hold, what there is. */
+function roomFor(config: EngineConfig, checkpoint: Parameters<typeof heldBytes>[0]): number {
+  const available = availableMemory();
+  const left = available - heldBytes(checkpoint, config.quantize);
+  return left > 0 ? left : available;
+}
+
+type Inspected = Awaited<ReturnType<typeof recordOf>>;
+
+/** The same for people to read. */
+export function rowsOf(record: Inspected): [string, string][] {
+  const { slidingWindows: windows, attentionChunks: chunks } = record;
+  return [
+    ['model', record.path],
+    ['family', `${record.family} (${record.architecture})`],
+    ['parameters', count(record.numParameters)],
     [
-      ['model', config.model],
-      ['architecture', model.architecture],
-      ['parameters', count(checkpoint.numParameters)],
-      ['dtype', [...types].map(([type, n]) => `${type} (${n} tensors)`).join(', ')],
-      ['weights', bytes(checkpoint.weightBytes)],
-      [
-        'layers',
-        `${model.numLayers} of hidden size ${model.hiddenSize}, ffn ${model.intermediateSize}`,
-      ],
-      ['heads', `${model.numHeads} query, ${model.numKvHeads} KV, size ${model.headSize}`],
-      ['vocabulary', count(model.vocabSize)],
-      [
-        'context',
-        `${count(model.maxPositionEmbeddings)} tokens` +
-          (windows.length ? `, sliding window ${windows.join(', ')}` : ''),
-      ],
-      ['KV per token', bytes(perToken)],
-      [
-        'KV pool here',
-        `${count(sizes.numBlocks)} blocks of ${config.blockSize} tokens, ` +
-          `${bytes(sizes.numBlocks * config.blockSize * perToken)}: ` +
-          `${count((sizes.numBlocks - 1) * config.blockSize)} tokens`,
-      ],
+      'dtype',
+      Object.entries(record.dtypes)
+        .map(([type, n]) => `${type} (${n} tensors)`)
+        .join(', '),
     ],
-    process.stdout,
+    ['weights', bytes(record.weightBytes)],
+    [
+      'layers',
+      `${record.numLayers} of hidden size ${record.hiddenSize}` +
+        (record.intermediateSize === null ? '' : `, ffn ${either(record.intermediateSize)}`),
+    ],
+    ...expertRows(record),
+    [
+      'heads',
+      `${either(record.numHeads)} query, ${either(record.numKvHeads)} KV, ` +
+        `size ${either(record.headSize)}`,
+    ],
+    ['vocabulary', count(record.vocabSize)],
+    [
+      'context',
+      `${count(record.maxPositionEmbeddings)} tokens` +
+        (windows.length ? `, sliding window ${windows.join(', ')}` : '') +
+        (chunks.length ? `, in chunks of ${chunks.join(', ')}` : ''),
+    ],
+    ...skippedRows(record.skipped),
+    ['KV per token', bytes(record.kvBytesPerToken)],
+    ...poolRows(record),
+  ];
+}
+
+/** Of the layers that have experts, which are alike; null where none has. */
+function expertsOf({ layers }: Checkpoint['spec']) {
+  const [first, ...others] = layers.flatMap(({ experts, mlp }) =>
+    experts ? [{ ...experts, shared: mlp.intermediateSize }] : [],
   );
+  if (first === undefined) return null;
+  const { numExperts, topK, intermediateSize, shared } = first;
+  const numLayers = 1 + others.length;
+  return { numLayers, numExperts, topK, intermediateSize, sharedSize: shared };
+}
+
+function expertRows({ experts, numLayers }: Inspected): [string, string][] {
+  if (experts === null) return [];
+  const { numExperts, topK, intermediateSize, sharedSize } = experts;
+  const shared = sharedSize > 0 ? `, a shared one of ffn ${sharedSize}` : '';
+  const where = experts.numLayers < numLayers ? ` in ${countOf(experts.numLayers, 'layer')}` : '';
+  return [['experts', `${topK} of ${numExperts} of ffn ${intermediateSize}${shared}${where}`]];
+}
+
+/** How layers keep their KV where they differ, and what the pool holds. */
+function poolRows(record: Inspected): [string, string][] {
+  const { numBlocks, blockBytes, blockSize, kvGroups, numFullSeqs, maxModelLen } = record;
+  const size = bytes(numBlocks * blockBytes);
+  const full = `${countOf(numFullSeqs, 'sequence')} of ${count(maxModelLen)} tokens`;
+  if (kvGroups.length > 1) {
+    return [
+      ['KV groups', groupsLine(record)],
+      ['KV pool here', `${count(numBlocks)} blocks of all groups, ${size}: at least ${full}`],
+    ];
+  }
+  const holds = `${count((numBlocks - 1) * blockSize)} tokens, ${full}`;
+  return [['KV pool here', `${count(numBlocks)} blocks of ${blockSize} tokens, ${size}: ${holds}`]];
+}
+
+/** Groups that differ in their layers only are said once. */
+function groupsLine({ kvGroups }: Inspected): string {
+  const kinds = new Map<string, { numGroups: number; numLayers: number }>();
+  for (const { window, chunked, blockSize, numLayers } of kvGroups) {
+    const part = chunked ? 'a chunk' : 'a window';
+    const kept = window === 0 ? 'all tokens' : `${part} of ${count(window)}`;
+    const name = `${kept} in blocks of ${blockSize}`;
+    const kind = kinds.get(name) ?? { numGroups: 0, numLayers: 0 };
+    kind.numGroups += 1;
+    kind.numLayers += numLayers;
+    kinds.set(name, kind);
+  }
+  const lines = [...kinds].map(
+    ([name, { numGroups, numLayers }]) =>
+      `${countOf(numLayers, 'layer')} in ${countOf(numGroups, 'group')}: ${name}`,
+  );
+  return lines.join('; ');
+}
+
+function countOf(n: number, what: string): string {
+  return `${count(n)} ${what}${n === 1 ? '' : 's'}`;
+}
+
+/** By layer, of the FFN by layer without experts; of windows only which there are. */
+function sizesOf({ layers }: Checkpoint['spec']) {
+  const windowsOf = (chunked: boolean) => {
+    const alike = layers.filter(({ attention }) => attention.chunked === chunked);
+    return [...new Set(alike.map(({ attention }) => attention.window).filter((w) => w > 0))];
+  };
+  return {
+    numHeads: layers.map(({ attention }) => attention.numHeads),
+    numKvHeads: layers.map(({ attention }) => attention.numKvHeads),
+    headSize: layers.map(({ attention }) => attention.headSize),
+    intermediateSize: layers.flatMap(({ mlp, experts }) => (experts ? [] : [mlp.intermediateSize])),
+    windows: windowsOf(false),
+    chunks: windowsOf(true),
+  };
+}
+
+/** One number where all layers have the same. */
+function alike(values: readonly number[]): number | readonly number[] {
+  return values.every((value) => value === values[0]) ? values[0] : values;
+}
+
+function either(values: number | readonly number[]): string {
+  return [...new Set([values].flat())].join(' or ');
+}
+
+/** Parts of the checkpoint that generating text has no use for. */
+function skippedRows(skipped: Checkpoint['spec']['skipped']): [string, string][] {
+  const parts = Object.entries(skipped).map(([part, n]) => `${part} (${n} tensors)`);
+  return parts.length === 0 ? [] : [['passed over', parts.join(', ')]];
 }

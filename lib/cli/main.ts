@@ -3,10 +3,13 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
+import { benchCommand } from './bench-serve.js';
 import { generateCommand } from './generate.js';
 import { inspectCommand } from './inspect.js';
 import { replayCommand } from './replay.js';
-import { reportError } from './report.js';
+import { reportError, watchOutputs } from './report.js';
+import { runBatchCommand } from './run-batch.js';
+import { serveCommand } from './serve.js';
 import { tokenizeCommand } from './tokenize.js';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -19,16 +22,20 @@ const program = new Command('octavo')
   .version(version)
   .showHelpAfterError('(octavo --help shows all commands)')
   .addCommand(generateCommand())
+  .addCommand(serveCommand())
   .addCommand(inspectCommand())
   .addCommand(tokenizeCommand())
-  .addCommand(replayCommand());
+  .addCommand(replayCommand())
+  .addCommand(benchCommand())
+  .addCommand(runBatchCommand());
 
-// A reader that goes away (`octavo … | head`) ends the program, not with an error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
-});
+const withOwn = (command: Command): Command[] => [command, ...command.commands.flatMap(withOwn)];
+for (const command of withOwn(program)) {
+  // A mistyped flag or command is the caller's to mend, as a value out of range is.
+  command.exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2));
+}
 
+watchOutputs();
 try {
   await program.parseAsync();
 } catch (error) {

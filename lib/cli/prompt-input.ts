@@ -1,29 +1,59 @@
 /** Where prompts come from: argument, file, stdin, a file of many. */
-import { readFile } from 'node:fs/promises';
-import { text as readAll } from 'node:stream/consumers';
+import { createReadStream } from 'node:fs';
 import type { GenerateParams } from '../engine/gate.js';
 import type { Prompt } from '../engine/prompts.js';
 import { octavoError } from '../errors.js';
 
+/** Longest single prompt, in UTF-16 units: 64 Mi, far beyond any context. */
+const MAX_PROMPT = 1 << 26;
+
 /** Longest file of prompts, in bytes. */
 const MAX_FILE = 1 << 30;
 
-async function readTextFile(path: string): Promise<string> {
+/** Lines of a file as it is read, without their ends; what is no UTF-8 is an error. */
+async function* linesOf(path: string): AsyncGenerator<string> {
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  let last = '';
+  let bytes = 0;
   try {
-    const data = await readFile(path);
-    if (data.length > MAX_FILE) throw new Error('it is larger than 1 GiB');
-    return new TextDecoder('utf-8', { fatal: true }).decode(data);
+    for await (const chunk of createReadStream(path)) {
+      bytes += chunk.length;
+      if (bytes > MAX_FILE) throw new Error('it is larger than 1 GiB');
+      const [rest, ...lines] = decoder.decode(chunk, { stream: true }).split('\n');
+      last += rest;
+      for (const line of lines) {
+        yield last.replace(/\r$/, '');
+        last = line;
+      }
+      if (last.length > MAX_PROMPT) throw new Error('a line is longer than 64 Mi characters');
+    }
+    yield last + decoder.decode();
   } catch (cause) {
-    throw octavoError('ERR_FILE', `cannot read ${path}: ${(cause as Error).message}`, {
-      param: path,
-      cause,
-    });
+    throw cannotRead(path, cause as Error);
   }
+}
+
+async function readAll(stream: NodeJS.ReadableStream, fatal: boolean): Promise<string> {
+  const decoder = new TextDecoder('utf-8', { fatal });
+  let text = '';
+  for await (const chunk of stream) {
+    text += decoder.decode(chunk as Buffer, { stream: true });
+    if (text.length > MAX_PROMPT) throw new Error('it is longer than 64 Mi characters');
+  }
+  return (text + decoder.decode()).replace(/\r?\n$/, '');
+}
+
+function cannotRead(name: string, cause: Error): Error {
+  return octavoError('ERR_FILE', `cannot read ${name}: ${cause.message}`, { param: name, cause });
 }
 
 /** The argument, or the file, or stdin for "-" or nothing; a trailing newline is dropped. */
 export async function readPrompt(argument?: string, file?: string): Promise<string> {
-  if (file !== undefined) return (await readTextFile(file)).replace(/\r?\n$/, '');
+  const read = (name: string, stream: NodeJS.ReadableStream, fatal: boolean) =>
+    readAll(stream, fatal).catch((cause) => {
+      throw cannotRead(name, cause);
+    });
+  if (file !== undefined) return read(file, createReadStream(file), true);
   if (argument !== undefined && argument !== '-') return argument;
   if (argument === undefined && process.stdin.isTTY) {
     throw octavoError(
@@ -31,7 +61,7 @@ export async function readPrompt(argument?: string, file?: string): Promise<stri
       'there is no prompt; give it as an argument, with --file, or on stdin',
     );
   }
-  return (await readAll(process.stdin)).replace(/\r?\n$/, '');
+  return read('stdin', process.stdin, false);
 }
 
 export interface PromptLine {
@@ -48,13 +78,13 @@ export interface PromptLine {
  */
 export async function readPromptsFile(path: string): Promise<PromptLine[]> {
   const jsonl = path.endsWith('.jsonl');
-  const lines = (await readTextFile(path)).split(/\r?\n/);
   const out: PromptLine[] = [];
-  lines.forEach((content, i) => {
-    if (content.trim() === '') return;
-    const line = i + 1;
+  let line = 0;
+  for await (const content of linesOf(path)) {
+    line++;
+    if (content.trim() === '') continue;
     out.push(jsonl ? parseLine(path, line, content) : { line, prompt: content, params: {} });
-  });
+  }
   if (out.length === 0) throw octavoError('ERR_FILE', `${path} has no prompt`, { param: path });
   return out;
 }

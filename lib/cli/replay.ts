@@ -21,7 +21,10 @@ export function replayCommand(): Command {
         ['requests', `${count(summary.numRequests)}, ${count(summary.numUnfinished)} unfinished`],
         ['steps', `${count(summary.numSteps)}, every decision as in the trace`],
         ['tokens computed', count(summary.numTokens)],
-        ['tokens hit', count(summary.numPrefixHits)],
+        [
+          'tokens hit',
+          `${count(summary.numPrefixHits)}, after preemption ${count(summary.numPreemptedHits)}`,
+        ],
         ['preemptions', count(summary.numPreemptions)],
         ['block copies', count(summary.numBlockCopies)],
         [

@@ -1,4 +1,5 @@
 /** What the CLI says on stderr. */
+import type { RequestOutput } from '../engine/outputs.js';
 import { isOctavoError } from '../errors.js';
 
 /** One sentence and an exit code: 2 for what the caller can mend in the call, else 1. */
@@ -7,6 +8,22 @@ export function reportError(error: unknown): void {
   const message = known ? error.message : `internal error: ${(error as Error)?.stack ?? error}`;
   process.stderr.write(`octavo: ${message}${known ? ` (${error.code})` : ''}\n`);
   process.exitCode = known && error.status === 400 ? 2 : 1;
+}
+
+/**
+ * What cannot be written. A reader of stdout that goes away (`octavo … | head`) ends the program,
+ * not with an error; anything else there is one sentence and exit code 1. Of stderr that cannot be
+ * written nobody can be told: the program goes on, and ends with 1 unless only its reader left.
+ */
+export function watchOutputs(): void {
+  process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+    if (code === 'EPIPE') process.exit(0);
+    process.stderr.write(`octavo: cannot write to stdout: ${message}\n`);
+    process.exit(1);
+  });
+  process.stderr.on('error', ({ code }: NodeJS.ErrnoException) => {
+    if (code !== 'EPIPE') process.exitCode ??= 1;
+  });
 }
 
 /** Rows of name and value, aligned. */
@@ -28,3 +45,14 @@ export function bytes(n: number): string {
 }
 
 export const count = (n: number) => n.toLocaleString('en-US');
+
+/** Several samples of one prompt, each under its number; beams with their score. */
+export function samplesText(output: RequestOutput): string {
+  if (output.outputs.length === 1) return `${output.outputs[0].text}\n`;
+  return output.outputs
+    .map(({ index, score, text }) => {
+      const label = score === undefined ? `[${index}]` : `[${index}] (${score.toFixed(4)})`;
+      return `${label} ${text}\n`;
+    })
+    .join('');
+}

@@ -10,7 +10,7 @@ export function printStats(llm: LLM, outputs: readonly RequestOutput[], wallMs: 
     .map((output) => output?.metrics.timeToFirstTokenMs)
     .filter((ms): ms is number => typeof ms === 'number')
     .sort((a, b) => a - b);
-  const pool = info.numBlocks * info.blockSize * info.kvBytesPerToken;
+  const pool = info.numBlocks * info.blockBytes;
   const hits = stats.prefixCacheHits;
   const shared = Math.max(0, ...outputs.map((output) => output?.numSharedBlocks ?? 0));
   printRows(

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
-import { defaultModel } from '../config.js';
-import { openTokenizer } from '../engine/llm.js';
+import { defaultModel } from '../config/options.js';
+import { openTokenizer } from '../engine/load.js';
 import { parseIds } from './flags.js';
 import { readPrompt } from './prompt-input.js';
 

@@ -3,37 +3,58 @@
  *
  * A group is admitted only if the whole of it fits, though perhaps only a chunk is computed now:
  * blocks for all its tokens are taken at once, those of forks to come are promised, and one free
- * block stays in hand for every running sequence, which may need a new block or a copy next. The
- * first group of the line blocks those behind it on purpose: the small never overtake the large for
- * ever.
+ * block stays in hand for every table of a running sequence, which may need a new block or a copy
+ * next. In a KV group with a window blocks are taken query by query; what they will be at the most
+ * is promised until the sequence has caught up, and then its table gives a block back for each
+ * that it takes.
+ *
+ * Groups that wait and those that were swapped out form one line, in the order of {@link precedes}.
+ * Its first blocks those behind it on purpose: the small never overtake the large for ever, and
+ * first come, first served, whoever was swapped out comes back before anybody who arrived later.
  */
 import { assert, octavoError } from '../errors.js';
-import { plantForks, unhang } from './fork-tree.js';
+import { AdmissionPlan } from './admission-plan.js';
 import { planGroup } from './planning.js';
+import type { PrefixHits } from './prefix-hits.js';
 import type { DrawParams } from './sampling-params.js';
-import type { SchedulerConfig } from './scheduler-config.js';
-import type { SchedulerState } from './scheduler-state.js';
-import type { Sequence, SequenceGroup } from './sequence.js';
-import type { Step } from './step-record.js';
-
-/** A length that no sequence reaches. */
-const NEVER = 2 ** 31 - 1;
+import { precedes, type SchedulerState } from './scheduler-state.js';
+import { NEVER, type Sequence, type SequenceGroup } from './sequence.js';
+import type { Step } from './step.js';
+import { swapIn } from './swapping.js';
 
 /** Refuses what could never run, and what finds the line full. Nothing is half accepted. */
 export function checkAdmissible(state: SchedulerState, group: SequenceGroup): void {
   checkFeasible(state, group);
   const { config } = state;
-  if (state.waiting.length >= config.maxNumWaiting) {
-    throw octavoError(
-      'ERR_OVERLOADED',
-      `${state.waiting.length} requests are waiting, which is the limit; try again later`,
-    );
-  }
+  if (state.waiting.length >= config.maxNumWaiting) throw queueFull(state.waiting.length);
+}
+
+export function queueFull(numWaiting: number): Error {
+  return octavoError(
+    'ERR_OVERLOADED',
+    `${numWaiting} requests are waiting, which is the limit; try again later`,
+  );
+}
+
+export function promptTooLong(numTokens: number, maxModelLen: number): Error {
+  return octavoError(
+    'ERR_PROMPT_TOO_LONG',
+    `the prompt has ${numTokens} tokens, which leaves no room for an answer: at most ` +
+      `${maxModelLen} fit together; shorten the prompt or raise maxModelLen`,
+    { param: 'prompt' },
+  );
+}
+
+/** What of a group decides whether it can ever run. */
+export interface GroupExtent {
+  readonly numPromptTokens: number;
+  readonly params: Pick<DrawParams, 'n' | 'maxTokens' | 'beam'>;
+  readonly priority: number;
 }
 
 /** Refuses what could never run, however long it waited. */
-export function checkFeasible(state: SchedulerState, group: SequenceGroup): void {
-  const { config, pool } = state;
+export function checkFeasible(state: SchedulerState, group: GroupExtent): void {
+  const { config, pool, kvGroups } = state;
   if (group.priority !== 0 && config.schedulingPolicy !== 'priority') {
     throw octavoError(
       'ERR_INVALID_PARAM',
@@ -45,28 +66,23 @@ export function checkFeasible(state: SchedulerState, group: SequenceGroup): void
   const { n, maxTokens, beam } = group.params;
   const width = widthName(beam);
   const promptLen = group.numPromptTokens;
-  if (promptLen >= config.maxModelLen) {
-    throw octavoError(
-      'ERR_PROMPT_TOO_LONG',
-      `the prompt has ${promptLen} tokens, which leaves no room for an answer: at most ` +
-        `${config.maxModelLen} fit together; shorten the prompt or raise maxModelLen`,
-      { param: 'prompt' },
-    );
-  }
+  if (promptLen >= config.maxModelLen) throw promptTooLong(promptLen, config.maxModelLen);
   checkWidth(group.params, config.maxNumSeqs);
-  const worst = worstCaseBlocks(promptLen, maxTokens, n, config);
+  const longest = Math.min(promptLen + maxTokens, config.maxModelLen);
+  const worst = kvGroups.worstCase(promptLen, longest, n);
   if (worst > pool.numUsable) {
+    const size = kvGroups.length > 1 ? '' : ` of ${config.blockSize} tokens`;
     throw octavoError(
       'ERR_REQUEST_TOO_LARGE',
-      `the request may need ${worst} blocks of ${config.blockSize} tokens, but the KV pool has ` +
+      `the request may need ${worst} blocks${size}, but the KV pool has ` +
         `${pool.numUsable}; lower maxTokens or ${width}, or give the pool more memory`,
       { param: 'maxTokens' },
     );
   }
 }
 
-/** Refuses more sequences than may run at once; to be asked before a group is made of them. */
-export function checkWidth({ n, beam }: DrawParams, maxNumSeqs: number): void {
+/** Refuses more sequences than may run at once. */
+export function checkWidth({ n, beam }: GroupExtent['params'], maxNumSeqs: number): void {
   if (n <= maxNumSeqs) return;
   throw octavoError(
     'ERR_REQUEST_TOO_LARGE',
@@ -80,132 +96,113 @@ function widthName(beam: DrawParams['beam']): string {
   return beam === null ? 'n' : 'beamWidth';
 }
 
-/** The most blocks that a group can hold at once: full prompt blocks once, the rest n times. */
-export function worstCaseBlocks(
-  promptLen: number,
-  maxTokens: number,
-  n: number,
-  config: Pick<SchedulerConfig, 'blockSize' | 'maxModelLen'>,
-): number {
-  const longest = Math.min(promptLen + maxTokens, config.maxModelLen);
-  const shared = n > 1 ? Math.floor(promptLen / config.blockSize) : 0;
-  return shared + n * (Math.ceil(longest / config.blockSize) - shared);
-}
-
-/** Admits from the head of the line into this step, until something is short. */
+/** Admits from the head of the line into a step, until something is short. */
 export class Admission {
   readonly #state: SchedulerState;
-  /** Prefix hits of the group under examination, sequence after sequence. */
-  readonly #hits: number[] = [];
-  readonly #active: Sequence[] = [];
+  /** Of groups that were at the head and did not fit; forgotten when they are let in or end. */
+  readonly #plans = new WeakMap<SequenceGroup, AdmissionPlan>();
 
   constructor(state: SchedulerState) {
     this.#state = state;
   }
 
   admit(step: Step): void {
-    const { waiting, config } = this.#state;
-    while (waiting.length > 0 && step.numTokens < config.maxNumBatchedTokens) {
-      const group = waiting[0];
-      if (!this.#fits(group, config.maxNumBatchedTokens - step.numTokens)) return;
-      waiting.shift();
-      this.#take(group);
+    const { config, apart } = this.#state;
+    const { maxNumBatchedTokens } = config;
+    while (step.numTokens < maxNumBatchedTokens) {
+      const group = this.#first();
+      if (group === undefined) return;
+      const isApart = apart.has(group);
+      if (isApart && step.numSeqs > 0) return;
+      const budget = maxNumBatchedTokens - step.numTokens;
+      const active =
+        group.state === 'swapped'
+          ? swapIn(this.#state, step, group, budget)
+          : this.#letIn(group, budget);
+      if (active === null) return;
       // Its blocks are there already, so this cannot fail.
-      const planned = planGroup(this.#state, step, this.#active, 0, this.#active.length);
+      const planned = planGroup(this.#state, step, active, 0, active.length);
       assert(planned, 'an admitted group could not be planned');
+      if (isApart) return;
     }
   }
 
-  /** Changes nothing that others can see; where it says no, the group is as it was. */
-  #fits(group: SequenceGroup, budget: number): boolean {
-    const { config, pool, tables, running, numPromised } = this.#state;
-    const room = pool.numFree - numPromised - running.length;
-    if (room < 1 || tables.numFreeRows < group.numUnfinished) return false;
-    plantForks(group);
-    const needed = this.#findHits(group);
-    if (needed <= room && this.#queryTokens(config) <= budget) return true;
-    for (const sequence of group.sequences) {
-      if (sequence.finishReason === null) sequence.forgetComputed();
+  /** Admits the head of the line into a step of its own, if it is to run apart. */
+  admitApart(step: Step): void {
+    const group = this.#first();
+    if (group !== undefined && this.#state.apart.has(group)) this.admit(step);
+  }
+
+  /** Of all that wait, in either place, whose turn it is. */
+  #first(): SequenceGroup | undefined {
+    const [waiting] = this.#state.waiting;
+    const [swapped] = this.#state.swapped;
+    if (waiting === undefined || swapped === undefined) return waiting ?? swapped;
+    return precedes(waiting, swapped) ? waiting : swapped;
+  }
+
+  /** Returns who is to be planned; null: the group does not fit and stays as it was. */
+  #letIn(group: SequenceGroup, budget: number): readonly Sequence[] | null {
+    const { tables, waiting, numSpareBlocks: room } = this.#state;
+    if (room < 1 || tables.numFreeRows < group.numUnfinished) return null;
+    const plan = this.#planOf(group);
+    if (plan.isBlocked(room, budget)) return null;
+    plan.make();
+    if (plan.numBlocks > room || plan.numQueryTokens > budget) return null;
+    assert(waiting[0] === group, 'a group was admitted out of turn');
+    waiting.shift();
+    this.#plans.delete(group);
+    this.#take(group, plan);
+    return plan.active;
+  }
+
+  #planOf(group: SequenceGroup): AdmissionPlan {
+    let plan = this.#plans.get(group);
+    if (plan === undefined) {
+      plan = new AdmissionPlan(this.#state, group);
+      this.#plans.set(group, plan);
     }
-    return false;
+    return plan;
   }
 
-  /**
-   * Decides how each sequence starts: from the prefix cache, or waiting for a fork. Returns the
-   * blocks that the group takes from the free list, now or when it forks; hits that are free leave
-   * the list too. Where a hit has carried the parent past the fork already, the child's own hits
-   * cover the shared blocks as well (their tokens are the same), and it needs no fork.
-   */
-  #findHits(group: SequenceGroup): number {
-    const { config, pool } = this.#state;
-    const { blockSize } = config;
-    const useCache = config.enablePrefixCaching && !group.wantsPromptLogprobs;
-    let needed = 0;
-    this.#hits.length = 0;
-    this.#active.length = 0;
-    pool.startMarks();
-    for (const sequence of group.sequences) {
-      if (sequence.finishReason !== null) continue;
-      const total = Math.ceil(sequence.numTokens / blockSize);
-      const parent = sequence.forkParent;
-      if (sequence.asleep || (parent !== null && parent.numComputed < sequence.forkAt)) {
-        needed += this.#state.blocksOfFork(sequence);
-        continue;
-      }
-      unhang(sequence);
-      const from = this.#hits.length;
-      // At least one token is always computed: a step has no empty query.
-      const most = useCache ? Math.floor((sequence.numTokens - 1) / blockSize) : 0;
-      const count = pool.match(group.root, sequence.tokens, most, this.#hits);
-      sequence.numComputed = count * blockSize;
-      needed += total - count;
-      for (let i = from; i < this.#hits.length; i++) {
-        if (pool.refCounts[this.#hits[i]] === 0 && pool.mark(this.#hits[i])) needed++;
-      }
-      this.#active.push(sequence);
-    }
-    return needed;
-  }
-
-  /**
-   * Tokens that the budget must have for the group to start: one for each sequence, and all of the
-   * first where prompts may not be computed in chunks. (Without chunks a prompt still ends at a
-   * fork, and what a preempted group catches up beside its first sequence may be split by the
-   * budget: together it may be more than any budget, and the group would wait for ever.)
-   */
-  #queryTokens(config: SchedulerConfig): number {
-    const others = this.#active.length - 1;
-    if (config.enableChunkedPrefill) return 1 + others;
-    const [first] = this.#active;
-    const whole = first.numTokens - first.numComputed;
-    return Math.min(whole + others, config.maxNumBatchedTokens);
-  }
-
-  #take(group: SequenceGroup): void {
+  #take(group: SequenceGroup, plan: AdmissionPlan): void {
     const state = this.#state;
-    const { pool, tables, stats, config } = state;
+    const { tables } = state;
+    const { active } = plan;
+    plan.carryOut();
     state.giveRows(group);
     // Every hit is touched before anything is allocated, or a hit could be handed out as new.
-    let from = 0;
-    for (const sequence of this.#active) {
-      const count = sequence.numComputed / config.blockSize;
-      tables.adopt(sequence, this.#hits, from, count);
-      from += count;
-      sequence.prefix = count > 0 ? pool.prefixes.identityOf(this.#hits[from - 1]) : group.root;
-      sequence.numPublished = count;
-      sequence.publishAt = config.enablePrefixCaching ? (count + 1) * config.blockSize : NEVER;
-      if (config.enablePrefixCaching && !group.wantsPromptLogprobs) {
-        stats.numPrefixQueries += sequence.numTokens;
-        stats.numPrefixHits += sequence.numComputed;
+    for (const sequence of active) this.#adopt(sequence, plan.hitsOf(sequence));
+    for (const sequence of active) {
+      const { numTokens, numComputed } = sequence;
+      assert(tables.grow(sequence, numTokens, numComputed), 'an admitted group did not fit');
+    }
+    state.promiseBlocks(group);
+    state.enterRunning(group, active);
+    if (active.some((sequence) => sequence.numComputed > 0)) state.countShared(group);
+    if (plan.usesCache) this.#count(group, active);
+    group.countAdmission(active[0].numComputed);
+  }
+
+  #adopt(sequence: Sequence, hits: PrefixHits): void {
+    const { tables, config, kvGroups } = this.#state;
+    const { numTokens, prefix } = hits;
+    for (let g = 0; g < kvGroups.length; g++) tables.adopt(sequence, hits.blocksOf(g), g);
+    const publishAt = config.enablePrefixCaching ? numTokens + config.blockSize : NEVER;
+    sequence.startAfter(numTokens, prefix, numTokens / config.blockSize, publishAt);
+  }
+
+  /** A prompt counts once, however often it is preempted; the rest is counted apart. */
+  #count({ wasAdmitted }: SequenceGroup, active: readonly Sequence[]): void {
+    const { stats } = this.#state;
+    for (const { numTokens, numComputed } of active) {
+      if (wasAdmitted) {
+        stats.numPreemptedQueries += numTokens;
+        stats.numPreemptedHits += numComputed;
+      } else {
+        stats.numPrefixQueries += numTokens;
+        stats.numPrefixHits += numComputed;
       }
     }
-    for (const sequence of this.#active) {
-      assert(tables.grow(sequence, sequence.numTokens), 'an admitted group did not fit');
-    }
-    state.promiseForks(group);
-    state.enterRunning(group, this.#active);
-    if (from > 0) state.countShared(group);
-    if (!group.wasAdmitted) group.numCachedTokens = this.#active[0].numComputed;
-    group.wasAdmitted = true;
   }
 }

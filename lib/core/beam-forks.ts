@@ -6,19 +6,19 @@
 import type { Survivor } from './beam-search.js';
 import type { SchedulerState } from './scheduler-state.js';
 import type { Sequence, SequenceGroup } from './sequence.js';
-import type { StepResult } from './step.js';
+import type { StepResult } from './step-result.js';
 
-/** Keeps the list of a beam's next tokens, result.top…[from … to). */
+/** Keeps the list of a beam's next tokens, which stands beside one token of the result. */
 export function takeCandidates(
   sequence: Sequence,
-  result: StepResult,
-  from: number,
-  to: number,
+  { topAt, topTokenIds, topLogprobs }: StepResult,
+  token: number,
 ): void {
-  sequence.candidates = {
-    tokenIds: result.topTokenIds.slice(from, to),
-    logprobs: result.topLogprobs.slice(from, to),
-  };
+  const [from, to] = [topAt[token], topAt[token + 1]];
+  sequence.bring({
+    tokenIds: topTokenIds.slice(from, to),
+    logprobs: topLogprobs.slice(from, to),
+  });
 }
 
 /** What became of a group in {@link growBeams}; 'changed': other sequences of it run now. */
@@ -35,39 +35,35 @@ export function growBeams(state: SchedulerState, group: SequenceGroup): Growth {
     lastChild.set(parent, i);
   });
   const dropped = before.filter((sequence) => !lastChild.has(sequence));
-  for (const sequence of dropped) fallAsleep(state, sequence);
-  const bodies = group.sequences.filter((sequence) => sequence.asleep);
+  for (const sequence of dropped) setAside(state, sequence);
+  const spares = group.sequences.filter((sequence) => sequence.isSpare);
   // Children are copied before any parent moves on.
   const live = survivors.map(({ parent }, i) => {
     if (lastChild.get(parent) === i) return parent;
-    const child = bodies.shift()!;
-    wake(state, parent, child);
+    const child = spares.shift()!;
+    forkInto(state, parent, child);
     return child;
   });
   live.forEach((sequence, i) => {
     moveOn(sequence, survivors[i]);
   });
-  beams.live = live;
+  beams.goOn(live);
   if (lastChild.size < live.length) state.countShared(group);
   const same = live.length === before.length && live.every((s) => before.includes(s));
   return same ? 'same' : 'changed';
 }
 
-function fallAsleep(state: SchedulerState, sequence: Sequence): void {
+function setAside(state: SchedulerState, sequence: Sequence): void {
   state.tables.release(sequence);
-  sequence.asleep = true;
-  sequence.candidates = null;
+  sequence.becomeSpare();
 }
 
-function wake(state: SchedulerState, parent: Sequence, child: Sequence): void {
-  child.asleep = false;
-  child.forkAt = parent.numComputed;
-  child.copyTokens(parent);
-  state.fork(parent, child);
+function forkInto(state: SchedulerState, parent: Sequence, spare: Sequence): void {
+  spare.becomeForkOf(parent);
+  state.fork(parent, spare);
 }
 
-function moveOn(sequence: Sequence, { token, cumulativeLogprob }: Survivor): void {
+function moveOn(sequence: Sequence, { token, cumulativeLogprob }: Survivor<Sequence>): void {
   sequence.append(token);
-  sequence.cumulativeLogprob = cumulativeLogprob;
-  sequence.candidates = null;
+  sequence.endBeamStep(cumulativeLogprob);
 }

@@ -4,13 +4,14 @@
  * whose lists of best tokens are its candidates.
  */
 import { z } from 'zod';
+import { readArgument, takeObject, unknownName } from '../arguments.js';
 import { octavoError } from '../errors.js';
 import { type BeamParams, numCandidates } from './beam-search.js';
 import {
   completeParams,
   type DrawContext,
   type DrawParams,
-  type SamplingParams,
+  type ValidSamplingParams,
   validateSamplingParams,
 } from './sampling-params.js';
 
@@ -23,7 +24,7 @@ type Shared =
   | 'cacheSalt';
 
 /** A beam search; `beamWidth` tells it from sampling parameters. */
-export interface BeamSearchParams extends Partial<Pick<SamplingParams, Shared>> {
+export interface BeamSearchParams extends Partial<Pick<ValidSamplingParams, Shared>> {
   /** Beams that live at once, and most that are returned: 1 to 64. */
   readonly beamWidth: number;
   /** Exponent of the length in a beam's score. Default 1. */
@@ -33,6 +34,8 @@ export interface BeamSearchParams extends Partial<Pick<SamplingParams, Shared>> 
 }
 
 const MAX_WIDTH = 64;
+/** Longest list of best tokens that each step brings for every beam. */
+const MAX_CANDIDATES = 4096;
 const widthSentence = `beamWidth must be an integer from 1 to ${MAX_WIDTH}`;
 const penaltySentence = 'lengthPenalty must be a number from -100 to 100';
 const stoppingSentence = 'earlyStopping must be true, false or "never"';
@@ -68,13 +71,21 @@ export function isBeamSearch(input: unknown): input is BeamSearchParams {
 export function completeBeamParams(input: BeamSearchParams, context: DrawContext): DrawParams {
   const own: Record<string, unknown> = {};
   const shared: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(input)) {
+  const given = takeObject(input, 'parameters of a beam search', 'params');
+  for (const [name, value] of Object.entries(given)) {
     if (value === undefined) continue;
-    if (name in schema.shape) own[name] = value;
+    if (Object.hasOwn(schema.shape, name)) own[name] = value;
     else if (SHARED_PARAMS.has(name)) shared[name] = value;
-    else throw unknown(name);
+    else
+      throw unknownName('a beam search has no parameter', name, [
+        ...Object.keys(schema.shape),
+        ...SHARED_PARAMS,
+      ]);
   }
-  const parsed = schema.safeParse(own);
+  const parsed = readArgument(
+    () => schema.safeParse(own),
+    () => octavoError('ERR_INVALID_PARAM', 'earlyStopping cannot be read', { param: 'params' }),
+  );
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     throw octavoError('ERR_INVALID_PARAM', issue.message, { param: String(issue.path[0]) });
@@ -83,15 +94,15 @@ export function completeBeamParams(input: BeamSearchParams, context: DrawContext
   const params = validateSamplingParams({ ...shared, n: beamWidth, temperature: 0 }, context);
   const complete = completeParams(params, context);
   const wanted = numCandidates(beamWidth, complete.endTokenIds.length);
+  if (Math.min(wanted, context.vocabSize) > MAX_CANDIDATES) {
+    const most = Math.floor(MAX_CANDIDATES / beamWidth) - 1;
+    throw octavoError(
+      'ERR_INVALID_PARAM',
+      `stopTokenIds and EOS must be at most ${most} ids with beamWidth ${beamWidth}: for each of ` +
+        'them a step looks at another beamWidth candidates',
+      { param: 'stopTokenIds' },
+    );
+  }
   const beam: BeamParams = Object.freeze({ width: beamWidth, lengthPenalty, earlyStopping });
   return Object.freeze({ ...complete, beam, numLogprobs: Math.min(wanted, context.vocabSize) });
-}
-
-function unknown(name: string): Error {
-  const known = [...Object.keys(schema.shape), ...SHARED_PARAMS].join(', ');
-  return octavoError(
-    'ERR_INVALID_PARAM',
-    `a beam search has no parameter ${JSON.stringify(name)}; known are ${known}`,
-    { param: name },
-  );
 }

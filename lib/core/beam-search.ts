@@ -1,5 +1,5 @@
 /**
- * Beam search over a group: which continuations live on, which are finished, when it is over. The
+ * Beam search: which continuations live on, which are finished, when it is over. The
  * rules and scores are Hugging Face's (GenerationMixin._beam_search of transformers 5). Whoever
  * commits steps does the forks; here nobody knows blocks.
  *
@@ -11,7 +11,6 @@
  * included in both.
  */
 import { assert } from '../errors.js';
-import type { FinishReason, Sequence, SequenceGroup } from './sequence.js';
 
 export interface BeamParams {
   readonly width: number;
@@ -31,20 +30,42 @@ export interface Candidates {
   readonly logprobs: Float64Array;
 }
 
+/** What the search must know of a beam: a sequence. */
+export interface Beam {
+  readonly numPromptTokens: number;
+  readonly numTokens: number;
+  readonly numOutputTokens: number;
+  /** Valid until the next token is appended. */
+  readonly outputTokens: Int32Array;
+  /** numTokens from which ending ids count, and at which length ends it. */
+  readonly mayStopAt: number;
+  readonly endsAt: number;
+  readonly cumulativeLogprob: number;
+  readonly candidates: Candidates | null;
+}
+
+/** Ids that end a beam. */
+export interface EndingIds {
+  readonly eosTokenIds: readonly number[];
+  readonly stopTokenIds: readonly number[];
+  /** Both, each once. */
+  readonly endTokenIds: ArrayLike<number>;
+}
+
 export interface FinishedBeam {
   /** Generated tokens, the ending id included. */
   readonly tokens: Int32Array;
   /** Sum of their logprobs, in nats. */
   readonly cumulativeLogprob: number;
   readonly score: number;
-  readonly finishReason: FinishReason;
+  readonly finishReason: 'stop' | 'length';
   /** The stop id that ended it. */
   readonly stopReason: number | null;
 }
 
 /** A live beam of the next step: `token` behind the tokens of `parent`. */
-export interface Survivor {
-  readonly parent: Sequence;
+export interface Survivor<B extends Beam> {
+  readonly parent: B;
   readonly token: number;
   readonly cumulativeLogprob: number;
 }
@@ -54,18 +75,26 @@ export function numCandidates(width: number, numEndIds: number): number {
   return Math.max(2, 1 + numEndIds) * width;
 }
 
-export class BeamSearch {
+export class BeamSearch<B extends Beam> {
   readonly params: BeamParams;
-  /** Best first; at first only the prompt. */
-  live: readonly Sequence[];
-  /** Best first, at most `width`. */
-  readonly finished: FinishedBeam[] = [];
-  readonly #group: SequenceGroup;
+  readonly #ending: EndingIds;
+  #live: readonly B[];
+  readonly #finished: FinishedBeam[] = [];
 
-  constructor(group: SequenceGroup, params: BeamParams) {
-    this.#group = group;
+  constructor(params: BeamParams, ending: EndingIds, first: B) {
     this.params = params;
-    this.live = group.sequences.slice(0, 1);
+    this.#ending = ending;
+    this.#live = [first];
+  }
+
+  /** Best first; at first only the prompt. */
+  get live(): readonly B[] {
+    return this.#live;
+  }
+
+  /** Best first, at most `width`. */
+  get finished(): readonly FinishedBeam[] {
+    return this.#finished;
   }
 
   /** Has every live beam brought its candidates? */
@@ -73,13 +102,16 @@ export class BeamSearch {
     return this.live.every((sequence) => sequence.candidates !== null);
   }
 
-  /** Takes the step; returns the live beams of the next one, best first, or null: it is over. */
-  advance(): readonly Survivor[] | null {
+  /**
+   * Takes the step; returns the live beams of the next one, best first, or null: it is over.
+   * Whoever carries them out says with {@link goOn} who they are.
+   */
+  advance(): readonly Survivor<B>[] | null {
     const { width } = this.params;
     const { live } = this;
     const length = live[0].numOutputTokens + 1;
     const byLength = live[0].numTokens + 1 >= live[0].endsAt;
-    const survivors: Survivor[] = [];
+    const survivors: Survivor<B>[] = [];
     for (const [rank, candidate] of this.#best().entries()) {
       const end = this.#endOf(candidate, byLength);
       if (end === null) {
@@ -92,10 +124,15 @@ export class BeamSearch {
     return survivors;
   }
 
+  /** The live beams of the next step, in the order of {@link advance}. */
+  goOn(live: readonly B[]): void {
+    this.#live = live;
+  }
+
   /** All beams' candidates, merged. */
-  #best(): Survivor[] {
+  #best(): Survivor<B>[] {
     const { live } = this;
-    const all: (Survivor & { readonly beam: number })[] = [];
+    const all: (Survivor<B> & { readonly beam: number })[] = [];
     for (const [beam, parent] of live.entries()) {
       assert(parent.candidates !== null, 'a beam has no candidates');
       const { tokenIds, logprobs } = parent.candidates;
@@ -108,15 +145,15 @@ export class BeamSearch {
     all.sort(
       (a, b) => b.cumulativeLogprob - a.cumulativeLogprob || a.beam - b.beam || a.token - b.token,
     );
-    return all.slice(0, numCandidates(this.params.width, this.#group.params.endTokenIds.length));
+    return all.slice(0, numCandidates(this.params.width, this.#ending.endTokenIds.length));
   }
 
   /** Ending ids count only once minTokens are there. */
   #endOf(
-    { parent, token }: Survivor,
+    { parent, token }: Survivor<B>,
     byLength: boolean,
   ): Pick<FinishedBeam, 'finishReason' | 'stopReason'> | null {
-    const { eosTokenIds, stopTokenIds } = this.#group.params;
+    const { eosTokenIds, stopTokenIds } = this.#ending;
     if (parent.numTokens + 1 >= parent.mayStopAt) {
       if (eosTokenIds.includes(token)) return { finishReason: 'stop', stopReason: null };
       if (stopTokenIds.includes(token)) return { finishReason: 'stop', stopReason: token };
@@ -125,11 +162,11 @@ export class BeamSearch {
   }
 
   #finish(
-    { parent, token, cumulativeLogprob }: Survivor,
+    { parent, token, cumulativeLogprob }: Survivor<B>,
     length: number,
     end: Pick<FinishedBeam, 'finishReason' | 'stopReason'>,
   ): void {
-    const { finished } = this;
+    const finished = this.#finished;
     const score = this.#score(cumulativeLogprob, length);
     let at = finished.length;
     while (at > 0 && score > finished[at - 1].score) at--;
@@ -141,7 +178,7 @@ export class BeamSearch {
     if (finished.length > this.params.width) finished.pop();
   }
 
-  #isOver(best: Survivor, length: number): boolean {
+  #isOver(best: Survivor<B>, length: number): boolean {
     const { finished } = this;
     const { width, earlyStopping, lengthPenalty } = this.params;
     if (finished.length < width) return false;

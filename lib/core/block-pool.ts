@@ -6,13 +6,26 @@
  * published goes to the head (its content is worth nothing), one that can still be hit goes to the
  * tail, which makes the list LRU. A free block stays hittable until it is handed out.
  *
+ * A link of 0 stands for the neighbour by number: so a new pool is all zeros, which costs neither
+ * time nor memory before a block is handed out, however many there are.
+ *
  * Block 0 is the null block: never free, never written, always count 1; a table may name it where
  * it has nothing to say. `touch` and `free` leave it alone.
  */
 import { assert } from '../errors.js';
+import { KvGroups } from './kv-groups.js';
 import { PrefixIndex } from './prefix-hash.js';
 
 export const NULL_BLOCK = 0;
+
+export interface PoolOptions {
+  readonly numBlocks: number;
+  /** Tokens per block of the finest group. */
+  readonly blockSize: number;
+  readonly hashSeed?: number;
+  /** Default: one, which keeps all tokens. */
+  readonly groups?: KvGroups;
+}
 
 export class BlockPool {
   readonly numBlocks: number;
@@ -20,36 +33,40 @@ export class BlockPool {
   readonly prefixes: PrefixIndex;
   /** How many tables name a block. Read freely, changed only here. */
   readonly refCounts: Int32Array;
-  // Index numBlocks is the ring's anchor: next[anchor] is the head, previous[anchor] the tail.
+  // Index numBlocks is the ring's anchor: next of it is the head, previous of it the tail.
   readonly #next: Int32Array;
   readonly #previous: Int32Array;
   readonly #anchor: number;
   readonly #marks: Int32Array;
   #epoch = 0;
   #numFree: number;
+  #numRevivals = 0;
 
-  constructor(options: { numBlocks: number; blockSize: number; hashSeed?: number }) {
-    const { numBlocks, blockSize } = options;
+  constructor(options: PoolOptions) {
+    const { numBlocks, blockSize, groups = KvGroups.whole(blockSize) } = options;
     assert(Number.isInteger(numBlocks) && numBlocks >= 2, 'a pool needs at least two blocks');
     assert(Number.isInteger(blockSize) && blockSize >= 1, 'a block needs at least one slot');
     this.numBlocks = numBlocks;
     this.blockSize = blockSize;
-    this.prefixes = new PrefixIndex(numBlocks, blockSize, options.hashSeed);
+    this.prefixes = new PrefixIndex(numBlocks, blockSize, options.hashSeed, groups);
     this.refCounts = new Int32Array(numBlocks);
     this.#marks = new Int32Array(numBlocks);
     this.refCounts[NULL_BLOCK] = 1;
     this.#anchor = numBlocks;
     this.#next = new Int32Array(numBlocks + 1);
     this.#previous = new Int32Array(numBlocks + 1);
-    for (let block = 1; block <= numBlocks; block++) {
-      this.#previous[block] = block === 1 ? numBlocks : block - 1;
-      this.#next[block] = block === numBlocks ? 1 : block + 1;
-    }
+    this.#next[this.#anchor] = 1;
+    this.#previous[1] = this.#anchor;
     this.#numFree = numBlocks - 1;
   }
 
   get numFree(): number {
     return this.#numFree;
+  }
+
+  /** Free blocks that a hit has taken back into use, ever. */
+  get numRevivals(): number {
+    return this.#numRevivals;
   }
 
   /** Blocks that requests can have: all but the null block. */
@@ -80,7 +97,9 @@ export class BlockPool {
   /** One table more names the block; a free one leaves the free list. */
   touch(block: number): void {
     if (block === NULL_BLOCK) return;
-    if (this.refCounts[block]++ === 0) this.#unlink(block);
+    if (this.refCounts[block]++ > 0) return;
+    this.#unlink(block);
+    this.#numRevivals++;
   }
 
   /** One table less names the block. A sequence frees its blocks last to first. */
@@ -91,23 +110,8 @@ export class BlockPool {
     this.refCounts[block] = count;
     if (count > 0) return;
     const anchor = this.#anchor;
-    if (this.prefixes.isPublished(block)) this.#insert(block, this.#previous[anchor], anchor);
-    else this.#insert(block, anchor, this.#next[anchor]);
-  }
-
-  /**
-   * Appends to `hits` the longest run of blocks that holds `tokens` from their start, at most
-   * `maxBlocks`; returns how many. Touches nothing.
-   */
-  match(root: number, tokens: Int32Array, maxBlocks: number, hits: number[]): number {
-    let parent = root;
-    for (let i = 0; i < maxBlocks; i++) {
-      const block = this.prefixes.find(parent, tokens, i * this.blockSize);
-      if (block < 0) return i;
-      hits.push(block);
-      parent = this.prefixes.identityOf(block);
-    }
-    return Math.max(0, maxBlocks);
+    if (this.prefixes.isPublished(block)) this.#insert(block, this.#previousOf(anchor), anchor);
+    else this.#insert(block, anchor, this.#nextOf(anchor));
   }
 
   /** Starts a round of {@link mark}. */
@@ -125,14 +129,14 @@ export class BlockPool {
   /** Forgets every published prefix. Refused (false) while any block is in use. */
   resetPrefixes(): boolean {
     if (this.#numFree !== this.numBlocks - 1) return false;
-    for (let block = 1; block < this.numBlocks; block++) this.prefixes.evict(block);
+    for (let block = 1; this.prefixes.numPublished > 0; block++) this.prefixes.evict(block);
     return true;
   }
 
   /** The free list, head first; for tests and diagnosis. */
   freeBlocks(): number[] {
     const blocks: number[] = [];
-    for (let b = this.#next[this.#anchor]; b !== this.#anchor; b = this.#next[b]) blocks.push(b);
+    for (let b = this.#head; b !== this.#anchor; b = this.#nextOf(b)) blocks.push(b);
     return blocks;
   }
 
@@ -140,14 +144,14 @@ export class BlockPool {
   checkInvariants(): void {
     let free = 0;
     let before = this.#anchor;
-    for (let b = this.#next[this.#anchor]; b !== this.#anchor; b = this.#next[b]) {
+    for (let b = this.#head; b !== this.#anchor; b = this.#nextOf(b)) {
       assert(b > 0 && b < this.numBlocks, 'the free list leaves the pool');
       assert(this.refCounts[b] === 0, 'a block in use is on the free list');
-      assert(this.#previous[b] === before, 'the free list is torn');
+      assert(this.#previousOf(b) === before, 'the free list is torn');
       assert(++free <= this.#numFree, 'the free list is longer than it says');
       before = b;
     }
-    assert(this.#previous[this.#anchor] === before, 'the free list has lost its tail');
+    assert(this.#previousOf(this.#anchor) === before, 'the free list has lost its tail');
     assert(free === this.#numFree, 'the free list is shorter than it says');
     assert(this.refCounts[NULL_BLOCK] === 1, 'the null block was counted');
     assert(!this.prefixes.isPublished(NULL_BLOCK), 'the null block was published');
@@ -159,8 +163,20 @@ export class BlockPool {
     assert(free + used + 1 === this.numBlocks, 'blocks were lost');
   }
 
+  get #head(): number {
+    return this.#nextOf(this.#anchor);
+  }
+
+  #nextOf(block: number): number {
+    return this.#next[block] || block + 1;
+  }
+
+  #previousOf(block: number): number {
+    return this.#previous[block] || block - 1;
+  }
+
   #takeHead(): number {
-    const block = this.#next[this.#anchor];
+    const block = this.#head;
     this.#unlink(block);
     this.refCounts[block] = 1;
     this.prefixes.evict(block);
@@ -168,8 +184,8 @@ export class BlockPool {
   }
 
   #unlink(block: number): void {
-    const next = this.#next[block];
-    const previous = this.#previous[block];
+    const next = this.#nextOf(block);
+    const previous = this.#previousOf(block);
     this.#next[previous] = next;
     this.#previous[next] = previous;
     this.#numFree--;

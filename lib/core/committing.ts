@@ -2,39 +2,45 @@
  * Takes the results of a step in: computed tokens, prefixes that now have their KV, forks that were
  * waiting for it, prompt logprobs, drawn tokens and who ended by them.
  */
+import { assert } from '../errors.js';
 import { growBeams, takeCandidates } from './beam-forks.js';
+import { NULL_BLOCK } from './block-pool.js';
+import { NO_PREFIX } from './prefix-hash.js';
+import { NO_UPDATE } from './row-updates.js';
 import type { SchedulerState } from './scheduler-state.js';
 import type { Sequence, SequenceGroup } from './sequence.js';
-import type { StepResult } from './step.js';
-import type { Step } from './step-record.js';
-import { type Judge, judgeEnd } from './stop.js';
+import type { Step } from './step.js';
+import type { StepResult } from './step-result.js';
+import { decideEnd, type FindStop } from './stop.js';
 
 /** Returns the groups that ended, in order. Sequences that ended before are passed over. */
 export function commitStep(
   state: SchedulerState,
   step: Step,
   result: StepResult,
-  judge: Judge,
+  findStop: FindStop,
 ): SequenceGroup[] {
   const ended: SequenceGroup[] = [];
   const forked = advance(state, step);
-  if (step.numPromptRows > 0) gatherPromptLogprobs(step, result);
-  const changed = acceptTokens(state, step, result, judge, ended);
+  if (step.numPromptRows > 0) gatherPromptLogprobs(state, step, result);
+  const changed = acceptTokens(state, step, result, findStop, ended);
   if (forked || changed) renewRunning(state);
   return ended;
 }
 
 /** What the step computed is in the cache now. True: there are new sequences to run. */
 function advance(state: SchedulerState, step: Step): boolean {
-  const { seqs, queryLens, numSeqs } = step;
-  const slides = state.config.slidingWindow > 0;
+  const { byRow } = state;
+  const { seqRows, queryLens, numSeqs } = step;
+  const { slides } = state.kvGroups;
   let forked = false;
   for (let i = 0; i < numSeqs; i++) {
-    const sequence = seqs[i];
-    if (sequence.finishReason !== null) continue;
-    sequence.numComputed += queryLens[i];
+    const sequence = byRow[seqRows[i]];
+    if (sequence === null) continue;
+    const before = sequence.numComputed;
+    sequence.advance(queryLens[i]);
     if (sequence.numComputed >= sequence.publishAt) publish(state, sequence);
-    if (slides) state.slide(sequence);
+    if (slides) state.slide(sequence, before);
     if (sequence.waitingForks !== null && forkReady(state, sequence)) forked = true;
   }
   return forked;
@@ -42,17 +48,49 @@ function advance(state: SchedulerState, step: Step): boolean {
 
 /** Blocks that became full can be hit from now on, and not before: their KV exists. */
 function publish(state: SchedulerState, sequence: Sequence): void {
-  const { tables, pool } = state;
   while (sequence.numComputed >= sequence.publishAt) {
-    const block = tables.blockAt(sequence, sequence.numPublished);
-    const at = sequence.publishAt - pool.blockSize;
-    // After a swap, who shares it may have published it already.
-    sequence.prefix = pool.prefixes.isPublished(block)
-      ? pool.prefixes.identityOf(block)
-      : pool.prefixes.publish(block, sequence.prefix, sequence.tokens, at);
-    sequence.numPublished++;
-    sequence.publishAt += pool.blockSize;
+    const identity = publishOne(state, sequence);
+    if (identity === NO_PREFIX) sequence.publishNoMore();
+    else sequence.published(identity, state.pool.blockSize);
   }
+}
+
+/**
+ * The blocks of all groups that end at `publishAt`, and that its tables still have: after a swap
+ * those that had slid out are gone. Where there is none, the prefix must be known already, or what
+ * comes after it could not be found.
+ */
+function publishOne(state: SchedulerState, sequence: Sequence): number {
+  const { tables, pool, kvGroups } = state;
+  const { prefixes } = pool;
+  const { prefix, tokens, publishAt } = sequence;
+  const at = publishAt - pool.blockSize;
+  let known = NULL_BLOCK;
+  let numOthers = 0;
+  for (let g = 0; g < kvGroups.length; g++) {
+    const size = kvGroups.blockSizes[g];
+    if (publishAt % size !== 0) continue;
+    const block = tables.blockAt(sequence, publishAt / size - 1, g);
+    if (block === NULL_BLOCK) continue;
+    assert(pool.refCounts[block] > 0, 'a block was published that nobody holds');
+    // After a swap, who shares it may have published it already.
+    if (prefixes.isPublished(block)) known ||= block;
+    else numOthers++;
+  }
+  if (known === NULL_BLOCK && numOthers === 0) {
+    return prefixes.identityAt(prefixes.find(prefix, tokens, at));
+  }
+  for (let g = 0; g < kvGroups.length && numOthers > 0; g++) {
+    const size = kvGroups.blockSizes[g];
+    if (publishAt % size !== 0) continue;
+    const block = tables.blockAt(sequence, publishAt / size - 1, g);
+    if (block === NULL_BLOCK || prefixes.isPublished(block)) continue;
+    numOthers--;
+    if (known !== NULL_BLOCK) prefixes.publishBeside(block, known, g);
+    else if (prefixes.publish(block, prefix, tokens, at, g) === NO_PREFIX) return NO_PREFIX;
+    else known = block;
+  }
+  return prefixes.identityOf(known);
 }
 
 function forkReady(state: SchedulerState, parent: Sequence): boolean {
@@ -72,29 +110,37 @@ function acceptTokens(
   state: SchedulerState,
   step: Step,
   result: StepResult,
-  judge: Judge,
+  findStop: FindStop,
   ended: SequenceGroup[],
 ): boolean {
-  const { sampleSeqs, numSamples } = step;
-  const { tokenIds, logprobs } = result;
+  const { byRow } = state;
+  const { sampleRows, samplePositions, numSamples } = step;
+  const { tokensAt } = result;
   let changed = false;
-  let top = 0;
   for (let i = 0; i < numSamples; i++) {
-    const sequence = sampleSeqs[i];
+    const sequence = byRow[sampleRows[i]];
+    if (sequence === null) continue;
+    sequence.noteDraw(samplePositions[i]);
+    if (step.sampleUpdates[i] !== NO_UPDATE) noteUpdate(sequence, step, i);
     const { group } = sequence;
-    const from = top;
-    top += Math.max(0, group.params.numLogprobs);
-    if (sequence.finishReason !== null) continue;
+    const from = tokensAt[i];
+    const to = tokensAt[i + 1];
     if (group.beams !== null) {
-      if (tokenIds[i] < 0) sequence.finishReason = 'error';
-      else takeCandidates(sequence, result, from, top);
+      if (to === from) sequence.finishReason = 'error';
+      else takeCandidates(sequence, result, from);
       if (acceptBeams(state, group, ended)) changed = true;
-    } else if (accept(sequence, i, tokenIds[i], logprobs, judge)) {
+    } else if (accept(sequence, result, from, to, findStop)) {
       changed = true;
       if (state.retire(sequence)) ended.push(group);
     }
   }
   return changed;
+}
+
+/** Its row knows what it was told before the draw. */
+function noteUpdate(sequence: Sequence, { sampleUpdates, updates }: Step, i: number): void {
+  const allowed = updates.allowed[sampleUpdates[i]];
+  if (allowed !== undefined) sequence.noteAllowed(allowed);
 }
 
 /** After a beam's row: the group goes on once all its live beams have theirs. True as above. */
@@ -112,43 +158,33 @@ function acceptBeams(state: SchedulerState, group: SequenceGroup, ended: Sequenc
   return true;
 }
 
-/** True: the sequence has ended. A row with nothing to draw from ends it without a token. */
+/**
+ * Tokens [from … to) of the result join the sequence, until one ends it: true. A row with nothing
+ * to draw from ends it without a token.
+ */
 function accept(
   sequence: Sequence,
-  sample: number,
-  token: number,
-  logprobs: Float64Array,
-  judge: Judge,
+  { tokenIds, logprobs }: StepResult,
+  from: number,
+  to: number,
+  findStop: FindStop,
 ): boolean {
-  if (token < 0) {
-    sequence.finishReason = 'error';
-    return true;
+  for (let t = from; t < to; t++) {
+    sequence.append(tokenIds[t]);
+    sequence.cumulativeLogprob += logprobs[t];
+    if (decideEnd(sequence, t, findStop)) return true;
   }
-  sequence.append(token);
-  sequence.cumulativeLogprob += logprobs[sample];
-  return judgeEnd(sequence, sample, judge);
+  if (from === to) sequence.finishReason = 'error';
+  return from === to;
 }
 
-/** The lists of all samples come first in the result, then those of the prompt rows. */
-function gatherPromptLogprobs(step: Step, result: StepResult): void {
-  let at = 0;
-  for (let i = 0; i < step.numSamples; i++) {
-    at += Math.max(0, step.sampleSeqs[i].group.params.numLogprobs);
-  }
+function gatherPromptLogprobs(state: SchedulerState, step: Step, result: StepResult): void {
+  const { promptLogprobs: logprobs, promptRanks: ranks, promptTopAt } = result;
   for (let i = 0; i < step.numPromptRows; i++) {
-    const sequence = step.promptSeqs[i];
-    const { params, promptLogprobs } = sequence.group;
-    const end = at + params.numPromptLogprobs;
-    if (sequence.finishReason === null) {
-      promptLogprobs.push({
-        tokenId: step.promptTargets[i],
-        logprob: result.promptLogprobs[i],
-        rank: result.promptRanks[i],
-        topTokenIds: result.topTokenIds.slice(at, end),
-        topLogprobs: result.topLogprobs.slice(at, end),
-      });
-    }
-    at = end;
+    const sequence = state.byRow[step.seqRows[step.promptSeqs[i]]];
+    if (sequence === null) continue;
+    const { promptLogprobs } = sequence.group;
+    promptLogprobs.push(step.promptTargets[i], logprobs[i], ranks[i], result, promptTopAt[i]);
   }
 }
 

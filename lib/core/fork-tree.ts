@@ -1,51 +1,36 @@
 /**
  * The tree in which a group's sequences are computed: each stretch that several share once, then
- * forked. Every sequence but the first hangs on an earlier one, at the length up to which both have
- * the same tokens (`forkAt`); it waits until its parent has computed exactly that many, then takes
- * over the parent's table and catches up its own tokens. A query of the parent therefore ends at
- * the next `forkAt`.
+ * forked. Every sequence but the first waits for an earlier one, up to the length at which both
+ * have the same tokens (`forkAt`). Once its parent has computed exactly that many, it takes over
+ * the parent's table and catches up its own tokens. A query of the parent therefore ends at the
+ * next `forkAt`.
  *
- * The samples of a new request are the simplest such tree: all hang on the first at the length of
+ * The samples of a new request are the simplest such tree: all wait for the first at the length of
  * the prompt, have nothing of their own to catch up, and so draw from the parent's last row: the
  * prompt is computed once and n first tokens come from one row of logits. A group that was
  * preempted is the general case, beams of a search among them.
  */
 import type { Sequence, SequenceGroup } from './sequence.js';
 
-/** Hangs the group's unfinished sequences on each other. The first of them is the root. */
+/** Makes the group's unfinished sequences wait for each other. The first of them is the root. */
 export function plantForks(group: SequenceGroup): void {
-  const { sequences } = group;
-  for (let i = 0; i < sequences.length; i++) {
-    const child = sequences[i];
-    child.forkParent = null;
-    child.waitingForks = null;
-    if (child.finishReason !== null || child.asleep) continue;
+  const planted: Sequence[] = [];
+  for (const child of group.sequences) {
+    child.leaveTree();
+    if (child.finishReason !== null || child.isSpare) continue;
     let parent: Sequence | null = null;
     let length = -1;
-    for (let j = 0; j < i; j++) {
-      if (sequences[j].finishReason !== null || sequences[j].asleep) continue;
-      const common = commonLength(sequences[j], child);
+    for (const other of planted) {
+      // Most differ in the very token that would make them agree for longer.
+      if (parent !== null && !agreeAt(other, child, length)) continue;
+      const common = commonLength(other, child);
       if (common <= length) continue;
-      parent = sequences[j];
+      parent = other;
       length = common;
     }
-    if (parent !== null) hang(child, parent, length);
+    if (parent !== null) child.waitFor(parent, length);
+    planted.push(child);
   }
-}
-
-function hang(child: Sequence, parent: Sequence, at: number): void {
-  child.forkParent = parent;
-  child.forkAt = at;
-  (parent.waitingForks ??= []).push(child);
-}
-
-/** The child no longer waits: it was forked, or needs no fork. */
-export function unhang(child: Sequence): void {
-  const parent = child.forkParent;
-  if (parent === null) return;
-  child.forkParent = null;
-  const rest = parent.waitingForks!.filter((other) => other !== child);
-  parent.waitingForks = rest.length > 0 ? rest : null;
 }
 
 /** Where this sequence's query must end at the latest: its tokens, or the next fork. */
@@ -57,7 +42,11 @@ export function nextStop(sequence: Sequence): number {
   return stop;
 }
 
-/** Both begin with the group's prompt; counts how far they stay equal. */
+function agreeAt(a: Sequence, b: Sequence, at: number): boolean {
+  return at < a.numTokens && at < b.numTokens && a.tokens[at] === b.tokens[at];
+}
+
+/** How many first tokens are equal, the prompt's among them. */
 function commonLength(a: Sequence, b: Sequence): number {
   const end = Math.min(a.numTokens, b.numTokens);
   let length = a.numPromptTokens;

@@ -7,26 +7,25 @@ import { assert } from '../errors.js';
 
 export class HostBlocks {
   readonly numBlocks: number;
-  readonly #free: Int32Array;
-  #numFree: number;
+  /** Blocks that came back, last first; those from `#numTaken` on were never taken. */
+  readonly #returned: number[] = [];
+  #numTaken = 0;
 
   constructor(numBlocks: number) {
     this.numBlocks = numBlocks;
-    this.#free = Int32Array.from({ length: numBlocks }, (_, i) => numBlocks - 1 - i);
-    this.#numFree = numBlocks;
   }
 
   get numFree(): number {
-    return this.#numFree;
+    return this.#returned.length + this.numBlocks - this.#numTaken;
   }
 
   take(): number {
-    assert(this.#numFree > 0, 'the swap space is full');
-    return this.#free[--this.#numFree];
+    assert(this.numFree > 0, 'the swap space is full');
+    return this.#returned.pop() ?? this.#numTaken++;
   }
 
   give(block: number): void {
-    assert(this.#numFree < this.numBlocks, 'a swapped block was given back twice');
-    this.#free[this.#numFree++] = block;
+    assert(this.#returned.length < this.#numTaken, 'a swapped block was given back twice');
+    this.#returned.push(block);
   }
 }

@@ -4,10 +4,12 @@
  * is preempted until it is there. The list is in the policy's order, so a victim is never planned
  * yet in this step, unless it is the group being planned itself, which then is taken out again.
  */
+import { assert } from '../errors.js';
 import { nextStop } from './fork-tree.js';
+import { preempt } from './preemption.js';
 import type { SchedulerState } from './scheduler-state.js';
-import type { Sequence, SequenceGroup } from './sequence.js';
-import type { Step } from './step-record.js';
+import type { Sequence } from './sequence.js';
+import type { Step } from './step.js';
 
 /** Plans everybody in the running list; true when somebody was preempted. */
 export function planRunning(state: SchedulerState, step: Step): boolean {
@@ -23,12 +25,14 @@ export function planRunning(state: SchedulerState, step: Step): boolean {
       i = end;
       continue;
     }
+    const isDecode = sequence.numTokens - sequence.numComputed === 1;
+    const length = isDecode ? 1 : queryLen(state, sequence, budget - step.numTokens);
     if (sequence.numTokens > sequence.numSlots) {
       step.setMark();
-      if (!makeRoom(state, step, sequence)) break;
+      if (!makeRoom(state, step, sequence, length)) break;
     }
-    if (sequence.numTokens - sequence.numComputed === 1) step.add(sequence, 1);
-    else planQuery(state, step, sequence, budget - step.numTokens);
+    if (isDecode) step.add(sequence, 1);
+    else planQuery(step, sequence, length);
     i++;
   }
   return state.stats.numPreemptions !== before;
@@ -49,61 +53,103 @@ export function planGroup(
   if (budget - step.numTokens < to - from) return true;
   const { group } = members[from];
   step.setMark();
-  const copiesBefore = step.numCopies;
   for (let i = from; i < to; i++) {
     const sequence = members[i];
+    assert(sequence.group === group && sequence.row >= 0, 'a group is planned with a stranger');
     if (sequence.candidates !== null) continue; // a beam that waits for the others
-    if (!makeRoom(state, step, sequence)) return false;
     const others = to - i - 1;
-    planQuery(state, step, sequence, budget - step.numTokens - others);
+    const length = queryLen(state, sequence, budget - step.numTokens - others);
+    if (!makeRoom(state, step, sequence, length)) return false;
+    planQuery(step, sequence, length);
   }
-  group.numBlockCopies += step.numCopies - copiesBefore;
-  state.stats.numBlockCopies += step.numCopies - copiesBefore;
   return true;
 }
 
-/** Slots for all tokens that the sequence has, its own copy of a shared block included. */
-function makeRoom(state: SchedulerState, step: Step, sequence: Sequence): boolean {
+/**
+ * Slots for all tokens that the sequence has (in windows, for those of its query), its own copies
+ * of shared blocks included.
+ */
+function makeRoom(
+  state: SchedulerState,
+  step: Step,
+  sequence: Sequence,
+  queryLen: number,
+): boolean {
   const { running, tables } = state;
-  const { numComputed, numTokens } = sequence;
-  while (!tables.prepareWrite(sequence, numComputed, numTokens, step)) {
+  const { group, numComputed, numTokens } = sequence;
+  const copiesBefore = step.numCopies;
+  const end = numComputed + queryLen;
+  while (!tables.prepareWrite(sequence, numComputed, numTokens, step, end)) {
     const victim = running[running.length - 1].group;
-    if (victim === sequence.group) takeOut(state, step, victim);
-    state.preempt(victim, step);
-    if (victim === sequence.group) return false;
+    if (victim === group) takeOut(state, step);
+    preempt(state, step, victim);
+    if (victim === group) return false;
   }
+  if (step.numCopies > copiesBefore) state.countCopies(group, step.numCopies - copiesBefore);
+  if (sequence.numPromised > 0) state.promiseWindows(sequence);
   return true;
 }
 
 /** Takes a group that is half planned out of the step; its tables are as they were. */
-function takeOut(state: SchedulerState, step: Step, group: SequenceGroup): void {
-  const { tables, pool } = state;
-  for (let i = step.numCopies - 1; i >= step.numMarkedCopies; i--) {
-    const [source, target] = step.copies.subarray(2 * i, 2 * i + 2);
-    for (const sequence of group.sequences) {
-      const index = Math.floor(sequence.numComputed / pool.blockSize);
-      if (index >= sequence.numBlocks || tables.blockAt(sequence, index) !== target) continue;
-      tables.undoCopy(sequence, index, source);
-    }
-  }
+function takeOut(state: SchedulerState, step: Step): void {
+  undoCopies(state, step, step.numMarkedSeqs, step.numMarkedCopies);
   step.rollBack();
 }
 
-function planQuery(state: SchedulerState, step: Step, sequence: Sequence, limit: number): void {
+/**
+ * Gives the sequences that were planned from `fromSeq` on the shared blocks back which the copies
+ * from `fromCopy` on were to replace. Nobody may have written to the copies.
+ */
+export function undoCopies(
+  state: SchedulerState,
+  step: Step,
+  fromSeq: number,
+  fromCopy: number,
+): void {
+  const { tables, kvGroups } = state;
+  const sourceOf = new Map<number, number>();
+  for (let i = fromCopy; i < step.numCopies; i++) {
+    sourceOf.set(step.copies[2 * i + 1], step.copies[2 * i]);
+  }
+  for (let i = fromSeq; i < step.numSeqs && sourceOf.size > 0; i++) {
+    const start = step.contextLens[i] - step.queryLens[i];
+    for (let g = 0; g < kvGroups.length; g++) {
+      if (start % kvGroups.blockSizes[g] === 0) continue;
+      const sequence = state.byRow[step.seqRows[i]];
+      assert(sequence !== null, 'a sequence left while its step was in flight');
+      const index = Math.floor(start / kvGroups.blockSizes[g]);
+      const target = tables.blockAt(sequence, index, g);
+      const source = sourceOf.get(target);
+      if (source === undefined) continue;
+      tables.undoCopy(sequence, index, source, g);
+      state.countCopies(sequence.group, -1);
+      sourceOf.delete(target);
+    }
+  }
+  assert(sourceOf.size === 0, 'a copy belongs to no sequence of its step');
+}
+
+/** Tokens that the sequence computes in a step that has room for `limit`. */
+function queryLen(state: SchedulerState, sequence: Sequence, limit: number): number {
   const threshold = state.config.longPrefillThreshold;
-  let length = Math.min(nextStop(sequence) - sequence.numComputed, limit);
-  if (threshold > 0 && length > threshold) length = threshold;
+  const length = Math.min(nextStop(sequence) - sequence.numComputed, limit);
+  return threshold > 0 && length > threshold ? threshold : length;
+}
+
+function planQuery(step: Step, sequence: Sequence, length: number): void {
+  assert(length > 0, 'an empty query');
   if (sequence.group.wantsPromptLogprobs) addPromptRows(step, sequence, length);
   step.add(sequence, length);
 }
 
 /** The row of position p predicts prompt token p + 1; the last position has no target. */
-function addPromptRows(step: Step, sequence: Sequence, length: number): void {
+function addPromptRows(step: Step, sequence: Sequence, queryLen: number): void {
   const { numComputed } = sequence;
-  const first = Math.max(numComputed, sequence.group.promptLogprobs.length);
-  const end = Math.min(numComputed + length, sequence.numPromptTokens - 1);
+  const { length, numTop } = sequence.group.promptLogprobs;
+  const first = Math.max(numComputed, length);
+  const end = Math.min(numComputed + queryLen, sequence.numPromptTokens - 1);
   for (let p = first; p < end; p++) {
-    step.addPromptRow(sequence, step.numTokens + p - numComputed, sequence.tokens[p + 1]);
+    step.addPromptRow(step.numTokens + p - numComputed, sequence.tokens[p + 1], numTop);
   }
 }
 

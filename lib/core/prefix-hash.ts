@@ -1,39 +1,97 @@
 /**
  * Which prompt prefixes have their KV in the pool. Exact, not probabilistic: every distinct prefix
- * of whole blocks gets an *identity*, a number never used twice. A published block remembers its
- * own tokens and the identity of the prefix before it; a lookup compares both. The prefix before
- * it was compared the same way, so by induction a hit means that the whole prefix is equal, token
- * by token. The 32-bit hash only chooses a bucket: a collision costs one comparison more and can
- * never serve another prompt's KV, which is why it may be this cheap (a strong hash of the same
- * strength would cost microseconds per block, and 4,096 sequences may fill a block in one step).
+ * of whole blocks gets an *identity*, a number never used twice, and a node, which remembers the
+ * tokens of its last block and the identity of the prefix before it; a lookup compares both. The
+ * prefix before it was compared the same way, so by induction a hit means that the whole prefix is
+ * equal, token by token. The 32-bit hash only chooses a bucket: a collision costs one comparison
+ * more and can never serve another prompt's KV, which is why it may be this cheap (a strong hash of
+ * the same strength would cost microseconds per block, and 4,096 sequences may fill a block in one
+ * step).
  *
  * A first block has no prefix before it; its parent is a *root*, a negative number. Each cache salt
- * has its own root, so prompts under different salts never meet.
+ * has its own root, so prompts under different salts never meet; nor do those whose angles come
+ * from different tables, which gives the same tokens other keys.
  *
- * Blocks with equal content share one identity, so either may stand for the prefix when the other
- * is evicted. If the last block of a prefix is evicted before its continuation, the prefix gets a
- * fresh identity when it is computed again, and the old continuation is never hit again: a lost
- * hit, no wrong one. It does not come up in practice: sequences free their tail before their head.
+ * Nodes are as fine as the finest KV group. A node has for each group the blocks that end with it:
+ * none where the group has no border there, or where they were evicted; twins where several
+ * sequences computed the same. Either twin may stand for the prefix when the other is evicted. A
+ * prefix whose last block is evicted gets a fresh identity when it is computed again, and the old
+ * continuation is never hit again: a lost hit, no wrong one. That is rare where a group keeps all
+ * tokens, for sequences free their tail before their head. But what slid out of a window is evicted
+ * first: so a node that no such group needs stays, without any block, as long as others continue
+ * it.
+ *
+ * Blocks and nodes are numbers from 1 on, and 0 means none: a new index is all zeros, which costs
+ * nothing.
  */
 import { assert } from '../errors.js';
+import { KvGroups } from './kv-groups.js';
 
 /** Identity of "nothing published". */
 export const NO_PREFIX = 0;
-/** Root of every prompt without a salt. */
+/** Root of every prompt without a salt, by the model's usual angles. */
 export const UNSALTED_ROOT = -1;
 
 interface Root {
-  readonly salt: string;
+  readonly name: string;
   readonly id: number;
   /** Requests that use the root plus first blocks published under it. */
   users: number;
 }
 
+/** Nodes per block where no group keeps all tokens, so that nothing bounds how many have none. */
+const SPARE_NODES = 2;
+
+/**
+ * Which nodes are continued by others. Only for layouts in which nodes may live without blocks,
+ * because the finest group that keeps all tokens has its borders further apart, or there is none.
+ */
+class Descent {
+  readonly #nodeOf = new Map<number, number>();
+  readonly #numChildren: Int32Array;
+  readonly #needsBlock: Uint8Array;
+  readonly #every: number;
+
+  /** @param every so many nodes one needs a block to be of use; 0: none does */
+  constructor(numNodes: number, every: number) {
+    this.#numChildren = new Int32Array(numNodes);
+    this.#needsBlock = new Uint8Array(numNodes);
+    this.#every = every;
+  }
+
+  /** @param depth of how many blocks its prefix consists */
+  enter(node: number, identity: number, parent: number, depth: number): void {
+    this.#nodeOf.set(identity, node);
+    this.#numChildren[node] = 0;
+    this.#needsBlock[node] = this.#every > 0 && depth % this.#every === 0 ? 1 : 0;
+    const before = this.#nodeOf.get(parent);
+    if (before !== undefined) this.#numChildren[before]++;
+  }
+
+  /** Returns the node before it, which has one child less; 0: that is gone, or a root. */
+  leave(identity: number, parent: number): number {
+    this.#nodeOf.delete(identity);
+    const before = this.#nodeOf.get(parent) ?? 0;
+    if (before > 0) this.#numChildren[before]--;
+    return before;
+  }
+
+  /** Is it of use without a block? */
+  isContinued(node: number): boolean {
+    return this.#numChildren[node] > 0 && this.#needsBlock[node] === 0;
+  }
+}
+
 export class PrefixIndex {
   readonly #blockSize: number;
+  readonly #numGroups: number;
   /** Mixed into every hash, so that nobody outside can aim prompts at one bucket. */
   readonly #seed: number;
   readonly #mask: number;
+  // Of nodes; those from #numTaken on were never used, those that came back are chained by #next.
+  readonly #numNodes: number;
+  #numTaken = 1;
+  #returned = 0;
   readonly #bucketHead: Int32Array;
   readonly #bucketOf: Int32Array;
   readonly #next: Int32Array;
@@ -42,24 +100,49 @@ export class PrefixIndex {
   readonly #identity: Float64Array;
   readonly #parent: Float64Array;
   readonly #tokens: Int32Array;
-  readonly #rootsBySalt = new Map<string, Root>();
+  readonly #numPages: Int32Array;
+  /** Of each node and group, the block that stands for it. */
+  readonly #blocks: Int32Array;
+  /** null: every node needs a block of its own. */
+  readonly #descent: Descent | null;
+  // Of blocks: their node and group, and their twins.
+  readonly #nodeOf: Int32Array;
+  readonly #groupOf: Uint8Array;
+  readonly #nextTwin: Int32Array;
+  readonly #previousTwin: Int32Array;
+  readonly #rootsByName = new Map<string, Root>();
   readonly #rootsById = new Map<number, Root>();
   #nextIdentity = 1;
   #nextRoot = UNSALTED_ROOT - 1;
   #numPublished = 0;
+  #numEvictions = 0;
+  #numHashed = 0;
 
-  constructor(numBlocks: number, blockSize: number, seed = 0) {
+  constructor(numBlocks: number, blockSize: number, seed = 0, groups = KvGroups.whole(blockSize)) {
+    const whole = groups.blockSizes.filter((_, g) => groups.windows[g] === 0);
+    const every = whole.length > 0 ? Math.min(...whole) / blockSize : 0;
+    // Between two nodes that need a block of their own lie every − 1 that may live without one.
+    const numNodes = numBlocks * (every || SPARE_NODES);
     this.#blockSize = blockSize;
+    this.#numGroups = groups.length;
     this.#seed = seed | 0;
-    const numBuckets = 2 ** Math.ceil(Math.log2(Math.max(2, numBlocks * 2)));
+    const numBuckets = 2 ** Math.ceil(Math.log2(Math.max(2, numNodes * 2)));
     this.#mask = numBuckets - 1;
-    this.#bucketHead = new Int32Array(numBuckets).fill(-1);
-    this.#bucketOf = new Int32Array(numBlocks);
-    this.#next = new Int32Array(numBlocks).fill(-1);
-    this.#previous = new Int32Array(numBlocks).fill(-1);
-    this.#identity = new Float64Array(numBlocks);
-    this.#parent = new Float64Array(numBlocks);
-    this.#tokens = new Int32Array(numBlocks * blockSize);
+    this.#numNodes = numNodes;
+    this.#bucketHead = new Int32Array(numBuckets);
+    this.#bucketOf = new Int32Array(numNodes);
+    this.#next = new Int32Array(numNodes);
+    this.#previous = new Int32Array(numNodes);
+    this.#identity = new Float64Array(numNodes);
+    this.#parent = new Float64Array(numNodes);
+    this.#tokens = new Int32Array(numNodes * blockSize);
+    this.#numPages = new Int32Array(numNodes);
+    this.#blocks = new Int32Array(numNodes * groups.length);
+    this.#descent = every === 1 ? null : new Descent(numNodes, every);
+    this.#nodeOf = new Int32Array(numBlocks);
+    this.#groupOf = new Uint8Array(groups.length > 1 ? numBlocks : 0);
+    this.#nextTwin = new Int32Array(numBlocks);
+    this.#previousTwin = new Int32Array(numBlocks);
   }
 
   /** How many blocks can be hit. */
@@ -67,27 +150,48 @@ export class PrefixIndex {
     return this.#numPublished;
   }
 
-  /** How many salts are remembered: only those that a request or a block still uses. */
-  get numSalts(): number {
-    return this.#rootsBySalt.size;
+  /** Published blocks that were evicted, ever. */
+  get numEvictions(): number {
+    return this.#numEvictions;
+  }
+
+  /** Prefixes whose tokens were hashed, to find or to publish them, ever. */
+  get numHashed(): number {
+    return this.#numHashed;
+  }
+
+  /** How many roots are remembered: only those that a request or a block still uses. */
+  get numRoots(): number {
+    return this.#rootsByName.size;
   }
 
   isPublished(block: number): boolean {
-    return this.#identity[block] !== NO_PREFIX;
+    return this.#nodeOf[block] !== 0;
   }
 
   /** Identity of the prefix that ends with this block, or {@link NO_PREFIX}. */
   identityOf(block: number): number {
-    return this.#identity[block];
+    return this.#identity[this.#nodeOf[block]];
   }
 
-  /** The root of a salt, held until {@link releaseRoot}. */
-  acquireRoot(salt: string | undefined): number {
-    if (salt === undefined) return UNSALTED_ROOT;
-    let root = this.#rootsBySalt.get(salt);
+  /** Identity of the prefix of a node, or {@link NO_PREFIX} where it has none any more. */
+  identityAt(node: number): number {
+    return this.#identity[node];
+  }
+
+  /** The block (of several, the eldest) that stands for a node in a group, or 0. */
+  blockOf(node: number, group = 0): number {
+    return this.#blocks[node * this.#numGroups + group];
+  }
+
+  /** The root of a salt and a table of angles, held until {@link releaseRoot}. */
+  acquireRoot(salt: string | undefined, longRope = false): number {
+    if (salt === undefined && !longRope) return UNSALTED_ROOT;
+    const name = JSON.stringify([longRope, salt]);
+    let root = this.#rootsByName.get(name);
     if (root === undefined) {
-      root = { salt, id: this.#nextRoot--, users: 0 };
-      this.#rootsBySalt.set(salt, root);
+      root = { name, id: this.#nextRoot--, users: 0 };
+      this.#rootsByName.set(name, root);
       this.#rootsById.set(root.id, root);
     }
     root.users++;
@@ -97,74 +201,126 @@ export class PrefixIndex {
   releaseRoot(id: number): void {
     if (id === UNSALTED_ROOT) return;
     const root = this.#rootsById.get(id);
-    assert(root !== undefined && root.users > 0, 'a salt was released too often');
+    assert(root !== undefined && root.users > 0, 'a root was released too often');
     if (--root.users > 0) return;
     this.#rootsById.delete(id);
-    this.#rootsBySalt.delete(root.salt);
+    this.#rootsByName.delete(root.name);
   }
 
-  /**
-   * The block (of several, the eldest) that holds `tokens[at … at + blockSize)` after the prefix
-   * `parent`, or −1.
-   */
+  /** The node of `tokens[at … at + blockSize)` after the prefix `parent`, or 0. */
   find(parent: number, tokens: Int32Array, at: number): number {
     return this.#search(this.#hash(parent, tokens, at) & this.#mask, parent, tokens, at);
   }
 
-  /** Makes a full block hittable; returns the identity of the prefix that ends with it. */
-  publish(block: number, parent: number, tokens: Int32Array, at: number): number {
-    assert(this.#identity[block] === NO_PREFIX, 'a block was published twice');
+  /**
+   * Makes a full block of a group hittable, whose last tokens are `tokens[at … at + blockSize)`;
+   * returns the identity of the prefix that ends with it; {@link NO_PREFIX}: there is no room.
+   */
+  publish(block: number, parent: number, tokens: Int32Array, at: number, group = 0): number {
+    assert(at + this.#blockSize <= tokens.length, 'a block was published that is not full');
     const bucket = this.#hash(parent, tokens, at) & this.#mask;
-    const twin = this.#search(bucket, parent, tokens, at);
-    const identity = twin >= 0 ? this.#identity[twin] : this.#nextIdentity++;
-    this.#identity[block] = identity;
-    this.#parent[block] = parent;
-    this.#bucketOf[block] = bucket;
-    const own = block * this.#blockSize;
-    for (let i = 0; i < this.#blockSize; i++) this.#tokens[own + i] = tokens[at + i];
-    this.#link(block, bucket, twin);
-    this.#numPublished++;
-    if (parent < UNSALTED_ROOT) this.#rootsById.get(parent)!.users++;
-    return identity;
+    const node =
+      this.#search(bucket, parent, tokens, at) || this.#makeNode(bucket, parent, tokens, at);
+    if (node === 0) return NO_PREFIX;
+    this.#attach(block, node, group);
+    return this.#identity[node];
+  }
+
+  /** Makes a block hittable that ends with the same prefix as one that is, of another group. */
+  publishBeside(block: number, other: number, group: number): void {
+    this.#attach(block, this.#nodeOf[other], group);
   }
 
   /** Forgets what a block holds. Nothing happens where nothing was published. */
   evict(block: number): void {
-    if (this.#identity[block] === NO_PREFIX) return;
-    const next = this.#next[block];
-    const previous = this.#previous[block];
-    if (previous >= 0) this.#next[previous] = next;
-    else this.#bucketHead[this.#bucketOf[block]] = next;
-    if (next >= 0) this.#previous[next] = previous;
-    this.#identity[block] = NO_PREFIX;
+    const node = this.#nodeOf[block];
+    if (node === 0) return;
+    const next = this.#nextTwin[block];
+    const previous = this.#previousTwin[block];
+    const group = this.#numGroups > 1 ? this.#groupOf[block] : 0;
+    if (previous > 0) this.#nextTwin[previous] = next;
+    else this.#blocks[node * this.#numGroups + group] = next;
+    if (next > 0) this.#previousTwin[next] = previous;
+    this.#nodeOf[block] = 0;
     this.#numPublished--;
-    const parent = this.#parent[block];
-    if (parent < UNSALTED_ROOT) this.releaseRoot(parent);
+    this.#numEvictions++;
+    this.#numPages[node]--;
+    this.#settle(node);
   }
 
-  /** A twin stands behind the eldest, which is hit as long as it is there; others in front. */
-  #link(block: number, bucket: number, twin: number): void {
-    const next = twin >= 0 ? this.#next[twin] : this.#bucketHead[bucket];
-    this.#next[block] = next;
-    this.#previous[block] = twin;
-    if (next >= 0) this.#previous[next] = block;
-    if (twin >= 0) this.#next[twin] = block;
-    else this.#bucketHead[bucket] = block;
+  /** A twin stands behind the eldest, which is hit as long as it is there. */
+  #attach(block: number, node: number, group: number): void {
+    assert(block > 0, 'the null block was published');
+    assert(this.#nodeOf[block] === 0, 'a block was published twice');
+    const at = node * this.#numGroups + group;
+    const eldest = this.#blocks[at];
+    const next = eldest > 0 ? this.#nextTwin[eldest] : 0;
+    this.#nextTwin[block] = next;
+    this.#previousTwin[block] = eldest;
+    if (next > 0) this.#previousTwin[next] = block;
+    if (eldest > 0) this.#nextTwin[eldest] = block;
+    else this.#blocks[at] = block;
+    this.#nodeOf[block] = node;
+    if (this.#numGroups > 1) this.#groupOf[block] = group;
+    this.#numPages[node]++;
+    this.#numPublished++;
   }
 
+  /** A node without blocks yet, in front of its bucket; 0: there is no room. */
+  #makeNode(bucket: number, parent: number, tokens: Int32Array, at: number): number {
+    let node = this.#returned;
+    if (node > 0) this.#returned = this.#next[node];
+    else if (this.#numTaken < this.#numNodes) node = this.#numTaken++;
+    else return 0;
+    const next = this.#bucketHead[bucket];
+    this.#identity[node] = this.#nextIdentity++;
+    this.#parent[node] = parent;
+    this.#bucketOf[node] = bucket;
+    this.#next[node] = next;
+    this.#previous[node] = 0;
+    if (next > 0) this.#previous[next] = node;
+    this.#bucketHead[bucket] = node;
+    if (parent < UNSALTED_ROOT) this.#rootsById.get(parent)!.users++;
+    const own = node * this.#blockSize;
+    for (let i = 0; i < this.#blockSize; i++) this.#tokens[own + i] = tokens[at + i];
+    this.#descent?.enter(node, this.#identity[node], parent, at / this.#blockSize + 1);
+    return node;
+  }
+
+  /** Removes a node that is of no use any more, and those before it that were kept for its sake. */
+  #settle(node: number): void {
+    let last = node;
+    while (last > 0 && this.#numPages[last] === 0 && !this.#descent?.isContinued(last)) {
+      const next = this.#next[last];
+      const previous = this.#previous[last];
+      if (previous > 0) this.#next[previous] = next;
+      else this.#bucketHead[this.#bucketOf[last]] = next;
+      if (next > 0) this.#previous[next] = previous;
+      const identity = this.#identity[last];
+      const parent = this.#parent[last];
+      this.#identity[last] = NO_PREFIX;
+      this.#next[last] = this.#returned;
+      this.#returned = last;
+      if (parent < UNSALTED_ROOT) this.releaseRoot(parent);
+      last = this.#descent?.leave(identity, parent) ?? 0;
+    }
+  }
+
+  /** 0: there is none. */
   #search(bucket: number, parent: number, tokens: Int32Array, at: number): number {
     const size = this.#blockSize;
-    for (let block = this.#bucketHead[bucket]; block >= 0; block = this.#next[block]) {
-      if (this.#parent[block] !== parent) continue;
-      const own = block * size;
+    for (let node = this.#bucketHead[bucket]; node > 0; node = this.#next[node]) {
+      if (this.#parent[node] !== parent) continue;
+      const own = node * size;
       let i = 0;
       while (i < size && this.#tokens[own + i] === tokens[at + i]) i++;
-      if (i === size) return block;
+      if (i === size) return node;
     }
-    return -1;
+    return 0;
   }
 
   #hash(parent: number, tokens: Int32Array, at: number): number {
+    this.#numHashed++;
     let h = this.#seed ^ Math.imul(parent | 0, 0x9e3779b1);
     for (let i = 0; i < this.#blockSize; i++) {
       h = Math.imul(h ^ tokens[at + i], 0x85ebca6b);

@@ -1,10 +1,16 @@
 /** The scheduler's settings, checked once and frozen. */
 import { octavoError } from '../errors.js';
+import { type KvGroup, tableOffsets } from './kv-groups.js';
 
 export interface SchedulerConfig {
   /** Blocks of the KV pool, the null block included. */
   readonly numBlocks: number;
+  /** Tokens per block; where groups differ, of the finest. */
   readonly blockSize: number;
+  /** How the layers of the model keep their KV. Default: one group that keeps all tokens. */
+  readonly groups: readonly KvGroup[];
+  /** Entries of a block table of the finest group. Default: what maxModelLen takes. */
+  readonly blocksPerRow: number;
   /** Sequences that may run at once; a request with n samples counts n. */
   readonly maxNumSeqs: number;
   /** Tokens that a step may compute. */
@@ -27,8 +33,11 @@ export interface SchedulerConfig {
   readonly preemptionPolicy: 'recompute' | 'swap' | 'auto';
   /** priority: lower `priority` first, then the earlier; fcfs: the earlier first. */
   readonly schedulingPolicy: 'fcfs' | 'priority';
-  /** No layer looks further back than so many tokens, itself included; 0 = some layer sees all. */
-  readonly slidingWindow: number;
+  /**
+   * A request that may grow longer than this many tokens takes its angles from the model's long
+   * table, from its first token on; undefined = the model has one table only.
+   */
+  readonly longRopeFrom?: number;
   /** Mixed into the bucket hash of the prefix cache; draw it at random per process. */
   readonly hashSeed: number;
 }
@@ -47,9 +56,11 @@ const DEFAULTS = {
   numHostBlocks: 0,
   preemptionPolicy: 'auto',
   schedulingPolicy: 'fcfs',
-  slidingWindow: 0,
   hashSeed: 0,
 } as const;
+
+/** Most entries of the block-table slab, all rows together: 4 GiB. */
+const MAX_TABLE_ENTRIES = 2 ** 30;
 
 const MINIMA = {
   numBlocks: 2,
@@ -57,18 +68,45 @@ const MINIMA = {
   maxNumSeqs: 1,
   maxNumBatchedTokens: 1,
   maxModelLen: 2,
+  blocksPerRow: 1,
   maxNumWaiting: 1,
   longPrefillThreshold: 0,
   numHostBlocks: 0,
-  slidingWindow: 0,
+  longRopeFrom: 1,
 } as const;
 
+/** Of what is not named here: 2^31 − 1. */
+const MAXIMA: Partial<Record<keyof typeof MINIMA, number>> = {
+  numBlocks: 2 ** 30,
+  maxNumSeqs: 65_536,
+  numHostBlocks: 2 ** 30,
+};
+
 export function schedulerConfig(options: SchedulerOptions): SchedulerConfig {
-  const config: SchedulerConfig = { ...DEFAULTS, ...options };
-  for (const [name, minimum] of Object.entries(MINIMA)) {
-    const value = config[name as keyof typeof MINIMA];
-    if (Number.isInteger(value) && value >= minimum && value < 2 ** 31) continue;
-    throw refusal(name, `${name} must be an integer of at least ${minimum}, not ${value}`);
+  const sized = { ...DEFAULTS, ...options };
+  const widest = Math.ceil(sized.maxModelLen / sized.blockSize);
+  const groups = [{ window: 0, blockSize: sized.blockSize }];
+  const config: SchedulerConfig = { blocksPerRow: widest, groups, ...sized };
+  for (const name of Object.keys(MINIMA) as (keyof typeof MINIMA)[]) {
+    const [minimum, maximum] = [MINIMA[name], MAXIMA[name] ?? 2 ** 31 - 1];
+    const value = config[name];
+    if (value === undefined && name === 'longRopeFrom') continue;
+    if (Number.isInteger(value) && value! >= minimum && value! <= maximum) continue;
+    throw refusal(name, `${name} must be an integer from ${minimum} to ${maximum}, not ${value}`);
+  }
+  if (config.blocksPerRow < widest) {
+    throw refusal('blocksPerRow', `blocksPerRow must hold maxModelLen, at least ${widest} blocks`);
+  }
+  checkGroups(config);
+  const { rowLength } = tableOffsets(config.groups, config.blockSize, config.blocksPerRow);
+  const entries = config.maxNumSeqs * rowLength;
+  if (entries > MAX_TABLE_ENTRIES) {
+    throw refusal(
+      'maxNumSeqs',
+      `the block tables of maxNumSeqs (${config.maxNumSeqs}) sequences of maxModelLen ` +
+        `(${config.maxModelLen}) tokens have ${entries} entries, more than 2^30; lower one of ` +
+        'them, or raise blockSize',
+    );
   }
   if (config.maxNumBatchedTokens < config.maxNumSeqs) {
     throw refusal(
@@ -87,6 +125,50 @@ export function schedulerConfig(options: SchedulerOptions): SchedulerConfig {
   return Object.freeze(config);
 }
 
+/** Most KV groups of a model: the prefix cache numbers them in a byte. */
+const MAX_GROUPS = 255;
+
+function checkGroups({ groups, blockSize }: SchedulerConfig): void {
+  const wrong = (why: string) => refusal('groups', `groups ${why}`);
+  if (groups.length < 1 || groups.length > MAX_GROUPS) {
+    throw wrong(`must be 1 to ${MAX_GROUPS}, not ${groups.length}`);
+  }
+  for (const { window, blockSize: size } of groups) {
+    if (!Number.isInteger(window) || window < 0 || window > 2 ** 31 - 1) {
+      throw wrong(`have windows from 0 to 2^31 - 1, not ${window}`);
+    }
+    if (!Number.isInteger(Math.log2(size / blockSize)) || size < blockSize) {
+      throw wrong(`have blocks of blockSize (${blockSize}) tokens, times 2, 4 …, not ${size}`);
+    }
+  }
+  if (groups.some((group) => group.blockSize === blockSize)) return;
+  throw wrong(`must have one with blocks of blockSize (${blockSize}) tokens`);
+}
+
 function refusal(param: string, sentence: string) {
   return octavoError('ERR_INVALID_OPTION', sentence, { param });
+}
+
+/**
+ * What `make` allocates for these sizes.
+ * @throws ERR_OUT_OF_MEMORY where JavaScript cannot
+ */
+export function allocated<T>(config: SchedulerConfig, make: () => T): T {
+  try {
+    return make();
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw tooLarge(config, cause);
+  }
+}
+
+function tooLarge(config: SchedulerConfig, cause: RangeError): Error {
+  const { numBlocks, blockSize, maxNumSeqs, maxModelLen } = config;
+  return octavoError(
+    'ERR_OUT_OF_MEMORY',
+    `no memory for the tables of ${numBlocks} blocks of ${blockSize} tokens and of ${maxNumSeqs} ` +
+      `sequences of ${maxModelLen} tokens (${cause.message}); lower maxNumSeqs, maxModelLen or ` +
+      'the size of the KV pool',
+    { cause },
+  );
 }

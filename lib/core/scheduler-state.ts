@@ -1,24 +1,24 @@
 /**
- * What the three verbs share: who waits, who runs, the pool, the tables. Each change of a group's
- * state that touches more than one of these is a method here, so that it can only happen whole.
+ * What the verbs share: who waits, who runs, the pool, the tables; and the changes of a group that
+ * several of them make, or that touch more than one of these.
  */
 import { assert } from '../errors.js';
-import { BlockPool } from './block-pool.js';
+import { BlockPool, NULL_BLOCK } from './block-pool.js';
 import { BlockTables } from './block-table.js';
-import { unhang } from './fork-tree.js';
 import { HostBlocks } from './host-blocks.js';
-import { makeSamplerSlab, writeSamplerRow } from './sampler-slab.js';
+import { KvGroups } from './kv-groups.js';
 import type { SchedulerConfig } from './scheduler-config.js';
 import type { FinishReason, Sequence, SequenceGroup } from './sequence.js';
-import type { Step } from './step-record.js';
-import { swapOut } from './swapping.js';
 
 /** Counts since the start; never reset. */
 export interface SchedulerStats {
   numPreemptions: number;
-  /** Tokens looked up in the prefix cache, and found there. */
+  /** Prompt tokens looked up in the prefix cache, and found there: each request once. */
   numPrefixQueries: number;
   numPrefixHits: number;
+  /** The same for what preempted requests have to compute again. */
+  numPreemptedQueries: number;
+  numPreemptedHits: number;
   numBlockCopies: number;
   /** Blocks moved to the host pool, and back. */
   numSwappedOut: number;
@@ -28,9 +28,9 @@ export interface SchedulerStats {
 export class SchedulerState {
   readonly config: SchedulerConfig;
   readonly pool: BlockPool;
+  readonly kvGroups: KvGroups;
   readonly tables: BlockTables;
   readonly hostBlocks: HostBlocks;
-  readonly samplerSlab: Float64Array;
   /** Every group that is not finished. */
   readonly groups = new Map<string, SequenceGroup>();
   /** First to be admitted first. */
@@ -39,12 +39,21 @@ export class SchedulerState {
   readonly swapped: SequenceGroup[] = [];
   /** Sequences with a table of their own, in the order of {@link precedes}, groups together. */
   readonly running: Sequence[] = [];
-  /** Blocks that forks still to come will need; admission leaves them alone. */
+  /** Groups that each run in a step of their own, see `Scheduler.putBack`. */
+  readonly apart = new Set<SequenceGroup>();
+  /** Who has which row of the slabs, by which steps name sequences. */
+  readonly byRow: (Sequence | null)[];
+  /**
+   * Blocks that were counted when a group was let in, and are taken later: by forks to come, and by
+   * windows, query for query. Admission leaves them alone.
+   */
   numPromised = 0;
   readonly stats: SchedulerStats = {
     numPreemptions: 0,
     numPrefixQueries: 0,
     numPrefixHits: 0,
+    numPreemptedQueries: 0,
+    numPreemptedHits: 0,
     numBlockCopies: 0,
     numSwappedOut: 0,
     numSwappedIn: 0,
@@ -54,15 +63,15 @@ export class SchedulerState {
 
   constructor(config: SchedulerConfig) {
     this.config = config;
-    const { numBlocks, blockSize, hashSeed } = config;
-    this.pool = new BlockPool({ numBlocks, blockSize, hashSeed });
-    const blocksPerRow = Math.ceil(config.maxModelLen / blockSize);
-    this.tables = new BlockTables(this.pool, config.maxNumSeqs, blocksPerRow);
+    const { numBlocks, blockSize, blocksPerRow, hashSeed } = config;
+    this.kvGroups = new KvGroups(config);
+    this.pool = new BlockPool({ numBlocks, blockSize, hashSeed, groups: this.kvGroups });
+    this.tables = new BlockTables(this.pool, config.maxNumSeqs, blocksPerRow, this.kvGroups);
     this.hostBlocks = new HostBlocks(config.numHostBlocks);
-    this.samplerSlab = makeSamplerSlab(config.maxNumSeqs);
+    this.byRow = new Array(config.maxNumSeqs).fill(null);
   }
 
-  /** Into the line, in order; a preempted group arrived before all others that wait. */
+  /** Into the line, at its place. */
   enqueue(group: SequenceGroup): void {
     group.state = 'waiting';
     insert(this.waiting, group);
@@ -73,7 +82,8 @@ export class SchedulerState {
     for (const sequence of group.sequences) {
       if (sequence.finishReason !== null) continue;
       this.tables.takeRow(sequence);
-      writeSamplerRow(this.samplerSlab, sequence);
+      this.byRow[sequence.row] = sequence;
+      sequence.forgetSent();
     }
   }
 
@@ -85,23 +95,16 @@ export class SchedulerState {
     this.running.splice(at, 0, ...active);
   }
 
-  /** Room is short: frees all blocks of a group, into the host pool or to be computed again. */
-  preempt(group: SequenceGroup, step: Step): void {
+  /** Into the line of those whose blocks are in the host pool. */
+  enqueueSwapped(group: SequenceGroup): void {
+    group.state = 'swapped';
+    insert(this.swapped, group);
+  }
+
+  /** A group that runs gives its rows and blocks back. */
+  withdrawRunning(group: SequenceGroup): void {
     this.leaveRunning(group);
-    const { preemptionPolicy } = this.config;
-    const maySwap =
-      preemptionPolicy === 'swap' || (preemptionPolicy === 'auto' && group.numUnfinished > 1);
-    const isSwapped = maySwap && swapOut(this, step, group);
     this.#withdraw(group);
-    group.numPreemptions++;
-    this.stats.numPreemptions++;
-    if (isSwapped) {
-      group.numSwaps++;
-      group.state = 'swapped';
-      insert(this.swapped, group);
-    } else {
-      this.recompute(group);
-    }
   }
 
   /** Back into the line with nothing computed. */
@@ -113,29 +116,45 @@ export class SchedulerState {
     this.enqueue(group);
   }
 
+  /** Blocks that admission can give away: one for each running table stays in hand. */
+  get numSpareBlocks(): number {
+    return this.pool.numFree - this.numPromised - this.running.length * this.kvGroups.length;
+  }
+
   /** Blocks that a sequence takes when it is forked: what it does not share, or its copy. */
   blocksOfFork(sequence: Sequence): number {
     if (sequence.finishReason !== null) return 0;
-    if (!sequence.asleep && sequence.forkParent === null) return 0;
-    const { blockSize } = this.config;
-    const at = sequence.asleep ? sequence.numTokens : sequence.forkAt;
-    return Math.ceil(sequence.numTokens / blockSize) - Math.floor(at / blockSize);
+    if (!sequence.isSpare && sequence.forkParent === null) return 0;
+    const at = sequence.isSpare ? sequence.numTokens : sequence.forkAt;
+    return this.kvGroups.ownBlocks(at, sequence.numTokens);
   }
 
-  /** Keeps blocks for all forks of the group that are still to come. */
-  promiseForks(group: SequenceGroup): void {
+  /** Keeps blocks for what the sequences of a group that was let in will take later. */
+  promiseBlocks(group: SequenceGroup): void {
     for (const sequence of group.sequences) {
-      sequence.numPromised = this.blocksOfFork(sequence);
-      this.numPromised += sequence.numPromised;
+      if (sequence.isActive) this.promiseWindows(sequence);
+      else this.numPromised += sequence.promise(this.blocksOfFork(sequence));
     }
   }
 
-  /** Frees what has slid out of the window of a sequence's next query. */
-  slide(sequence: Sequence): void {
-    const reach = sequence.numComputed - this.config.slidingWindow + 1;
-    const end = Math.floor(reach / this.config.blockSize);
-    if (end > sequence.numSlid) this.tables.dropHead(sequence, sequence.numSlid, end);
-    sequence.numSlid = Math.max(sequence.numSlid, end);
+  /** Keeps blocks for what the windows of a running sequence will take until it has caught up. */
+  promiseWindows(sequence: Sequence): void {
+    const { numComputed, numTokens } = sequence;
+    const numBlocks = this.tables.numToCome(sequence, numComputed, numTokens);
+    this.numPromised += sequence.promise(numBlocks);
+  }
+
+  /** Frees what has slid out of the windows of a sequence's next query, `before` computed. */
+  slide(sequence: Sequence, before: number): void {
+    const { kvGroups, tables } = this;
+    const { numComputed, numTokens } = sequence;
+    for (let g = 0; g < kvGroups.length; g++) {
+      const from = kvGroups.firstKept(g, before);
+      const to = kvGroups.firstKept(g, numComputed);
+      if (to > from) tables.dropHead(sequence, from, to, g);
+    }
+    // What was freed is needed again for the next query. Who has caught up needs one in hand only.
+    if (numComputed < numTokens || sequence.numPromised > 0) this.promiseWindows(sequence);
   }
 
   leaveRunning(group: SequenceGroup): void {
@@ -182,29 +201,35 @@ export class SchedulerState {
 
   /** The parent has computed what both share: the child gets a table of its own. */
   fork(parent: Sequence, child: Sequence): void {
-    unhang(child);
+    assert(parent.numComputed === child.forkAt, 'a fork of tokens that are not computed');
+    assert(parent.group === child.group, 'a fork into another group');
+    child.waitNoMore();
     this.tables.fork(parent, child, child.forkAt);
-    child.numComputed = child.forkAt;
-    child.prefix = parent.prefix;
-    child.numPublished = parent.numPublished;
-    child.publishAt = parent.publishAt;
-    child.numSlid = parent.numSlid;
-    this.numPromised -= child.numPromised;
-    child.numPromised = 0;
+    child.continueFrom(parent);
+    this.promiseWindows(child);
+  }
+
+  /** Copies that a step makes for the group; −1: one that it does not make after all. */
+  countCopies(group: SequenceGroup, count: number): void {
+    group.countCopies(count);
+    this.stats.numBlockCopies += count;
   }
 
   /** Brings the group's peak of shared blocks up to date. */
   countShared(group: SequenceGroup): void {
-    const { pool, tables } = this;
+    const { pool, tables, kvGroups } = this;
     let shared = 0;
     pool.startMarks();
     for (const sequence of group.sequences) {
-      for (let i = 0; i < sequence.numBlocks; i++) {
-        const block = tables.blockAt(sequence, i);
-        if (pool.refCounts[block] > 1 && pool.mark(block)) shared++;
+      for (let g = 0; g < kvGroups.length; g++) {
+        const count = tables.numBlocksOf(sequence, g);
+        for (let i = 0; i < count; i++) {
+          const block = tables.blockAt(sequence, i, g);
+          if (pool.refCounts[block] > 1 && pool.mark(block)) shared++;
+        }
       }
     }
-    group.numSharedBlocks = Math.max(group.numSharedBlocks, shared);
+    group.countShared(shared);
   }
 
   /**
@@ -224,9 +249,12 @@ export class SchedulerState {
       for (const sequence of group.sequences) {
         for (const block of sequence.hostTable ?? []) hosted.add(block);
         if (sequence.row >= 0) rows++;
-        else assert(sequence.numBlocks === 0, 'blocks without a row');
-        for (const block of tables.blocksOf(sequence)) counts[block]++;
+        else assert(sequence.numSlots === 0, 'blocks without a row');
+        const isFound = sequence.row < 0 || this.byRow[sequence.row] === sequence;
+        assert(isFound, 'a row belongs to somebody else');
+        this.#checkTables(sequence, counts);
         promised += sequence.numPromised;
+        if (sequence.isActive) this.#checkPromise(sequence);
         const listed = this.running.includes(sequence);
         assert(listed === sequence.isActive, 'the running list and a sequence disagree');
       }
@@ -244,6 +272,25 @@ export class SchedulerState {
     assert(promised === this.numPromised, 'promised blocks were miscounted');
   }
 
+  /** Who has still to catch up has the promise of what its windows will take. */
+  #checkPromise(sequence: Sequence): void {
+    const { numComputed, numTokens, numPromised } = sequence;
+    if (numTokens - numComputed === 1 && numPromised === 0) return;
+    const toCome = this.tables.numToCome(sequence, numComputed, numTokens);
+    assert(numPromised === toCome, 'a promise is not what windows will take');
+  }
+
+  /** Counts a sequence's blocks; those that its windows look at are there, and no others. */
+  #checkTables(sequence: Sequence, counts: Int32Array): void {
+    for (let g = 0; g < this.kvGroups.length; g++) {
+      const first = this.kvGroups.firstKept(g, sequence.numComputed);
+      this.tables.blocksOf(sequence, g).forEach((block, i) => {
+        counts[block]++;
+        assert(i < first === (block === NULL_BLOCK), 'a window and its table disagree');
+      });
+    }
+  }
+
   /** Last sequence first, so that shared heads come free last. */
   #withdraw(group: SequenceGroup): void {
     for (let i = group.sequences.length - 1; i >= 0; i--) {
@@ -255,9 +302,9 @@ export class SchedulerState {
   /** Table, row and promised blocks. */
   #letGo(sequence: Sequence): void {
     this.tables.release(sequence);
+    this.byRow[sequence.row] = null;
     this.tables.giveRow(sequence);
-    this.numPromised -= sequence.numPromised;
-    sequence.numPromised = 0;
+    this.numPromised += sequence.promise(0);
   }
 
   /** Gives the group's host blocks back. */
@@ -266,15 +313,16 @@ export class SchedulerState {
     const given = new Set<number>();
     for (const sequence of group.sequences) {
       for (const block of sequence.hostTable ?? []) if (block >= 0) given.add(block);
-      sequence.hostTable = null;
+      sequence.moveTo(null);
     }
     for (const block of given) this.hostBlocks.give(block);
-    group.numHostBlocks = 0;
+    group.holdOnHost(0);
   }
 
   #forget(group: SequenceGroup): void {
     group.state = 'finished';
     this.groups.delete(group.id);
+    this.apart.delete(group);
     this.pool.prefixes.releaseRoot(group.root);
   }
 }

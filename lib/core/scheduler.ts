@@ -3,25 +3,25 @@
  * it needs, somebody else executes, `commit()` takes the results in. `add` and `abort` may come at
  * any time; an abort takes effect between steps.
  *
- * One step is in flight at a time. Everything that a step needs is in its record, so that a second
- * one in flight would need no new bookkeeping but the assumption of tokens not drawn yet.
+ * A step is a value: nobody who runs it looks at a sequence; `commit()` finds them again by their
+ * rows, which nobody else gets while a step that names them is in flight. There is one at a time.
  */
 import { assert, octavoError } from '../errors.js';
-import { Admission, checkAdmissible, checkFeasible } from './admission.js';
+import { Admission, checkAdmissible, checkFeasible, type GroupExtent } from './admission.js';
 import type { BlockPool } from './block-pool.js';
 import { commitStep } from './committing.js';
-import { planRunning } from './planning.js';
+import { planGroup, planRunning, undoCopies } from './planning.js';
 import {
+  allocated,
   type SchedulerConfig,
   type SchedulerOptions,
   schedulerConfig,
 } from './scheduler-config.js';
 import { SchedulerState, type SchedulerStats } from './scheduler-state.js';
-import type { FinishReason, SequenceGroup } from './sequence.js';
-import type { StepResult } from './step.js';
-import { Step } from './step-record.js';
-import type { Judge } from './stop.js';
-import { admitSwapped } from './swapping.js';
+import type { FinishReason, Sequence, SequenceGroup } from './sequence.js';
+import { Step } from './step.js';
+import type { StepResult } from './step-result.js';
+import type { FindStop } from './stop.js';
 
 export class Scheduler {
   readonly config: SchedulerConfig;
@@ -32,28 +32,26 @@ export class Scheduler {
   #turn = 0;
   #inFlight: Step | null = null;
   #nextArrival = 0;
+  #nextStep = 0;
 
+  /** @throws ERR_INVALID_OPTION, ERR_OUT_OF_MEMORY */
   constructor(options: SchedulerOptions) {
     this.config = schedulerConfig(options);
-    this.#state = new SchedulerState(this.config);
+    const { maxNumSeqs, maxNumBatchedTokens, groups } = this.config;
+    const record = () => new Step(maxNumSeqs, maxNumBatchedTokens, groups.length);
+    this.#state = allocated(this.config, () => new SchedulerState(this.config));
+    this.#records = allocated(this.config, () => [record(), record()]);
     this.#admission = new Admission(this.#state);
-    const { maxNumSeqs, maxNumBatchedTokens } = this.config;
-    const record = () => new Step(maxNumSeqs, maxNumBatchedTokens);
-    this.#records = [record(), record()];
   }
 
-  /** The block tables, Int32Array [maxNumSeqs][blocksPerRow]; steps name rows of it. */
-  get tableSlab(): Int32Array {
-    return this.#state.tables.slab;
+  /** The block table of a sequence in a KV group; for tests and diagnosis. */
+  tableOf(sequence: Sequence, g = 0): number[] {
+    return this.#state.tables.blocksOf(sequence, g);
   }
 
-  get blocksPerRow(): number {
-    return this.#state.tables.blocksPerRow;
-  }
-
-  /** Float64Array [maxNumSeqs][samplerDoubles]; same rows. */
-  get samplerSlab(): Float64Array {
-    return this.#state.samplerSlab;
+  /** Who has a row of the slabs that a step in flight names; null: it ended before that landed. */
+  sequenceAt(row: number): Sequence | null {
+    return this.#state.byRow[row];
   }
 
   /** For reading: usage, free blocks, counts. */
@@ -78,7 +76,8 @@ export class Scheduler {
 
   /** Blocks in the tables of all that run; a shared one counts once for each user. */
   get numTableEntries(): number {
-    return this.#state.running.reduce((sum, s) => sum + s.numBlocks - s.numSlid, 0);
+    const { running, tables } = this.#state;
+    return running.reduce((sum, s) => sum + tables.numHeld(s, s.numComputed), 0);
   }
 
   /** Requests that are preempted and wait in the host pool. */
@@ -113,10 +112,13 @@ export class Scheduler {
     }
     checkAdmissible(state, group);
     group.arrival = this.#nextArrival++;
-    group.root = state.pool.prefixes.acquireRoot(group.params.cacheSalt);
-    const longest = group.numPromptTokens + group.params.maxTokens;
+    const { maxModelLen, longRopeFrom } = this.config;
+    const longest = Math.min(group.numPromptTokens + group.params.maxTokens, maxModelLen);
+    const longRope = longRopeFrom !== undefined && longest > longRopeFrom ? 1 : 0;
+    group.root = state.pool.prefixes.acquireRoot(group.params.cacheSalt, longRope === 1);
     for (const sequence of group.sequences) {
-      sequence.endsAt = Math.min(longest, this.config.maxModelLen);
+      sequence.longRope = longRope;
+      sequence.endsAt = longest;
       sequence.forgetComputed();
     }
     group.sequences[0].enlarge();
@@ -124,8 +126,11 @@ export class Scheduler {
     state.enqueue(group);
   }
 
-  /** Throws what `add` would throw whenever it came: the group can never run. */
-  checkFeasible(group: SequenceGroup): void {
+  /**
+   * Throws what `add` would throw whenever it came: the group can never run. To be asked before a
+   * group of many sequences is made.
+   */
+  checkFeasible(group: GroupExtent): void {
     checkFeasible(this.#state, group);
   }
 
@@ -134,27 +139,55 @@ export class Scheduler {
     assert(this.#inFlight === null, 'schedule() before the step in flight was committed');
     const step = this.#records[this.#turn];
     step.clear();
-    const preempted = planRunning(this.#state, step);
-    if (!preempted) admitSwapped(this.#state, step);
-    if (!preempted && this.#state.swapped.length === 0) this.#admission.admit(step);
-    step.seal();
+    if (!this.#planApart(step)) {
+      const preempted = planRunning(this.#state, step) || step.numSwapOuts > 0;
+      if (!preempted) this.#admission.admit(step);
+    }
     if (step.numSeqs === 0) {
       assert(step.numSwapOuts + step.numSwapIns === 0, 'a step that swaps and computes nothing');
-      this.#forgetRecords();
       return null;
     }
+    step.number = this.#nextStep++;
+    step.tableChanges = this.#state.tables.takeChanges(step.tableChanges);
+    this.#state.tables.measure(step.seqRows, step.numSeqs, step.numBlocks);
     this.#turn ^= 1;
     this.#inFlight = step;
     return step;
   }
 
   /**
-   * Takes in the results of the step in flight; returns the groups that ended by it. `judge` is
-   * asked for each token that joins a text, see {@link Judge}.
+   * Takes in the results of the step in flight; returns the groups that ended by it. `findStop` is
+   * asked for each token that joins a text, see {@link FindStop}.
    */
-  commit(step: Step, result: StepResult, judge: Judge): readonly SequenceGroup[] {
+  commit(step: Step, result: StepResult, findStop: FindStop): readonly SequenceGroup[] {
     this.#land(step);
-    return commitStep(this.#state, step, result, judge);
+    const drawing = step.numSamples > 0 ? this.sequenceAt(step.sampleRows[0]) : null;
+    if (drawing !== null) this.#state.apart.delete(drawing.group);
+    return commitStep(this.#state, step, result, findStop);
+  }
+
+  /**
+   * The step was refused before anything of it ran: nobody is harmed. Every sequence stands where
+   * it stood before `schedule()`, though with the blocks that it got there, and is planned again.
+   * Only groups whose swap did not happen, in either direction, are computed again, which gives the
+   * same tokens. Whoever is to blame must be aborted, before or after, or the step comes again.
+   * @param apart nobody knows who: each group of the step then runs in steps of its own, until it
+   * has drawn a token, so that whoever is to blame is refused alone
+   */
+  putBack(step: Step, apart = false): void {
+    const state = this.#state;
+    undoCopies(state, step, 0, 0);
+    this.#land(step);
+    for (let i = 0; i < step.numSeqs && apart; i++) {
+      const sequence = this.sequenceAt(step.seqRows[i]);
+      if (sequence !== null) state.apart.add(sequence.group);
+    }
+    this.#forgetSwappedOut(step);
+    const swappedIn = state.running.filter(({ group }) => step.swappedIn.includes(group.arrival));
+    for (const group of new Set(swappedIn.map((sequence) => sequence.group))) {
+      state.withdrawRunning(group);
+      state.recompute(group);
+    }
   }
 
   /**
@@ -163,15 +196,13 @@ export class Scheduler {
    */
   discard(step: Step): readonly SequenceGroup[] {
     this.#land(step);
-    for (const group of step.swappedOut) {
-      if (group.state === 'swapped') this.#state.recompute(group);
-    }
+    this.#forgetSwappedOut(step);
     const failed: SequenceGroup[] = [];
     for (let i = 0; i < step.numSeqs; i++) {
-      const { group } = step.seqs[i];
-      if (group.state !== 'running') continue;
-      this.#state.terminate(group, 'error', false);
-      failed.push(group);
+      const sequence = this.sequenceAt(step.seqRows[i]);
+      if (sequence === null) continue;
+      this.#state.terminate(sequence.group, 'error', false);
+      failed.push(sequence.group);
     }
     return failed;
   }
@@ -197,18 +228,34 @@ export class Scheduler {
     this.#state.checkInvariants();
   }
 
+  /**
+   * Makes it the step of a group that is to run apart, if there is one: one that runs, or the first
+   * in line if it fits beside those that run. (It must not wait until nobody runs: others may
+   * overtake it, and all behind it wait with it.)
+   */
+  #planApart(step: Step): boolean {
+    const { apart, running } = this.#state;
+    if (apart.size === 0) return false;
+    const sequence = running.find((s) => apart.has(s.group));
+    if (sequence === undefined) {
+      this.#admission.admitApart(step);
+      return step.numSeqs > 0;
+    }
+    const members = running.filter((s) => s.group === sequence.group);
+    planGroup(this.#state, step, members, 0, members.length);
+    return step.numSeqs > 0;
+  }
+
   #land(step: Step): void {
     assert(step === this.#inFlight, 'a step was committed that is not in flight');
     this.#inFlight = null;
     this.#state.unfence();
   }
 
-  /** Idle: nobody should be kept alive by an old record. */
-  #forgetRecords(): void {
-    if (this.#state.groups.size > 0) return;
-    for (const record of this.#records) {
-      record.clear();
-      record.seal();
-    }
+  /** Groups that a step was to swap out, and has not, are computed again. */
+  #forgetSwappedOut(step: Step): void {
+    const { swapped } = this.#state;
+    const affected = swapped.filter((group) => step.swappedOut.includes(group.arrival));
+    for (const group of affected) this.#state.recompute(group);
   }
 }

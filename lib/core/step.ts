@@ -1,108 +1,203 @@
 /**
- * The words that both languages speak: the layout of one encoded step and of the two slabs that
- * steps refer to. `native.ts` compares this table with the addon's own at load, so it can never
- * drift. All offsets are in 32-bit words from the start of the buffer.
- *
- * A step buffer is one Int32Array: header · sequences · tokens · swaps · copies · samples · prompt
- * rows · extras. Order of execution: swap-outs, swap-ins, copies, the forward pass. Per scheduled
- * sequence: how many tokens it computes now (`queryLen` ≥ 1), how many its cache holds after this
- * step (`contextLen`), its row in the slabs, how many blocks its table has.
- * Positions and slots are not sent: position = contextLen − queryLen + i, slot from the table.
- *
- * The block-table slab is an Int32Array [maxNumSeqs][blocksPerRow]; the sampler slab a Float64Array
- * [maxNumSeqs][samplerDoubles]. A row belongs to one running sequence from admission to its end.
- *
- * A sample draws one token from the logits of one token row (several samples may name the same
- * row: the first tokens of n parallel samples). `position` is the index the drawn token will have
- * in its sequence; together with the seed it is the counter of the random generator. `extra` is
- * the word offset of this sample's extras, or −1.
- *
- * Extras: numAllowed (−1 = every token), numBanned, numBias, promptLen, outputLen, then the lists:
- * allowed ids · banned ids · bias ids · bias values (float32 bits) · prompt ids · output ids. The
- * ids of prompt and output are sent only where a penalty needs them.
- *
- * A prompt row asks for the logprob of `target` at a token row, with the `numTop` best beside it.
+ * What one step computes, as the scheduler decided it: a value. It holds numbers, and lists that
+ * nobody changes, but no sequence: whoever encodes it, runs it or reads it later sees what was
+ * decided, whatever has become of the sequences since. The scheduler finds them again by their
+ * rows. The arrays are sized once and used again (two records take turns), because a step is made
+ * for every token.
  */
-export const STEP_LAYOUT = {
-  version: 2,
-  // header
-  headerWords: 16,
-  headerVersion: 0,
-  headerTotalWords: 1,
-  headerNumSeqs: 2,
-  headerNumTokens: 3,
-  headerNumCopies: 4,
-  headerNumSamples: 5,
-  headerNumPromptRows: 6,
-  headerSeqsAt: 7,
-  headerTokensAt: 8,
-  headerCopiesAt: 9,
-  headerSamplesAt: 10,
-  headerPromptRowsAt: 11,
-  headerExtrasAt: 12,
-  headerNumSwapOuts: 13,
-  headerNumSwapIns: 14,
-  headerSwapsAt: 15,
-  // one scheduled sequence
-  seqWords: 4,
-  seqQueryLen: 0,
-  seqContextLen: 1,
-  seqRow: 2,
-  seqNumBlocks: 3,
-  // one block swap; the outs come first
-  swapWords: 2,
-  swapDevice: 0,
-  swapHost: 1,
-  // one block copy
-  copyWords: 2,
-  copySource: 0,
-  copyTarget: 1,
-  // one sample
-  sampleWords: 4,
-  sampleTokenRow: 0,
-  sampleSeqRow: 1,
-  samplePosition: 2,
-  sampleExtra: 3,
-  // one prompt logprob
-  promptRowWords: 3,
-  promptRowTokenRow: 0,
-  promptRowTarget: 1,
-  promptRowNumTop: 2,
-  // extras
-  extraNumAllowed: 0,
-  extraNumBanned: 1,
-  extraNumBias: 2,
-  extraPromptLen: 3,
-  extraOutputLen: 4,
-  extraWords: 5,
-  // one row of the sampler slab (doubles); numLogprobs −1 = none asked, 0 = the drawn token only
-  samplerDoubles: 10,
-  samplerTemperature: 0,
-  samplerTopP: 1,
-  samplerMinP: 2,
-  samplerRepetition: 3,
-  samplerFrequency: 4,
-  samplerPresence: 5,
-  samplerTopK: 6,
-  samplerNumLogprobs: 7,
-  samplerSeedLow: 8,
-  samplerSeedHigh: 9,
-} as const;
+import type { CopySink } from './block-table.js';
+import { IntList } from './int-list.js';
+import { NO_UPDATE, RowUpdates } from './row-updates.js';
+import type { Sequence } from './sequence.js';
 
 /**
- * What a backend hands back for one step. S samples, P prompt rows, both in the step's order.
- * `tokenIds[i]` is −1 where the row had no finite logit to draw from. `logprobs` are raw
- * log-softmax values of the drawn (or target) token, `ranks` its rank (1 = most likely), 0 where
- * logprobs were not asked for. The top lists of all samples, then of all prompt rows, follow each
- * other without gaps, each as long as was asked (at most the vocabulary), best first, ties by
- * lower id.
+ * Which tokens the mask of a row allows in a draw: all, what a new one says, or as before. The
+ * numbers are those of the encoded step.
  */
-export interface StepResult {
-  readonly tokenIds: Int32Array; // [S]
-  readonly logprobs: Float64Array; // [S]
-  readonly ranks: Int32Array; // [S]
-  readonly promptLogprobs: Float64Array; // [P]
-  readonly promptRanks: Int32Array; // [P]
-  readonly topTokenIds: Int32Array; // [sum of list lengths]
-  readonly topLogprobs: Float64Array; // [sum of list lengths]
+export const MASKS = { none: 0, fresh: 1, asBefore: 2 } as const;
+
+export class Step implements CopySink {
+  /** Of the steps of a scheduler, which one; given by it. */
+  number = -1;
+  numSeqs = 0;
+  numTokens = 0;
+  numCopies = 0;
+  numSamples = 0;
+  numPromptRows = 0;
+  numSwapOuts = 0;
+  numSwapIns = 0;
+  // One entry per sequence: its row in the slabs; tokens that it computes now, and that its cache
+  // holds afterwards; 1 where its angles come from the long table.
+  readonly seqRows: Int32Array;
+  readonly queryLens: Int32Array;
+  readonly contextLens: Int32Array;
+  readonly longRope: Int32Array;
+  /** Of each KV group, one entry per sequence: blocks of its table. */
+  readonly numBlocks: readonly Int32Array[];
+  /** Of all queries, one after the other. */
+  readonly tokenIds: Int32Array;
+  /** (entry of the table slab, block) pairs: what has changed since the step before, in order. */
+  tableChanges = new IntList();
+  /** (source, target) pairs. */
+  readonly copies: Int32Array;
+  /** (block of the pool, block of the host pool) pairs; a step has one direction only. */
+  readonly swaps = new IntList();
+  /** Arrivals of the groups that this step swaps out, and of those that it swaps in. */
+  readonly swappedOut: number[] = [];
+  readonly swappedIn: number[] = [];
+  // One entry per sample: for the sequence of a row of the slabs it draws the token at a position
+  // from a token row, with so many of the best beside it; what the row is told first, an index into
+  // `updates`.
+  readonly sampleRows: Int32Array;
+  readonly sampleTokenRows: Int32Array;
+  readonly samplePositions: Int32Array;
+  readonly sampleNumTops: Int32Array;
+  readonly sampleMasks: Int32Array;
+  readonly sampleUpdates: Int32Array;
+  readonly updates: RowUpdates;
+  // One entry per prompt row: which of the step's sequences asks at a token row for the logprob of
+  // a target, with so many of the best beside it.
+  readonly promptSeqs: Int32Array;
+  readonly promptTokenRows: Int32Array;
+  readonly promptTargets: Int32Array;
+  readonly promptNumTops: Int32Array;
+  readonly #mark = new Int32Array(6);
+
+  constructor(maxNumSeqs: number, maxNumTokens: number, numGroups = 1) {
+    const perSeq = () => new Int32Array(maxNumSeqs);
+    const perToken = () => new Int32Array(maxNumTokens);
+    this.seqRows = perSeq();
+    this.queryLens = perSeq();
+    this.contextLens = perSeq();
+    this.longRope = perSeq();
+    this.numBlocks = Array.from({ length: numGroups }, perSeq);
+    this.tokenIds = perToken();
+    // Of each sequence and group the block that is being written to.
+    this.copies = new Int32Array(maxNumSeqs * numGroups * 2);
+    this.sampleRows = perSeq();
+    this.sampleTokenRows = perSeq();
+    this.samplePositions = perSeq();
+    this.sampleNumTops = perSeq();
+    this.sampleMasks = perSeq();
+    this.sampleUpdates = perSeq();
+    this.updates = new RowUpdates(maxNumSeqs);
+    this.promptSeqs = perToken();
+    this.promptTokenRows = perToken();
+    this.promptTargets = perToken();
+    this.promptNumTops = perToken();
+  }
+
+  clear(): void {
+    this.numSeqs = 0;
+    this.numTokens = 0;
+    this.numCopies = 0;
+    this.numSamples = 0;
+    this.numPromptRows = 0;
+    this.numSwapOuts = 0;
+    this.numSwapIns = 0;
+    this.tableChanges.cut(0);
+    this.swaps.cut(0);
+    this.swappedOut.length = 0;
+    this.swappedIn.length = 0;
+    this.updates.cut(0);
+  }
+
+  /** The next `queryLen` tokens of a sequence; draws when computed catches up with tokens. */
+  add(sequence: Sequence, queryLen: number): void {
+    const i = this.numSeqs++;
+    const { numComputed, numTokens } = sequence;
+    const end = numComputed + queryLen;
+    this.seqRows[i] = sequence.row;
+    this.queryLens[i] = queryLen;
+    this.contextLens[i] = end;
+    this.longRope[i] = sequence.longRope;
+    if (queryLen === 1 && end === numTokens) {
+      this.tokenIds[this.numTokens++] = sequence.lastToken;
+    } else {
+      const { tokens } = sequence;
+      for (let p = numComputed; p < end; p++) this.tokenIds[this.numTokens++] = tokens[p];
+    }
+    if (end === numTokens) this.#sample(sequence);
+    if (sequence.waitingForks !== null) this.#sampleForks(sequence.waitingForks, end);
+  }
+
+  addCopy(source: number, target: number): void {
+    const at = 2 * this.numCopies++;
+    this.copies[at] = source;
+    this.copies[at + 1] = target;
+  }
+
+  addSwapOut(block: number, host: number): void {
+    this.swaps.push(block);
+    this.swaps.push(host);
+    this.numSwapOuts++;
+  }
+
+  addSwapIn(block: number, host: number): void {
+    this.swaps.push(block);
+    this.swaps.push(host);
+    this.numSwapIns++;
+  }
+
+  /** Of the sequence that is added next. */
+  addPromptRow(tokenRow: number, target: number, numTop: number): void {
+    const i = this.numPromptRows++;
+    this.promptSeqs[i] = this.numSeqs;
+    this.promptTokenRows[i] = tokenRow;
+    this.promptTargets[i] = target;
+    this.promptNumTops[i] = numTop;
+  }
+
+  /** Remembers this point for {@link rollBack}. */
+  setMark(): void {
+    this.#mark[0] = this.numSeqs;
+    this.#mark[1] = this.numTokens;
+    this.#mark[2] = this.numCopies;
+    this.#mark[3] = this.numSamples;
+    this.#mark[4] = this.numPromptRows;
+    this.#mark[5] = this.updates.length;
+  }
+
+  /** Sequences before the mark. */
+  get numMarkedSeqs(): number {
+    return this.#mark[0];
+  }
+
+  /** Copies before the mark. */
+  get numMarkedCopies(): number {
+    return this.#mark[2];
+  }
+
+  /**
+   * Takes out what was added since {@link setMark}, copies and samples with it. Swaps stay: they
+   * are of other groups.
+   */
+  rollBack(): void {
+    this.numSeqs = this.#mark[0];
+    this.numTokens = this.#mark[1];
+    this.numCopies = this.#mark[2];
+    this.numSamples = this.#mark[3];
+    this.numPromptRows = this.#mark[4];
+    this.updates.cut(this.#mark[5]);
+  }
+
+  #sample(sequence: Sequence): void {
+    const i = this.numSamples++;
+    this.sampleRows[i] = sequence.row;
+    this.sampleTokenRows[i] = this.numTokens - 1;
+    this.samplePositions[i] = sequence.numTokens;
+    this.sampleNumTops[i] = sequence.numTop;
+    this.sampleMasks[i] = MASKS.none;
+    this.sampleUpdates[i] = sequence.maySendUpdate ? this.updates.add(sequence) : NO_UPDATE;
+  }
+
+  /**
+   * Forks without tokens of their own draw from the row of the parent they wait for. (A fork has
+   * at least forkAt tokens, and the query ends there at the latest.)
+   */
+  #sampleForks(forks: readonly Sequence[], end: number): void {
+    for (const child of forks) {
+      if (child.numTokens === end) this.#sample(child);
+    }
+  }
 }

@@ -1,29 +1,28 @@
 /**
  * Preemption by swap: the computed blocks of a group go to the host pool, shared ones once, and
- * come back, as shared as before, when there is room. Nothing is computed again. Swapped groups
- * have precedence over waiting ones: nothing is admitted while something is swapped.
+ * come back, as shared as before, when there is room and their turn (see admission). Nothing is
+ * computed again.
  *
  * A step never has both directions: who is swapped in comes after the running were planned without
  * preempting anybody. So host blocks read by a step are never written by the same step.
  */
 import { assert } from '../errors.js';
 import { NULL_BLOCK } from './block-pool.js';
-import { planGroup } from './planning.js';
+import type { KvGroups } from './kv-groups.js';
 import type { SchedulerState } from './scheduler-state.js';
 import type { Sequence, SequenceGroup } from './sequence.js';
-import type { Step } from './step-record.js';
+import type { Step } from './step.js';
 
 /** An entry of a host table whose block slid out of the window before. */
 const NO_BLOCK = -1;
 
 /** Moves a group that is not planned in this step out of the pool; false: there is no room. */
 export function swapOut(state: SchedulerState, step: Step, group: SequenceGroup): boolean {
-  const { tables, hostBlocks, config } = state;
+  const { tables, hostBlocks } = state;
   const hostOf = new Map<number, number>();
-  const holders = group.sequences.filter((s) => s.finishReason === null && s.numBlocks > 0);
-  const kept = (sequence: Sequence) => Math.ceil(sequence.numComputed / config.blockSize);
+  const holders = group.sequences.filter((s) => s.finishReason === null && !tables.isEmpty(s));
   for (const sequence of holders) {
-    for (let i = 0; i < kept(sequence); i++) hostOf.set(tables.blockAt(sequence, i), NO_BLOCK);
+    for (const block of computedBlocks(state, sequence)) hostOf.set(block, NO_BLOCK);
   }
   hostOf.delete(NULL_BLOCK);
   if (hostOf.size === 0 || hostOf.size > hostBlocks.numFree) return false;
@@ -33,29 +32,48 @@ export function swapOut(state: SchedulerState, step: Step, group: SequenceGroup)
     step.addSwapOut(block, host);
   }
   for (const sequence of holders) {
-    sequence.hostTable = Int32Array.from(
-      { length: kept(sequence) },
-      (_, i) => hostOf.get(tables.blockAt(sequence, i)) ?? NO_BLOCK,
-    );
+    const hosts = computedBlocks(state, sequence).map((block) => hostOf.get(block) ?? NO_BLOCK);
+    sequence.moveTo(Int32Array.from(hosts));
   }
-  group.numHostBlocks = hostOf.size;
+  group.holdOnHost(hostOf.size);
   state.stats.numSwappedOut += hostOf.size;
-  step.swappedOut.push(group);
+  step.swappedOut.push(group.arrival);
   return true;
 }
 
-/** Brings groups back into this step, first come, as long as they fit. */
-export function admitSwapped(state: SchedulerState, step: Step): void {
-  const { swapped, config } = state;
-  while (swapped.length > 0 && step.numTokens < config.maxNumBatchedTokens) {
-    const group = swapped[0];
-    const active = group.sequences.filter((sequence) => sequence.hostTable !== null);
-    if (!fits(state, group, active, config.maxNumBatchedTokens - step.numTokens)) return;
-    swapped.shift();
-    swapIn(state, step, group, active);
-    const planned = planGroup(state, step, active, 0, active.length);
-    assert(planned, 'a swapped group did not fit');
+/** Of all tables, one after the other, the blocks with computed tokens, null ones among them. */
+function computedBlocks({ tables, kvGroups }: SchedulerState, sequence: Sequence): number[] {
+  const blocks: number[] = [];
+  for (let g = 0; g < kvGroups.length; g++) {
+    const count = kvGroups.blocksFor(g, sequence.numComputed);
+    for (let i = 0; i < count; i++) blocks.push(tables.blockAt(sequence, i, g));
   }
+  return blocks;
+}
+
+/** The part of a list of {@link computedBlocks} that is of one table. */
+function partOf(kvGroups: KvGroups, list: Int32Array, numComputed: number, g: number): Int32Array {
+  let start = 0;
+  for (let other = 0; other < g; other++) start += kvGroups.blocksFor(other, numComputed);
+  return list.subarray(start, start + kvGroups.blocksFor(g, numComputed));
+}
+
+/**
+ * Brings a group back into this step, if it fits now and the budget has a token for each of its
+ * sequences; returns who is to be planned, or null, which changes nothing.
+ */
+export function swapIn(
+  state: SchedulerState,
+  step: Step,
+  group: SequenceGroup,
+  budget: number,
+): readonly Sequence[] | null {
+  const active = group.sequences.filter((sequence) => sequence.hostTable !== null);
+  if (!fits(state, group, active, budget)) return null;
+  assert(state.swapped[0] === group, 'a swapped group came back out of turn');
+  state.swapped.shift();
+  restore(state, step, group, active);
+  return active;
 }
 
 function fits(
@@ -64,22 +82,26 @@ function fits(
   active: readonly Sequence[],
   budget: number,
 ): boolean {
-  const { pool, tables, running, numPromised, config } = state;
+  const { tables, kvGroups } = state;
   if (tables.numFreeRows < group.numUnfinished || budget < active.length) return false;
-  let needed = group.numHostBlocks + copiesToCome(active, config.blockSize);
-  for (const sequence of active) {
-    needed += Math.ceil(sequence.numTokens / config.blockSize) - sequence.hostTable!.length;
+  let needed = group.numHostBlocks;
+  for (let g = 0; g < kvGroups.length; g++) {
+    needed += copiesToCome(kvGroups, active, g);
+    for (const { numComputed, numTokens } of active) {
+      const held = kvGroups.blocksFor(g, numComputed) - kvGroups.firstKept(g, numComputed);
+      needed += kvGroups.peak(g, numComputed, numTokens) - held;
+    }
   }
   for (const sequence of group.sequences) needed += state.blocksOfFork(sequence);
-  return needed <= pool.numFree - numPromised - running.length;
+  return needed <= state.numSpareBlocks;
 }
 
-/** Blocks that shared, begun blocks will be copied to before the next writes. */
-function copiesToCome(active: readonly Sequence[], blockSize: number): number {
+/** Blocks of a table that shared, begun blocks will be copied to before the next writes. */
+function copiesToCome(kvGroups: KvGroups, active: readonly Sequence[], g: number): number {
   const users = new Map<number, { all: number; writers: number }>();
   for (const { numComputed, hostTable, candidates } of active) {
-    if (numComputed % blockSize === 0) continue;
-    const last = hostTable![hostTable!.length - 1];
+    if (numComputed % kvGroups.blockSizes[g] === 0) continue;
+    const last = partOf(kvGroups, hostTable!, numComputed, g).at(-1)!;
     const count = users.get(last) ?? { all: 0, writers: 0 };
     count.all++;
     if (candidates === null) count.writers++;
@@ -90,13 +112,13 @@ function copiesToCome(active: readonly Sequence[], blockSize: number): number {
   return copies;
 }
 
-function swapIn(
+function restore(
   state: SchedulerState,
   step: Step,
   group: SequenceGroup,
   active: readonly Sequence[],
 ): void {
-  const { pool, tables, hostBlocks, config } = state;
+  const { pool, tables, hostBlocks, config, kvGroups } = state;
   state.giveRows(group);
   const blockOf = new Map<number, number>([[NO_BLOCK, NULL_BLOCK]]);
   for (const sequence of active) {
@@ -112,19 +134,22 @@ function swapIn(
       }
       return block;
     });
-    tables.adopt(sequence, blocks, 0, blocks.length);
-    for (const block of fresh) pool.free(block); // adopting counted it once more
-    sequence.hostTable = null;
-    // The copies are not in the prefix cache; where the whole prefix is there, they can be again.
-    if (config.enablePrefixCaching && !blocks.includes(NULL_BLOCK)) {
-      sequence.prefix = group.root;
-      sequence.numPublished = 0;
-      sequence.publishAt = config.blockSize;
+    const table = Int32Array.from(blocks);
+    for (let g = 0; g < kvGroups.length; g++) {
+      tables.adopt(sequence, partOf(kvGroups, table, sequence.numComputed, g), g);
     }
+    for (const block of fresh) pool.free(block); // adopting counted it once more
+    sequence.moveTo(null);
+    // The copies are not in the prefix cache, but can be again.
+    if (config.enablePrefixCaching) sequence.publishAnew(config.blockSize);
   }
+  step.swappedIn.push(group.arrival);
   state.stats.numSwappedIn += group.numHostBlocks;
-  group.numHostBlocks = 0;
-  for (const sequence of active) tables.grow(sequence, sequence.numTokens);
-  state.promiseForks(group);
+  group.holdOnHost(0);
+  for (const sequence of active) {
+    const { numTokens, numComputed } = sequence;
+    assert(tables.grow(sequence, numTokens, numComputed), 'a swapped group did not fit');
+  }
+  state.promiseBlocks(group);
   state.enterRunning(group, active);
 }

@@ -10,9 +10,9 @@ import type { DrawParams } from './sampling-params.js';
 import { Scheduler } from './scheduler.js';
 import type { SchedulerOptions } from './scheduler-config.js';
 import { type FinishReason, SequenceGroup } from './sequence.js';
-import type { StepResult } from './step.js';
-import type { Step } from './step-record.js';
-import type { Judge } from './stop.js';
+import type { Step } from './step.js';
+import { offsetsOf, resultOfTokens, type StepResult } from './step-result.js';
+import type { FindStop } from './stop.js';
 
 export const TRACE_VERSION = 1;
 
@@ -43,14 +43,18 @@ export type TraceEvent =
   | { readonly type: 'schedule'; readonly plan: TracedPlan | null }
   | {
       readonly type: 'commit';
+      /** One for each sample, −1 where it got none. */
       readonly tokenIds: readonly number[];
       /** Lists of best tokens, where a beam search is among the samples. */
       readonly topTokenIds: readonly number[];
       readonly topLogprobs: readonly number[];
-      /** Answers of the judge, in order. */
-      readonly verdicts: readonly (string | null)[];
+      /** What was found for each token that joined a text, in order: stop strings. */
+      readonly stops: readonly (string | null)[];
+      /** What older traces call `stops`. */
+      readonly verdicts?: readonly (string | null)[];
     }
-  | { readonly type: 'discard' };
+  | { readonly type: 'discard' }
+  | { readonly type: 'putBack'; readonly apart: boolean };
 
 /** Takes events as they happen. */
 export type TraceSink = (event: TraceEvent) => void;
@@ -84,24 +88,30 @@ export class RecordingScheduler extends Scheduler {
 
   override schedule(): Step | null {
     const step = super.schedule();
-    this.#sink({ type: 'schedule', plan: step === null ? null : planOf(step) });
+    this.#sink({ type: 'schedule', plan: step === null ? null : planOf(this, step) });
     return step;
   }
 
-  override commit(step: Step, result: StepResult, judge: Judge): readonly SequenceGroup[] {
-    const verdicts: (string | null)[] = [];
-    const beams = step.sampleSeqs.slice(0, step.numSamples).some((s) => s.group.beams !== null);
+  override commit(step: Step, result: StepResult, findStop: FindStop): readonly SequenceGroup[] {
+    const stops: (string | null)[] = [];
+    const { tokensAt } = result;
+    const samples = Array.from({ length: step.numSamples }, (_, i) => i);
+    const beams = samples.some(
+      (i) => (this.sequenceAt(step.sampleRows[i])?.group.beams ?? null) !== null,
+    );
     const event: TraceEvent = {
       type: 'commit',
-      tokenIds: Array.from(result.tokenIds),
+      tokenIds: samples.map((i) =>
+        tokensAt[i] < tokensAt[i + 1] ? result.tokenIds[tokensAt[i]] : -1,
+      ),
       topTokenIds: beams ? Array.from(result.topTokenIds) : [],
       topLogprobs: beams ? Array.from(result.topLogprobs) : [],
-      verdicts,
+      stops,
     };
-    const ended = super.commit(step, result, (sequence, sample, mayStop) => {
-      const verdict = judge(sequence, sample, mayStop);
-      verdicts.push(verdict);
-      return verdict;
+    const ended = super.commit(step, result, (sequence, at, mayStop) => {
+      const stop = findStop(sequence, at, mayStop);
+      stops.push(stop);
+      return stop;
     });
     this.#sink(event);
     return ended;
@@ -111,6 +121,11 @@ export class RecordingScheduler extends Scheduler {
     this.#sink({ type: 'discard' });
     return super.discard(step);
   }
+
+  override putBack(step: Step, apart = false): void {
+    this.#sink({ type: 'putBack', apart });
+    super.putBack(step, apart);
+  }
 }
 
 export interface ReplaySummary {
@@ -118,7 +133,9 @@ export interface ReplaySummary {
   readonly numSteps: number;
   readonly numTokens: number;
   readonly numPreemptions: number;
+  /** Tokens found in the prefix cache: of new requests, and of preempted ones. */
   readonly numPrefixHits: number;
+  readonly numPreemptedHits: number;
   readonly numBlockCopies: number;
   readonly numSwappedOut: number;
   readonly numSwappedIn: number;
@@ -191,6 +208,10 @@ class Replay {
         scheduler.discard(this.#running(line));
         this.#step = null;
         break;
+      case 'putBack':
+        scheduler.putBack(this.#running(line), event.apart);
+        this.#step = null;
+        break;
       default:
         throw traceError(`line ${line} is no event`);
     }
@@ -204,6 +225,7 @@ class Replay {
       numTokens: this.#numTokens,
       numPreemptions: stats.numPreemptions,
       numPrefixHits: stats.numPrefixHits,
+      numPreemptedHits: stats.numPreemptedHits,
       numBlockCopies: stats.numBlockCopies,
       numSwappedOut: stats.numSwappedOut,
       numSwappedIn: stats.numSwappedIn,
@@ -214,7 +236,7 @@ class Replay {
   #schedule(expected: TracedPlan | null, line: number): void {
     if (this.#step !== null) throw traceError(`line ${line} schedules while a step runs`);
     this.#step = this.#scheduler.schedule();
-    const plan = this.#step === null ? null : planOf(this.#step);
+    const plan = this.#step === null ? null : planOf(this.#scheduler, this.#step);
     if (JSON.stringify(plan) !== JSON.stringify(expected)) {
       throw traceError(
         `line ${line}, step ${this.#numSteps}: the trace decided ${JSON.stringify(expected)}, ` +
@@ -228,22 +250,20 @@ class Replay {
 
   #commit(event: TraceEvent & { type: 'commit' }, line: number): void {
     const step = this.#running(line);
-    const { tokenIds, topTokenIds, topLogprobs, verdicts } = event;
+    const { tokenIds } = event;
+    const stops = event.stops ?? event.verdicts;
     if (tokenIds.length !== step.numSamples) {
       throw traceError(`line ${line} has ${tokenIds.length} tokens for ${step.numSamples} samples`);
     }
-    const { numSamples, numPromptRows } = step;
-    const result: StepResult = {
-      tokenIds: Int32Array.from(tokenIds),
-      logprobs: new Float64Array(numSamples),
-      ranks: new Int32Array(numSamples),
-      promptLogprobs: new Float64Array(numPromptRows),
-      promptRanks: new Int32Array(numPromptRows),
-      topTokenIds: Int32Array.from(topTokenIds),
-      topLogprobs: Float64Array.from(topLogprobs),
-    };
+    const numTops = step.sampleNumTops.subarray(0, tokenIds.length);
+    const lengths = numTops.filter((_, i) => tokenIds[i] >= 0);
+    const result = resultOfTokens(tokenIds, step.numPromptRows, {
+      topAt: offsetsOf(lengths, lengths.length),
+      topTokenIds: Int32Array.from(event.topTokenIds),
+      topLogprobs: Float64Array.from(event.topLogprobs),
+    });
     let next = 0;
-    this.#scheduler.commit(step, result, () => verdicts[next++] ?? null);
+    this.#scheduler.commit(step, result, () => stops[next++] ?? null);
     this.#step = null;
   }
 
@@ -253,14 +273,14 @@ class Replay {
   }
 }
 
-function planOf(step: Step): TracedPlan {
+function planOf(scheduler: Scheduler, step: Step): TracedPlan {
   return {
     seqs: Array.from({ length: step.numSeqs }, (_, i) => {
-      const { group, index } = step.seqs[i];
+      const { group, index } = scheduler.sequenceAt(step.seqRows[i])!;
       return [group.id, index, step.queryLens[i]] as const;
     }),
     copies: Array.from(step.copies.subarray(0, 2 * step.numCopies)),
-    swaps: step.swaps.slice(),
+    swaps: Array.from(step.swaps.view),
     numSwapOuts: step.numSwapOuts,
   };
 }

@@ -1,33 +1,43 @@
 /**
  * The loop: schedule → execute → commit, as long as there is work. Everybody's requests meet here,
- * so concurrent callers are batched with no further call. What a step drew is detokenized and told
- * while the next one is computed.
+ * so concurrent callers are batched with no further call. What a step drew is detokenized and
+ * delivered while the next one is computed.
+ *
+ * A request ends in one place, `#settle`, and what goes wrong with it alone (a decoder that throws)
+ * ends it alone. A step that failed ends the requests in it; the engine itself ends when the
+ * executor is lost, or when something of its own is wrong.
  */
+import type { GroupExtent } from '../core/admission.js';
 import { Scheduler } from '../core/scheduler.js';
-import type { SchedulerOptions } from '../core/scheduler-config.js';
+import { allocated, type SchedulerOptions } from '../core/scheduler-config.js';
 import type { Sequence, SequenceGroup } from '../core/sequence.js';
-import { StepEncoder } from '../core/step-encoder.js';
-import type { Step } from '../core/step-record.js';
+import type { Step } from '../core/step.js';
+import type { StepResult } from '../core/step-result.js';
 import { RecordingScheduler, type TraceSink } from '../core/trace.js';
-import { octavoError } from '../errors.js';
-import type { OutputText } from '../text/output-text.js';
+import { isOctavoError, octavoError } from '../errors.js';
+import type { NativeStepResult } from '../native.js';
+import { Pacer } from '../text/pacer.js';
+import { decodeResult } from '../wire/decode.js';
+import { StepEncoder } from '../wire/encode.js';
 import { EventFeed } from './events.js';
 import type { Executor } from './executor.js';
 import type { EngineStats } from './outputs.js';
-import { type Request, type SequenceRecord, TopListReader } from './request.js';
-
-type Result = Awaited<ReturnType<Executor['execute']>>;
-
-interface Unread {
-  readonly text: OutputText;
-  readonly token: number;
-}
+import { type Request, unreadable } from './request.js';
+import { endOf, nothingToDraw } from './request-ends.js';
+import { recordOf } from './snapshot.js';
 
 /** A committed step whose callers have not heard of it yet. */
-interface News {
-  readonly step: Step;
-  readonly result: Result;
+interface CommittedStep {
+  /** For whom each of its samples drew. */
+  readonly drawn: readonly Sequence[];
+  readonly result: StepResult;
   readonly ended: readonly SequenceGroup[];
+}
+
+/** A token that was drawn, and is not in the text of its sequence yet. */
+interface UnreadToken {
+  readonly sequence: Sequence;
+  readonly token: number;
 }
 
 /** After these the executor is no longer to be trusted. */
@@ -38,65 +48,85 @@ export class Engine {
   readonly #encoder: StepEncoder;
   readonly #executor: Executor;
   readonly events = new EventFeed();
+  /** Called when requests may have left the waiting queue, and when the engine has ended. */
+  onRoom: () => void = () => {};
   /** Accepted and not ended. A group's attachment is its request. */
   readonly #requests = new Set<Request>();
   #loop: Promise<void> | null = null;
+  /** False as soon as it begins to close: ending what runs makes room, which nobody may take. */
+  #isOpen = true;
   #closing: Promise<void> | null = null;
   #fatal: Error | null = null;
-  #news: News | null = null;
-  /** Drawn tokens whose text nobody had to judge, and which were not detokenized yet. */
-  #unread: Unread[] = [];
+  #committed: CommittedStep | null = null;
+  /** Drawn tokens in whose text nobody looks for stop strings. */
+  #unread: UnreadToken[] = [];
+  /** Requests whose text could not be read while a step was committed. */
+  #unreadable: { readonly request: Request; readonly cause: unknown }[] = [];
   readonly #counts = {
     numSteps: 0,
     promptTokens: 0,
+    promptTokensCached: 0,
     generationTokens: 0,
     numRequestsFinished: 0,
     numRequestsAborted: 0,
     peakKvCacheUsage: 0,
   };
 
+  readonly #numRequestsBy = { stop: 0, length: 0, abort: 0, error: 0 };
+
   /** @param trace is told everything the scheduler is told and decides */
   constructor(executor: Executor, options: SchedulerOptions, trace?: TraceSink) {
     this.#executor = executor;
     this.#scheduler = trace ? new RecordingScheduler(options, trace) : new Scheduler(options);
-    this.#encoder = new StepEncoder();
+    const { config } = this.#scheduler;
+    this.#encoder = allocated(config, () => new StepEncoder(config));
   }
 
   /**
-   * Takes a request in, or throws and takes nothing.
+   * Takes a request in, or throws and takes nothing. One that was aborted before is passed over.
    * @throws ERR_CLOSED, ERR_OVERLOADED, ERR_REQUEST_TOO_LARGE, ERR_PROMPT_TOO_LONG, and what
    * killed the engine, if something did
    */
   submit(request: Request): void {
-    if (this.#closing) throw closedError();
-    if (this.#fatal) throw this.#fatal;
+    this.checkOpen();
+    if (request.settled) return;
     this.#scheduler.add(request.group);
     request.group.attachment = request;
     this.#requests.add(request);
     this.#loop ??= this.#run();
   }
 
-  /** Throws what `submit` would, now or at any time, but for a full queue; takes nothing. */
-  checkFeasible(request: Request): void {
-    this.#scheduler.checkFeasible(request.group);
+  /** @throws ERR_CLOSED, or what killed the engine */
+  checkOpen(): void {
+    if (!this.#isOpen) throw closedError();
+    if (this.#fatal) throw this.#fatal;
+  }
+
+  /** Throws what `submit` would throw at any time of such a request. */
+  checkFeasible(extent: GroupExtent): void {
+    this.#scheduler.checkFeasible(extent);
+  }
+
+  /** Requests that wait for admission. */
+  get numWaiting(): number {
+    return this.#scheduler.numWaiting;
   }
 
   /**
-   * Ends a request; its KV is free before the next step is scheduled. Nothing happens if it has
-   * ended already.
+   * Ends a request, accepted or not; its KV is free before the next step is scheduled. Nothing
+   * happens if it has ended already.
    * @param error what its caller gets; without one it gets its output so far, finishReason abort
    */
   abort(request: Request, error?: Error): void {
-    this.#tell();
-    if (request.settled || !this.#requests.has(request)) return;
-    for (const sequence of request.group.sequences) {
-      if (sequence.finishReason === null && sequence.attachment !== null) finishText(sequence);
+    this.#deliver();
+    if (request.settled) return;
+    if (error === undefined && this.#requests.has(request)) {
+      for (const sequence of request.group.sequences) {
+        if (sequence.finishReason === null) this.#finishText(sequence);
+      }
     }
-    this.#scheduler.abort(request.group.id);
-    this.#counts.numRequestsAborted++;
-    this.#requests.delete(request);
-    if (error) request.fail(error);
-    else request.announce();
+    this.#settle(request, error ?? null);
+    this.onRoom();
   }
 
   stats(): EngineStats {
@@ -107,6 +137,7 @@ export class Engine {
       numRequestsSwapped: numSwapped,
       kvCacheUsage: pool.usage,
       ...this.#counts,
+      numRequestsBy: { ...this.#numRequestsBy },
       prefixCacheQueries: stats.numPrefixQueries,
       prefixCacheHits: stats.numPrefixHits,
       numPreemptions: stats.numPreemptions,
@@ -123,40 +154,46 @@ export class Engine {
 
   /** Ends all requests with ERR_CLOSED, waits for the step in flight, frees; idempotent. */
   close(): Promise<void> {
+    this.#isOpen = false;
     this.#closing ??= this.#close();
     return this.#closing;
   }
 
   async #close(): Promise<void> {
-    for (const request of [...this.#requests]) this.#end(request, closedError());
-    try {
-      await this.#loop;
-    } finally {
-      this.events.close();
-      await this.#executor.close();
-    }
+    this.#deliver();
+    for (const request of [...this.#requests]) this.#settle(request, closedError());
+    this.onRoom();
+    // The executor is told at once: a step that hangs may end only because it closes.
+    const [, closed] = await Promise.allSettled([this.#loop, this.#executor.close()]);
+    this.events.close();
+    if (closed.status === 'rejected') throw closed.reason;
   }
 
   async #run(): Promise<void> {
     // Requests of the same turn of the event loop start together.
     await new Promise(setImmediate);
+    const pacer = new Pacer(1);
     try {
       while (this.#scheduler.hasUnfinished) {
         const step = this.#scheduler.schedule();
         if (step === null) break;
         const executing = this.#execute(step);
+        let turn: Promise<void> | undefined;
         try {
-          this.#tell();
+          this.onRoom();
+          this.#deliver();
+          // Node hands over finished steps one after the other, before it looks at sockets again.
+          if (pacer.due()) turn = pacer.turn();
         } finally {
-          await executing;
+          await (turn === undefined ? executing : Promise.all([executing, turn]));
         }
       }
-      this.#tell();
+      this.#deliver();
       if (this.#scheduler.hasUnfinished) {
         throw octavoError('ERR_INTERNAL', 'requests are left that the scheduler cannot run');
       }
     } catch (error) {
-      this.#die(error as Error);
+      this.#die(coded(error));
     } finally {
       this.#loop = null;
     }
@@ -164,61 +201,89 @@ export class Engine {
 
   /** Submits the step before it returns, and commits it when it is done. */
   async #execute(step: Step): Promise<void> {
-    const { tableSlab, samplerSlab, pool } = this.#scheduler;
+    const scheduler = this.#scheduler;
     for (let i = 0; i < step.numSeqs; i++) {
-      requestOf(step.seqs[i].group).noteStarted();
+      const { group } = scheduler.sequenceAt(step.seqRows[i])!;
+      if (!requestOf(group).noteStarted()) continue;
+      this.#counts.promptTokens += group.numPromptTokens;
+      this.#counts.promptTokensCached += group.numCachedTokens;
     }
-    const words = this.#encoder.encode(step);
-    const usage = pool.usage;
+    const drawn: Sequence[] = [];
+    for (let i = 0; i < step.numSamples; i++) drawn.push(scheduler.sequenceAt(step.sampleRows[i])!);
+    const { usage } = scheduler.pool;
     if (usage > this.#counts.peakKvCacheUsage) this.#counts.peakKvCacheUsage = usage;
     const started = performance.now();
-    let result: Result;
+    let raw: NativeStepResult;
     try {
-      result = await this.#executor.execute(words, tableSlab, samplerSlab);
+      const encoder = this.#encoder;
+      const words = encoder.encode(step);
+      const { tableSlab, samplerSlab, newMasks } = encoder;
+      raw = await this.#executor.execute(words, tableSlab, samplerSlab, newMasks);
     } catch (error) {
-      this.#failStep(step, error as Error & { code?: string });
+      this.#failStep(step, coded(error));
       return;
     }
-    const ended = this.#scheduler.commit(step, result, this.#judge);
-    this.#news = { step, result, ended };
-    this.#count(this.#news);
-    if (this.events.isHeard) this.#publish(step, performance.now() - started, result.computeMs);
+    const result = decodeResult(step, raw);
+    const ended = scheduler.commit(step, result, this.#findStop);
+    this.#committed = { drawn, result, ended };
+    this.#count(this.#committed);
+    if (this.events.isHeard) this.#publish(step, performance.now() - started, raw.computeMs);
   }
 
-  #count({ step, result, ended }: News): void {
+  #count({ drawn, result: { tokensAt }, ended }: CommittedStep): void {
     this.#counts.numSteps++;
-    for (let i = 0; i < step.numSamples; i++) {
-      const dropped = requestOf(step.sampleSeqs[i].group).settled || result.tokenIds[i] < 0;
-      if (!dropped) this.#counts.generationTokens++;
+    for (let i = 0; i < drawn.length; i++) {
+      const request = requestOf(drawn[i].group);
+      if (request.settled) continue;
+      const numTokens = tokensAt[i + 1] - tokensAt[i];
+      request.numGenerated += numTokens;
+      this.#counts.generationTokens += numTokens;
     }
-    for (const group of ended) {
-      this.#counts.numRequestsFinished++;
-      this.#counts.promptTokens += group.numPromptTokens;
-    }
-  }
-
-  /** Callers hear of the last step: the next one is being computed, or there is none. */
-  #tell(): void {
-    const news = this.#news;
-    if (news === null) return;
-    this.#news = null;
-    const unread = this.#unread;
-    this.#unread = [];
-    for (const { text, token } of unread) text.push(token);
-    this.#record(news);
-    for (const group of news.ended) this.#finish(group);
+    this.#counts.numRequestsFinished += ended.length;
   }
 
   /**
    * Core asks for each token that joins a text: does it now hold a stop string? Only a text that
-   * looks for some is read at once.
+   * looks for some is read at once. Nothing may be thrown here, in the middle of a commit.
    */
-  readonly #judge = (sequence: Sequence, _sample: number, mayStop: boolean): string | null => {
-    const { text } = sequence.attachment as SequenceRecord;
-    if (text.canStop) return text.push(sequence.lastToken, { judge: mayStop }).stop;
-    this.#unread.push({ text, token: sequence.lastToken });
-    return null;
+  readonly #findStop = (sequence: Sequence, _at: number, mayStop: boolean): string | null => {
+    const { text } = recordOf(sequence);
+    if (!text.canStop) {
+      this.#unread.push({ sequence, token: sequence.lastToken });
+      return null;
+    }
+    try {
+      return text.push(sequence.lastToken, { mayStop }).stop;
+    } catch (cause) {
+      this.#unreadable.push({ request: requestOf(sequence.group), cause });
+      return null;
+    }
   };
+
+  /** Callers hear of the last step: the next one is being computed, or there is none. */
+  #deliver(): void {
+    const committed = this.#committed;
+    if (committed === null) return;
+    this.#committed = null;
+    const unread = this.#unread;
+    const failed = this.#unreadable;
+    this.#unread = [];
+    this.#unreadable = [];
+    for (const { request, cause } of failed) this.#settle(request, unreadable(cause));
+    for (const { sequence, token } of unread) this.#read(sequence, token);
+    this.#record(committed);
+    for (const group of committed.ended) this.#finish(group);
+  }
+
+  #read(sequence: Sequence, token: number): void {
+    const request = requestOf(sequence.group);
+    if (request.settled) return;
+    try {
+      recordOf(sequence).text.push(token);
+    } catch (cause) {
+      this.#settle(request, unreadable(cause));
+    }
+  }
 
   #publish(step: Step, ms: number, computeMs: number): void {
     const { pool, config, numFreeHostBlocks } = this.#scheduler;
@@ -243,75 +308,86 @@ export class Engine {
   }
 
   /** Logprobs of the tokens drawn; their text has been read. */
-  #record({ step, result }: News): void {
-    const tops = new TopListReader(result);
+  #record({ drawn, result }: CommittedStep): void {
+    const { tokensAt, tokenIds, logprobs, ranks, topAt } = result;
     const touched = new Set<Request>();
-    for (let i = 0; i < step.numSamples; i++) {
-      const sequence = step.sampleSeqs[i];
+    for (let i = 0; i < drawn.length; i++) {
+      const sequence = drawn[i];
       const { group } = sequence;
-      const numTop = Math.max(0, group.params.numLogprobs);
-      const top = group.beams === null ? tops.read(numTop) : tops.skip(numTop);
       const request = requestOf(group);
-      if (request.settled || result.tokenIds[i] < 0) continue;
+      if (request.settled || tokensAt[i] === tokensAt[i + 1]) continue;
       touched.add(request);
       if (group.beams !== null) continue;
-      const record = sequence.attachment as SequenceRecord;
-      if (record.wantsLogprobs) {
-        record.logprobs.push({
-          tokenId: result.tokenIds[i],
-          logprob: result.logprobs[i],
-          rank: result.ranks[i],
-          top,
-        });
+      const record = recordOf(sequence);
+      for (let t = tokensAt[i]; t < tokensAt[i + 1]; t++) {
+        record.logprobs?.push(tokenIds[t], logprobs[t], ranks[t], result, topAt[t]);
       }
-      if (sequence.finishReason !== null) finishText(sequence);
+      if (sequence.finishReason !== null) this.#finishText(sequence);
+      record.update(sequence);
     }
     for (const request of touched) {
-      request.noteToken();
-      if (!request.group.finished) request.announce();
+      if (!request.settled) request.noteTokens();
+    }
+  }
+
+  /** Gives out what was held back of a text that ends, unless a stop string has cut it. */
+  #finishText(sequence: Sequence): void {
+    if (sequence.attachment === null || typeof sequence.stopReason === 'string') return;
+    try {
+      recordOf(sequence).text.finish();
+    } catch (cause) {
+      this.#settle(requestOf(sequence.group), unreadable(cause));
     }
   }
 
   #finish(group: SequenceGroup): void {
-    const request = requestOf(group);
-    this.#requests.delete(request);
-    if (group.sequences.some((sequence) => sequence.finishReason === 'error')) {
-      request.fail(
-        octavoError(
-          'ERR_NON_FINITE',
-          'the model gave no finite logit to draw from; the weights are damaged, or bad words, ' +
-            'stop ids and allowed tokens left nothing',
-        ),
-      );
-    } else {
-      request.announce();
-    }
+    const failed = group.sequences.some((sequence) => sequence.finishReason === 'error');
+    this.#settle(requestOf(group), failed ? nothingToDraw(group) : null);
   }
 
-  /** What a failed step wrote is unknown: its requests end with the error, the others go on. */
+  /**
+   * A step that was refused ran nothing: its groups wait again and then run one by one, until it
+   * is known whose it was. What any other failed step wrote is unknown: its requests end.
+   */
   #failStep(step: Step, error: Error & { code?: string }): void {
+    const groupAt = (i: number) => this.#scheduler.sequenceAt(step.seqRows[i])?.group;
+    let isShared = false;
+    for (let i = 1; i < step.numSeqs && !isShared; i++) isShared = groupAt(i) !== groupAt(0);
+    if (error.code === 'ERR_INVALID_STEP' && isShared) {
+      this.#scheduler.putBack(step, true);
+      return;
+    }
     for (const group of this.#scheduler.discard(step)) {
-      const request = requestOf(group);
-      this.#requests.delete(request);
-      request.fail(error);
+      this.#counts.numRequestsAborted++;
+      this.#settle(requestOf(group), error);
     }
     if (FATAL.has(error.code ?? '')) throw error;
   }
 
-  /** Aborts, and if that fails too (a text that cannot be read, say), forgets the request. */
-  #end(request: Request, error: Error): void {
-    try {
-      this.abort(request, error);
-    } catch {
+  /** The one way in which a request ends. It has ended with an output where there is no error. */
+  #settle(request: Request, error: Error | null): void {
+    if (request.settled) return;
+    const wasAccepted = this.#requests.delete(request);
+    if (wasAccepted) this.#numRequestsBy[endOf(request, error)]++;
+    if (wasAccepted && !request.group.finished) {
+      this.#counts.numRequestsAborted++;
       this.#scheduler.abort(request.group.id);
-      this.#requests.delete(request);
-      request.fail(error);
     }
+    if (error === null) request.finish();
+    else request.fail(error);
   }
 
+  /** Something of the engine's own is wrong, or the executor is lost: nobody is served any more. */
   #die(error: Error): void {
     this.#fatal = error;
-    for (const request of [...this.#requests]) this.#end(request, error);
+    for (const request of [...this.#requests]) {
+      try {
+        this.#settle(request, error);
+      } catch {
+        request.fail(error); // what is wrong may be the scheduler
+      }
+    }
+    this.onRoom();
   }
 }
 
@@ -319,10 +395,11 @@ function requestOf(group: SequenceGroup): Request {
   return group.attachment as Request;
 }
 
-/** Gives out what was held back, unless a stop string has cut the text. */
-function finishText(sequence: Sequence): void {
-  const { text } = sequence.attachment as SequenceRecord;
-  if (typeof sequence.stopReason !== 'string') text.finish();
+/** What is not an error of this package is a mistake in it. */
+function coded(error: unknown): Error & { code?: string } {
+  if (isOctavoError(error)) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return octavoError('ERR_INTERNAL', `internal error: ${message}`, { cause: error });
 }
 
 function closedError(): Error {

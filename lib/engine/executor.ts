@@ -1,26 +1,54 @@
 /** What runs a step: the interface the engine knows, and the native one behind it. */
-import type { StepResult } from '../core/step.js';
 import {
+  type DeviceProbe,
   DTYPES,
   fromNative,
   type NativeAddon,
+  type NativeExecutor,
   type NativeLoaded,
   type NativeLoadRequest,
+  type NativeStepResult,
   native,
 } from '../native.js';
 
 export interface Executor {
   /**
-   * Runs one encoded step (see core/step.ts). The arrays may be reused once the call has returned.
-   * One step at a time. Rejects with a coded error.
+   * Runs one encoded step with its slabs (see wire/layout.ts), that of the masks only where one is
+   * new. The arrays may be reused once the call has returned. One step at a time. Rejects with a
+   * coded error.
    */
   execute(
     words: Int32Array,
     tables: Int32Array,
     samplers: Float64Array,
-  ): Promise<StepResult & { readonly computeMs: number }>;
+    masks?: Int32Array,
+  ): Promise<NativeStepResult>;
   /** Waits for the step in flight, frees everything; idempotent. */
   close(): Promise<void>;
+}
+
+/** @throws ERR_OUT_OF_MEMORY where no thread can be started for it */
+function startExecutor(addon: NativeAddon): NativeExecutor {
+  try {
+    return new addon.Executor();
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
+
+/**
+ * The devices of this machine, asked off the JS thread: the first question starts the driver.
+ * @throws ERR_OUT_OF_MEMORY where no thread can be started
+ */
+export async function probeDevices(addon: NativeAddon = native()): Promise<DeviceProbe> {
+  const executor = startExecutor(addon);
+  try {
+    return await executor.probe();
+  } catch (error) {
+    throw fromNative(error);
+  } finally {
+    await executor.close();
+  }
 }
 
 /**
@@ -32,7 +60,7 @@ export async function createNativeExecutor(
   request: NativeLoadRequest,
   addon: NativeAddon = native(),
 ): Promise<Executor & { readonly loaded: NativeLoaded }> {
-  const executor = new addon.Executor();
+  const executor = startExecutor(addon);
   const tensors = request.tensors.map((t) => ({ ...t, dtype: DTYPES[t.dtype] }));
   let loaded: NativeLoaded;
   try {
@@ -43,9 +71,9 @@ export async function createNativeExecutor(
   }
   return {
     loaded,
-    async execute(words, tables, samplers) {
+    async execute(words, tables, samplers, masks) {
       try {
-        return await executor.step(words, tables, samplers);
+        return await executor.step(words, tables, samplers, masks);
       } catch (error) {
         throw fromNative(error);
       }

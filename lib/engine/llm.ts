@@ -1,70 +1,32 @@
 /** The library's face: load a model, generate, stream, close. */
-import { randomInt, randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  type EngineConfig,
-  type EngineOptions,
-  engineConfig,
-  engineSizes,
-  type PoolPlace,
-} from '../config.js';
+import { takeObject } from '../arguments.js';
+import type { EngineOptions } from '../config/options.js';
 import { type BeamSearchParams, isBeamSearch } from '../core/beam-params.js';
-import type { SamplingParamsInput } from '../core/sampling-params.js';
-import { schedulerConfig } from '../core/scheduler-config.js';
-import { isOctavoError, octavoError } from '../errors.js';
-import { type Checkpoint, kvBytesPerToken, openCheckpoint } from '../model/checkpoint.js';
+import type { SamplingParams } from '../core/sampling-params.js';
+import { octavoError } from '../errors.js';
 import type { NativeAddon } from '../native.js';
 import type { ChatMessage, RenderOptions } from '../text/chat-template.js';
-import { ggufTokenizerFiles } from '../text/gguf-tokenizer.js';
-import { Tokenizer } from '../text/tokenizer.js';
-import { chooseDevice, kvElement, nativeDevice } from './device.js';
-import { Engine } from './engine.js';
+import type { Tokenizer } from '../text/tokenizer.js';
+import { Batches } from './batch.js';
+import { type BatchOptions, callOptions, type EncodeCallOptions } from './call-options.js';
+import type { Engine } from './engine.js';
 import type { EventOptions } from './events.js';
-import { createNativeExecutor } from './executor.js';
-import { Gate, type GateModel, type GenerateParams } from './gate.js';
-import type { EngineEvent, EngineStats, RequestOutput } from './outputs.js';
+import { Gate, type GenerateParams } from './gate.js';
+import { Intake } from './intake.js';
+import { type LoadedModel, loadModel, type ModelInfo } from './load.js';
+import type { DrainOptions, DrainResult } from './open-calls.js';
+import type {
+  DeltaOutput,
+  EngineEvent,
+  EngineStats,
+  RequestOutput,
+  StreamOutput,
+} from './outputs.js';
 import type { Prompt } from './prompts.js';
 import type { Request, RequestOptions } from './request.js';
 import { seedSource } from './seeds.js';
-import { openTrace, type TraceWriter } from './trace-file.js';
-
-/** Of a batch. */
-export interface BatchOptions extends RequestOptions {
-  /** Called with each output as it ends, and its place in the batch. */
-  readonly onOutput?: (output: RequestOutput, index: number) => void;
-}
-
-/** What the loaded model is. */
-export interface ModelInfo {
-  readonly path: string;
-  readonly architecture: string;
-  readonly numParameters: number;
-  readonly weightBytes: number;
-  readonly dtype: string;
-  readonly vocabSize: number;
-  readonly maxModelLen: number;
-  readonly blockSize: number;
-  /** Blocks of the KV pool, the null block included. */
-  readonly numBlocks: number;
-  readonly kvBytesPerToken: number;
-  /** Blocks of the host pool for swapping. */
-  readonly numHostBlocks: number;
-  readonly maxNumSeqs: number;
-  readonly maxNumBatchedTokens: number;
-  readonly device: string;
-  readonly isa: string;
-  readonly numThreads: number;
-  readonly eosTokenIds: readonly number[];
-}
-
-interface Parts {
-  readonly config: EngineConfig;
-  readonly model: GateModel;
-  readonly tokenizer: Tokenizer;
-  readonly engine: Engine;
-  readonly info: ModelInfo;
-  readonly trace: TraceWriter | null;
-}
+import { OutputStream } from './stream.js';
+import type { TraceWriter } from './trace-file.js';
 
 /**
  * A model, loaded. Any number of `generate()`, `chat()` and `stream()` calls may run at once; they
@@ -76,16 +38,22 @@ export class LLM {
   readonly tokenizer: Tokenizer;
   readonly #engine: Engine;
   readonly #gate: Gate;
+  readonly #intake: Intake;
+  readonly #batches: Batches;
   readonly #trace: TraceWriter | null;
-  #closed = false;
 
-  private constructor(parts: Parts) {
+  private constructor(parts: LoadedModel) {
     this.info = parts.info;
     this.tokenizer = parts.tokenizer;
     this.#engine = parts.engine;
     this.#trace = parts.trace;
-    const seeds = seedSource(parts.config.seed);
-    this.#gate = new Gate(parts.model, parts.tokenizer, parts.info, seeds);
+    const { seed, maxLogprobs, maxListLength, maxNumWaiting } = parts.config;
+    const limits = { ...parts.info, maxLogprobs, maxListLength };
+    this.#gate = new Gate(parts.model, parts.tokenizer, limits, seedSource(seed));
+    this.#intake = new Intake(this.#gate, parts.engine, maxNumWaiting);
+    // As many as can start in one step keep the engine busy; half of the queue is others'.
+    const share = Math.min(parts.info.maxNumSeqs, Math.floor(maxNumWaiting / 2));
+    this.#batches = new Batches(this.#intake, Math.max(1, share));
   }
 
   /**
@@ -100,77 +68,20 @@ export class LLM {
 
   /** @internal `addon` is another build of the native side, for tests. */
   static async loadWith(options: EngineOptions, addon?: NativeAddon): Promise<LLM> {
-    const config = engineConfig(options);
-    const device = chooseDevice(config.device, addon);
-    const checkpoint = await openCheckpoint(config.model);
-    const model = checkpoint.config;
-    const perToken = kvBytesPerToken(model, kvElement(device, config, model));
-    const sizesOf = (place: PoolPlace) =>
-      engineSizes(config, perToken, model.maxPositionEmbeddings, place);
-    const onDevice = device.kind !== 'cpu';
-    const planned = sizesOf({ onDevice });
-    const tokenizer = await loadTokenizer(checkpoint);
-    const executor = await createNativeExecutor(
-      {
-        config: model,
-        limits: { ...planned, blockSize: config.blockSize },
-        files: checkpoint.files,
-        tensors: checkpoint.tensors,
-        numThreads: config.numThreads,
-        isa: config.isa === 'auto' ? '' : config.isa,
-        activations: config.activations,
-        quantize: config.quantize ?? '',
-        device: nativeDevice(device, config, model, planned),
-      },
-      addon,
-    );
-    let sizes = planned;
-    let trace: TraceWriter | null = null;
-    try {
-      if (config.traceFile !== undefined) trace = await openTrace(config.traceFile);
-      if (onDevice) sizes = sizesOf({ onDevice, measuredBlocks: executor.loaded.numBlocks });
-    } catch (error) {
-      await executor.close();
-      throw error;
-    }
-    const scheduling = schedulerConfig({
-      ...sizes,
-      blockSize: config.blockSize,
-      maxNumWaiting: config.maxNumWaiting,
-      longPrefillThreshold: config.longPrefillTokenThreshold,
-      enableChunkedPrefill: config.enableChunkedPrefill,
-      enablePrefixCaching: config.enablePrefixCaching,
-      numHostBlocks: planned.numHostBlocks,
-      preemptionPolicy: config.preemptionPolicy,
-      schedulingPolicy: config.schedulingPolicy,
-      slidingWindow: widestWindow(model.windows),
-      hashSeed: randomInt(2 ** 31),
-    });
-    const engine = new Engine(executor, scheduling, trace?.sink);
-    const info = Object.freeze({
-      path: config.model,
-      architecture: model.architecture,
-      numParameters: checkpoint.numParameters,
-      weightBytes: executor.loaded.weightBytes,
-      dtype: model.dtype,
-      vocabSize: model.vocabSize,
-      ...sizes,
-      blockSize: config.blockSize,
-      kvBytesPerToken: perToken,
-      device: device.kind === 'cuda' ? `cuda:${device.index}` : device.kind,
-      isa: executor.loaded.isa,
-      numThreads: config.numThreads,
-      eosTokenIds: model.eosTokenIds,
-    });
-    const { chatTemplate, generationDefaults } = checkpoint;
-    const kept = { chatTemplate, generationDefaults };
-    return new LLM({ config, model: kept, tokenizer, engine, info, trace });
+    return new LLM(await loadModel(options, addon));
   }
 
   /**
-   * Generates to the end. An array is a batch: outputs come in its order, `params` may be one for
-   * all or an array of the same length; params with a `beamWidth` ask for a beam search. Everything
-   * is checked before anything is accepted.
+   * Generates to the end. An array is a batch, of any size: outputs come in its order, `params`
+   * may be one for all or an array of the same length; params with a `beamWidth` ask for a beam
+   * search. Arrays of a batch are copied by the call and may be changed after it; the prompts and
+   * params in them may not, before the batch has ended.
+   *
+   * Options, params, and of each prompt what can be told without tokenizing it (is it a prompt, its
+   * ids, could its text fit?) are checked before anything is accepted. A batch tokenizes while its
+   * first prompts run already, so a text that turns out too long, or that the chat template
+   * refuses, ends it then: one error ends all of a batch, with `promptIndex` where it is a
+   * prompt's own.
    * @throws ERR_INVALID_PROMPT, ERR_INVALID_PARAM, ERR_PROMPT_TOO_LONG, ERR_REQUEST_TOO_LARGE,
    * ERR_OVERLOADED, ERR_ABORTED, ERR_CLOSED
    */
@@ -184,20 +95,19 @@ export class LLM {
     params?: GenerateParams | readonly GenerateParams[],
     options?: BatchOptions,
   ): Promise<RequestOutput[]>;
+  generate(
+    prompt: Prompt | readonly Prompt[],
+    params?: GenerateParams,
+    options?: RequestOptions,
+  ): Promise<RequestOutput | RequestOutput[]>;
   async generate(
     prompt: Prompt | readonly Prompt[],
     params: GenerateParams | readonly GenerateParams[] = {},
     options: BatchOptions = {},
   ): Promise<RequestOutput | RequestOutput[]> {
-    if (Array.isArray(prompt)) return this.#batch(prompt, params, options);
-    const request = await this.#request(prompt as Prompt, params as GenerateParams, options);
-    const stop = this.#listen([request], options);
-    try {
-      this.#engine.submit(request);
-      return await request.result();
-    } finally {
-      stop();
-    }
+    if (Array.isArray(prompt)) return this.#batches.run(prompt, params, options);
+    const request = await this.#intake.open(prompt, params, options);
+    return request.result();
   }
 
   /**
@@ -216,38 +126,83 @@ export class LLM {
     params?: Partial<BeamSearchParams> | readonly Partial<BeamSearchParams>[],
     options?: BatchOptions,
   ): Promise<RequestOutput[]>;
-  beamSearch(
+  async beamSearch(
     prompt: Prompt | readonly Prompt[],
     params: Partial<BeamSearchParams> | readonly Partial<BeamSearchParams>[] = {},
     options: BatchOptions = {},
   ): Promise<RequestOutput | RequestOutput[]> {
-    const whole = (some: Partial<BeamSearchParams>) => ({ beamWidth: 4, ...some });
-    const all = Array.isArray(params) ? params.map(whole) : whole(params as BeamSearchParams);
+    const all = Array.isArray(params) ? params.map(withWidth) : withWidth(params);
     return this.generate(prompt as Prompt[], all, options);
   }
 
-  /** `generate({messages}, …)`: the conversation goes through the model's chat template. */
-  chat(
+  /**
+   * `generate({messages}, …)`: the conversation goes through the model's chat template. Control
+   * tokens are those that the template writes; what messages, tools and variables spell is text,
+   * unless `parseSpecialTokens` is true.
+   */
+  async chat(
     messages: readonly ChatMessage[],
     params: GenerateParams = {},
-    options: RequestOptions & { readonly template?: RenderOptions } = {},
+    options: RequestOptions & {
+      readonly template?: RenderOptions;
+      readonly parseSpecialTokens?: boolean;
+    } = {},
   ): Promise<RequestOutput> {
-    const { template, ...rest } = options;
-    return this.generate({ messages, ...(template ? { template } : {}) }, params, rest);
+    const given = takeObject(options, 'request options', 'options');
+    const { template, parseSpecialTokens, ...rest } = given;
+    const prompt = { messages, template, parseSpecialTokens } as Prompt;
+    return this.generate(prompt, params, rest);
   }
 
   /**
-   * Outputs as they come, the last with `finished: true`; `outputs[i].delta` is what is new.
-   * Leaving the loop early aborts the request and frees its KV. Nothing starts before the first
-   * `next()`. A slow reader gets fewer, larger deltas; nothing is lost.
+   * Outputs as they come, the last with `finished: true`. What is new is in `outputs[i].delta`,
+   * `deltaTokenIds` and (if asked for) `deltaLogprobs`; everything so far stands beside it, and is
+   * put together only when it is read. Leaving the loop, `return()` or destroying a Readable made
+   * of it aborts the request at once and frees its KV, also while a `next()` waits. Nothing starts
+   * before the first `next()`. A slow reader gets fewer, larger deltas; nothing is lost.
    * @throws what `generate()` throws
    */
-  async *stream(
+  stream(
     prompt: Prompt,
-    params: SamplingParamsInput = {},
+    params: SamplingParams = {},
     options: RequestOptions = {},
-  ): AsyncGenerator<RequestOutput, void, void> {
-    if (isBeamSearch(params)) {
+  ): AsyncGenerator<StreamOutput, void, void> {
+    return this.#newStream(prompt, params, options, (request) => request.take());
+  }
+
+  /**
+   * As `stream()`, and only what is new: new text, ids and logprobs of the samples that have some,
+   * and how each ended; times once all is finished. What was given is not put together again.
+   * @throws what `generate()` throws
+   */
+  streamDeltas(
+    prompt: Prompt,
+    params: SamplingParams = {},
+    options: RequestOptions = {},
+  ): AsyncGenerator<DeltaOutput, void, void> {
+    return this.#newStream(prompt, params, options, (request) => request.takeDelta());
+  }
+
+  #newStream<T extends { readonly finished: boolean }>(
+    prompt: Prompt,
+    params: SamplingParams,
+    options: RequestOptions,
+    take: (request: Request) => T | null,
+  ): OutputStream<T> {
+    return new OutputStream(
+      (left) => this.#startStream(prompt, params, options, left),
+      take,
+      (request) => this.#engine.abort(request),
+    );
+  }
+
+  async #startStream(
+    prompt: Prompt,
+    params: SamplingParams,
+    options: RequestOptions,
+    left: AbortSignal,
+  ): Promise<Request> {
+    if (isBeamSearch(takeObject(params, 'sampling parameters', 'params'))) {
       throw octavoError(
         'ERR_INVALID_PARAM',
         'a beam search cannot be streamed: its best output may change until the end; ' +
@@ -255,20 +210,45 @@ export class LLM {
         { param: 'beamWidth' },
       );
     }
-    const request = await this.#request(prompt, params, options);
-    const stop = this.#listen([request], options);
-    try {
-      this.#engine.submit(request);
-      yield* request.states();
-    } finally {
-      stop();
-      this.#engine.abort(request);
-    }
+    return this.#intake.open(prompt, params, options, left);
   }
 
-  /** The text that the model's chat template makes of a conversation. */
+  /**
+   * The text that the model's chat template, or another (`chatTemplate`), makes of a conversation.
+   * Option names that are not RenderOptions' are variables of the template.
+   * @throws ERR_INVALID_PROMPT, ERR_INVALID_PARAM, ERR_CHAT_TEMPLATE
+   */
   applyChatTemplate(messages: readonly ChatMessage[], options?: RenderOptions): string {
     return this.#gate.chatTemplate().render(messages, options);
+  }
+
+  /**
+   * The ids that a prompt becomes, exactly those that `generate()` would begin with: a conversation
+   * goes through the template, and what it says spells no control token. It is a call as any other:
+   * it takes a place in the queue while it is tokenized, and has a deadline and a signal.
+   * @throws ERR_INVALID_PROMPT, ERR_INVALID_PARAM, ERR_PROMPT_TOO_LONG beyond `maxTokens`,
+   * ERR_CHAT_TEMPLATE, ERR_OVERLOADED, ERR_ABORTED, ERR_TIMEOUT, ERR_DRAINING, ERR_CLOSED
+   */
+  encode(prompt: Prompt, options: EncodeCallOptions = {}): Promise<number[]> {
+    return this.#intake.encode(prompt, options);
+  }
+
+  /**
+   * Throws what a call would be refused with now, whatever it asks for: before its prompt is
+   * fetched or read, say.
+   * @throws ERR_CLOSED, ERR_DRAINING, ERR_OVERLOADED, or what killed the engine
+   */
+  checkAdmission(): void {
+    this.#intake.checkOpen();
+    this.#intake.checkRoom();
+  }
+
+  /**
+   * Throws what a call with these parameters would be refused with, whatever its prompt.
+   * @throws ERR_INVALID_PARAM
+   */
+  checkParams(params: GenerateParams = {}): void {
+    this.#gate.checkParams(params, callOptions({}));
   }
 
   /** Counters since load, and gauges now. */
@@ -292,145 +272,35 @@ export class LLM {
   }
 
   /**
+   * Takes no new call (ERR_DRAINING), lets those that were accepted end, and resolves then; there
+   * is no way back but `close()`. Streams that were not read yet have not begun. After `timeoutMs`
+   * what is left ends with ERR_DRAINING. Any number of times, also beside and after `close()`.
+   * @throws ERR_INVALID_PARAM
+   */
+  drain(options?: DrainOptions): Promise<DrainResult> {
+    return this.#intake.calls.drain(options);
+  }
+
+  /**
    * Ends what runs with ERR_CLOSED, waits for the step in flight, gives all memory back.
    * Idempotent.
    */
   async close(): Promise<void> {
-    this.#closed = true;
-    await this.#engine.close();
-    await this.#trace?.close();
+    try {
+      await this.#engine.close();
+    } finally {
+      await this.#trace?.close();
+    }
   }
 
   /** For `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-
-  async #batch(
-    prompts: readonly Prompt[],
-    params: GenerateParams | readonly GenerateParams[],
-    options: BatchOptions,
-  ): Promise<RequestOutput[]> {
-    if (Array.isArray(params) && params.length !== prompts.length) {
-      throw octavoError(
-        'ERR_INVALID_PARAM',
-        `there are ${prompts.length} prompts but ${params.length} sets of params; ` +
-          'give one for all or one for each',
-        { param: 'params' },
-      );
-    }
-    const base = options.requestId ?? randomUUID();
-    const requests: Request[] = [];
-    for (let i = 0; i < prompts.length; i++) {
-      const own = (Array.isArray(params) ? params[i] : params) as GenerateParams;
-      try {
-        const request = await this.#request(prompts[i], own, {
-          ...options,
-          requestId: `${base}-${i}`,
-        });
-        this.#engine.checkFeasible(request);
-        requests.push(request);
-      } catch (error) {
-        throw ofPrompt(error, i);
-      }
-    }
-    const stop = this.#listen(requests, options);
-    try {
-      return await Promise.all(
-        requests.map(async (request, i) => {
-          await this.#submitPatiently(request);
-          const output = await request.result();
-          options.onOutput?.(output, i);
-          return output;
-        }),
-      );
-    } catch (error) {
-      for (const request of requests) {
-        this.#engine.abort(request, error as Error);
-        request.fail(error as Error);
-      }
-      throw error;
-    } finally {
-      stop();
-    }
-  }
-
-  /** A batch may be larger than the waiting queue: what finds no room yet waits outside. */
-  async #submitPatiently(request: Request): Promise<void> {
-    for (;;) {
-      if (request.settled) return;
-      try {
-        this.#engine.submit(request);
-        return;
-      } catch (error) {
-        if ((error as { code?: string }).code !== 'ERR_OVERLOADED') throw error;
-      }
-      await sleep(5);
-    }
-  }
-
-  /** Checks and encodes everything; nothing enters the queue here. */
-  async #request(prompt: Prompt, params: GenerateParams, options: RequestOptions) {
-    if (this.#closed) throw octavoError('ERR_CLOSED', 'the model was closed; load it anew');
-    if (options.signal?.aborted) throw abortedError(options.signal);
-    return this.#gate.request(prompt, params, options);
-  }
-
-  /**
-   * Aborts requests when the signal says so, or their time is over. Returns what takes listener and
-   * timer off again.
-   */
-  #listen(requests: readonly Request[], { signal, timeoutMs }: RequestOptions): () => void {
-    if (signal?.aborted) throw abortedError(signal);
-    const end = (error: Error) => {
-      for (const request of requests) {
-        this.#engine.abort(request, error);
-        request.fail(error); // also if it has not got into the queue
-      }
-    };
-    const abort = () => end(abortedError(signal as AbortSignal));
-    signal?.addEventListener('abort', abort, { once: true });
-    const late = () =>
-      end(octavoError('ERR_TIMEOUT', `the request did not end within ${timeoutMs} ms`));
-    const timer = timeoutMs === undefined ? undefined : setTimeout(late, timeoutMs);
-    return () => {
-      signal?.removeEventListener('abort', abort);
-      clearTimeout(timer);
-    };
-  }
 }
 
-/** How far back any layer looks; 0 where one sees everything. */
-function widestWindow(windows: Int32Array): number {
-  return windows.includes(0) ? 0 : Math.max(...windows);
-}
-
-/** Says which prompt of a batch an error is about: in its message, and as `promptIndex`. */
-function ofPrompt(error: unknown, index: number): unknown {
-  if (isOctavoError(error) && error.code !== 'ERR_ABORTED') {
-    error.message = `prompt ${index}: ${error.message}`;
-    Object.assign(error, { promptIndex: index });
-  }
-  return error;
-}
-
-/** The tokenizer of a model alone; weights are not touched. */
-export async function openTokenizer(path: string): Promise<Tokenizer> {
-  return loadTokenizer(await openCheckpoint(path));
-}
-
-async function loadTokenizer(checkpoint: Checkpoint): Promise<Tokenizer> {
-  const { tokenizer } = checkpoint;
-  if ('gguf' in tokenizer) {
-    const { json, config } = await ggufTokenizerFiles(tokenizer.gguf);
-    return Tokenizer.fromJson(json, config, 'the GGUF tokenizer');
-  }
-  return Tokenizer.fromJson(tokenizer.json, tokenizer.config);
-}
-
-/** Named like the platform's own, so that callers who look for AbortError find it. */
-function abortedError(signal: AbortSignal): Error {
-  const error = octavoError('ERR_ABORTED', 'the request was aborted', { cause: signal.reason });
-  error.name = 'AbortError';
-  return error;
+/** `beamWidth` is 4 where it is not given. */
+function withWidth(params: unknown): BeamSearchParams {
+  const given = takeObject(params, 'parameters of a beam search', 'params');
+  return { ...given, beamWidth: (given.beamWidth === undefined ? 4 : given.beamWidth) as number };
 }

@@ -1,14 +1,8 @@
 /** The shapes of what comes back; names are vLLM's in camelCase. */
 
-/** One token with its raw log-softmax (before penalties, bias and temperature), in nats. */
-export interface TokenLogprob {
-  readonly tokenId: number;
-  readonly logprob: number;
-  /** 1 = the most likely token. */
-  readonly rank: number;
-  /** The most likely tokens, best first, as many as were asked for. */
-  readonly top: readonly { readonly tokenId: number; readonly logprob: number }[];
-}
+import type { TokenLogprob } from '../core/token-logprobs.js';
+
+export type { TokenLogprob };
 
 export type FinishReason = 'stop' | 'length' | 'abort';
 
@@ -35,7 +29,47 @@ export interface CompletionOutput {
   readonly stopReason: string | number | null;
 }
 
-/** Times of one request, in milliseconds. */
+/**
+ * A sample as a stream gives it: what is new beside what there is. The members that hold everything
+ * so far (`tokenIds`, `logprobs`) are put together when they are read, and so is `deltaLogprobs`:
+ * a reader of deltas pays for what is new alone, however long the output has become.
+ */
+export interface StreamedCompletion extends CompletionOutput {
+  /** The ids that are new since the last output this stream gave. */
+  readonly deltaTokenIds: readonly number[];
+  /** One entry per token of deltaTokenIds, if `logprobs` was asked for. */
+  readonly deltaLogprobs?: readonly TokenLogprob[];
+}
+
+/** What is new of a sample since its stream's reader last heard of it. */
+export interface CompletionDelta {
+  readonly index: number;
+  readonly newText: string;
+  readonly newTokenIds: readonly number[];
+  /** One entry per token of newTokenIds, if `logprobs` was asked for. */
+  readonly newLogprobs?: readonly TokenLogprob[];
+  /** As in CompletionOutput. */
+  readonly finishReason: FinishReason | null;
+  readonly stopReason: string | number | null;
+}
+
+/** What `streamDeltas()` gives. */
+export interface DeltaOutput {
+  readonly requestId: string;
+  readonly prompt: string | null;
+  readonly promptTokenIds: readonly number[];
+  /** As in RequestOutput. */
+  readonly promptLogprobs?: readonly (TokenLogprob | null)[];
+  readonly seed: number;
+  readonly numCachedTokens: number;
+  /** The samples of which something is new. */
+  readonly outputs: readonly CompletionDelta[];
+  readonly finished: boolean;
+  /** Null until it has finished. */
+  readonly metrics: RequestMetrics | null;
+}
+
+/** Times of one request, in milliseconds, and what it met on its way. */
 export interface RequestMetrics {
   /** Date.now() when it was accepted. */
   readonly arrivalTime: number;
@@ -43,6 +77,18 @@ export interface RequestMetrics {
   readonly queueMs: number | null;
   /** From acceptance to its first token (TTFT). */
   readonly timeToFirstTokenMs: number | null;
+  /** From the first step that computed something of it to its first token. */
+  readonly prefillMs: number | null;
+  /** From its first to its last token. */
+  readonly decodeMs: number | null;
+  /** Between one step that drew tokens of it and the next, in their order; empty until it has
+   * finished. */
+  readonly interTokenMs: readonly number[];
+  /** Tokens of its prompt, those of them that the prefix cache had, and tokens drawn for it. */
+  readonly numPromptTokens: number;
+  readonly numCachedTokens: number;
+  readonly numGeneratedTokens: number;
+  readonly numPreemptions: number;
   /** From acceptance to now, or to the end once finished. */
   readonly elapsedMs: number;
 }
@@ -70,6 +116,11 @@ export interface RequestOutput {
   /** How many of these times its KV was swapped, not computed again. */
   readonly numSwaps: number;
   readonly metrics: RequestMetrics;
+}
+
+/** What a stream gives: a state that stays as it was, whatever comes after it. */
+export interface StreamOutput extends RequestOutput {
+  readonly outputs: readonly StreamedCompletion[];
 }
 
 /** What {@link LLM.events} gives: the figures after a step. */
@@ -108,8 +159,11 @@ export interface EngineStats {
   readonly kvCacheUsage: number;
   readonly peakKvCacheUsage: number;
   readonly numSteps: number;
+  /** Tokens of the prompts whose computation began, and tokens drawn, whatever came of them. */
   readonly promptTokens: number;
   readonly generationTokens: number;
+  /** Of promptTokens, those whose KV the prefix cache had when they began. */
+  readonly promptTokensCached: number;
   /** Prompt tokens looked up in the prefix cache, and found. */
   readonly prefixCacheQueries: number;
   readonly prefixCacheHits: number;
@@ -118,6 +172,13 @@ export interface EngineStats {
   /** Blocks moved to the swap space, and back. */
   readonly numBlocksSwappedOut: number;
   readonly numBlocksSwappedIn: number;
+  /** Requests that ended by themselves. */
   readonly numRequestsFinished: number;
+  /** Requests that were ended: by their caller, a deadline, close() or a failure. */
   readonly numRequestsAborted: number;
+  /**
+   * Requests that have ended, each once: `length` where a sample met its limit, else `stop`;
+   * `abort` by the caller, a deadline, drain() or close(); `error` by a failure.
+   */
+  readonly numRequestsBy: Readonly<Record<FinishReason | 'error', number>>;
 }

@@ -1,85 +1,205 @@
 /** From what callers write to ids, before anything enters the queue. */
-import { z } from 'zod';
+import { readArgument, shown } from '../arguments.js';
+import { promptTooLong } from '../core/admission.js';
 import { octavoError } from '../errors.js';
+import { checkOnlyText, checkRoles } from '../text/chat-messages.js';
 import type { ChatMessage, ChatTemplate, RenderOptions } from '../text/chat-template.js';
-import type { Tokenizer } from '../text/tokenizer.js';
+import { MAX_TEXT_LENGTH, type Tokenizer } from '../text/tokenizer.js';
+import type { Deadline } from './deadline.js';
+import type { EncodingQueue } from './encoding-queue.js';
 
-/** Text, ids, or a conversation. */
+/**
+ * Text, ids, or a conversation. `parseSpecialTokens`: whether control tokens spelled in the text
+ * are control tokens. By default they are in a text, in a conversation only where its template
+ * writes them.
+ */
 export type Prompt =
   | string
-  | { readonly prompt: string }
+  | { readonly prompt: string; readonly parseSpecialTokens?: boolean }
   | { readonly promptTokenIds: ArrayLike<number> }
-  | { readonly messages: readonly ChatMessage[]; readonly template?: RenderOptions };
+  | {
+      readonly messages: readonly ChatMessage[];
+      readonly template?: RenderOptions;
+      readonly parseSpecialTokens?: boolean;
+    };
+
+/** A prompt that is one; ids are checked, nothing else has been looked into. */
+export type CheckedPrompt =
+  | { readonly kind: 'text'; readonly text: string; readonly parse: boolean }
+  | { readonly kind: 'ids'; readonly ids: Int32Array }
+  | {
+      readonly kind: 'chat';
+      readonly messages: readonly ChatMessage[];
+      readonly template?: RenderOptions;
+      readonly parse: boolean;
+    };
 
 /** Text and ids of a prompt; text is null where only ids were given. */
 export interface EncodedPrompt {
   readonly text: string | null;
-  readonly tokenIds: number[];
+  readonly tokenIds: Int32Array;
 }
 
-const objects = z.union([
-  z.strictObject({ prompt: z.string() }),
-  z.strictObject({ promptTokenIds: z.custom<ArrayLike<number>>(isList) }),
-  z.strictObject({
-    messages: z.array(z.unknown()),
-    template: z.record(z.string(), z.unknown()).optional(),
-  }),
-]);
+export interface PromptLimits {
+  readonly vocabSize: number;
+  readonly maxModelLen: number;
+}
 
-function isList(value: unknown): boolean {
+/** What texts become ids with. */
+export interface Encoder {
+  readonly tokenizer: Tokenizer;
+  readonly template: () => ChatTemplate;
+  readonly queue: EncodingQueue;
+}
+
+/** Characters per token of context up to which no text is suspected of being too long. */
+const USUAL_LENGTH = 16;
+
+/**
+ * Is it a prompt, and of ids the model has? Lengths first: ten million ids are refused at once.
+ * @throws ERR_INVALID_PROMPT, ERR_PROMPT_TOO_LONG
+ */
+export function checkPrompt(prompt: unknown, limits: PromptLimits): CheckedPrompt {
+  if (typeof prompt === 'string') return { kind: 'text', text: prompt, parse: true };
+  return readArgument(() => {
+    const checked = checkObject(prompt);
+    if (checked === null) throw notAPrompt();
+    return checked.kind === 'ids' ? { kind: 'ids', ids: checkIds(checked.ids, limits) } : checked;
+  }, notAPrompt);
+}
+
+type Checked = Exclude<CheckedPrompt, { kind: 'ids' }> | { kind: 'ids'; ids: ArrayLike<number> };
+
+/** One of the three forms, with no other member. */
+function checkObject(value: unknown): Checked | null {
+  if (typeof value !== 'object' || value === null) return null;
+  const { prompt, promptTokenIds, messages, template, ...others } = value as Record<
+    string,
+    unknown
+  >;
+  const { parseSpecialTokens: parse, ...rest } = others;
+  const given = [prompt, promptTokenIds, messages].filter((form) => form !== undefined);
+  if (given.length !== 1 || Object.keys(rest).length > 0) return null;
+  if (parse !== undefined && (typeof parse !== 'boolean' || promptTokenIds !== undefined)) {
+    return null;
+  }
+  if (Array.isArray(messages) && (template === undefined || isObject(template))) {
+    return { kind: 'chat', messages, template, parse: parse ?? false };
+  }
+  if (template !== undefined) return null;
+  if (typeof prompt === 'string') return { kind: 'text', text: prompt, parse: parse ?? true };
+  return isList(promptTokenIds) ? { kind: 'ids', ids: promptTokenIds } : null;
+}
+
+function isObject(value: unknown): value is RenderOptions {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isList(value: unknown): value is ArrayLike<number> {
   return Array.isArray(value) || (ArrayBuffer.isView(value) && 'length' in value);
 }
 
+function checkIds(ids: ArrayLike<number>, { vocabSize, maxModelLen }: PromptLimits): Int32Array {
+  const { length } = ids;
+  if (length === 0) throw invalid('the prompt is empty: promptTokenIds has no id');
+  if (length >= maxModelLen) throw promptTooLong(length, maxModelLen);
+  const taken = new Int32Array(length);
+  for (let i = 0; i < length; i++) {
+    const id = ids[i];
+    if (!(Number.isInteger(id) && id >= 0 && id < vocabSize)) {
+      throw invalid(
+        `prompt token ${i} is ${shown(id)}, which is not an id of this model ` +
+          `(0 to ${vocabSize - 1})`,
+      );
+    }
+    taken[i] = id;
+  }
+  return taken;
+}
+
 /**
- * @throws ERR_INVALID_PROMPT when it is no prompt, has no token, or an id is not of the vocabulary;
- * ERR_CHAT_TEMPLATE when the template refuses the messages
+ * Refuses a text that could not fit if it consisted of the tokenizer's longest token, before any
+ * work is done for it.
+ * @throws ERR_PROMPT_TOO_LONG
+ */
+export async function checkText(
+  text: string,
+  tokenizer: Tokenizer,
+  maxModelLen: number,
+): Promise<void> {
+  if (text.length <= Math.min(maxModelLen * USUAL_LENGTH, MAX_TEXT_LENGTH)) return;
+  const longest = await tokenizer.longestToken();
+  const most = Math.min(maxModelLen * Math.max(longest, USUAL_LENGTH), MAX_TEXT_LENGTH);
+  if (text.length <= most) return;
+  throw octavoError(
+    'ERR_PROMPT_TOO_LONG',
+    `the prompt has ${text.length} characters, and at most ${most} are tokenized where ` +
+      `${maxModelLen} tokens fit; shorten the prompt`,
+    { param: 'prompt' },
+  );
+}
+
+/** A prompt that is not ids already. */
+export type TextPrompt = Exclude<CheckedPrompt, { kind: 'ids' }>;
+
+/** What of its ids a caller may say. */
+export interface TokenizeWishes {
+  readonly maxTokens: number;
+  readonly addSpecialTokens?: boolean;
+}
+
+/**
+ * Renders and tokenizes, when it is this prompt's turn.
+ * @throws ERR_INVALID_PROMPT; ERR_PROMPT_TOO_LONG; ERR_CHAT_TEMPLATE when the template refuses the
+ * messages; what ends the deadline
+ */
+export async function tokenizePrompt(
+  prompt: TextPrompt,
+  { tokenizer, template, queue }: Encoder,
+  { maxTokens, addSpecialTokens }: TokenizeWishes,
+  deadline: Deadline,
+): Promise<{ text: string; ids: number[] }> {
+  const isChat = prompt.kind === 'chat';
+  const guarded = prompt.parse ? '' : tokenizer.guardedChars;
+  const { text, marked } = isChat
+    ? template().renderGuarded(prompt.messages, prompt.template, guarded)
+    : { text: prompt.text, marked: prompt.parse ? prompt.text : null };
+  if (isChat) checkOnlyText(prompt.messages);
+  if (isChat && !prompt.parse) {
+    checkRoles(prompt.messages, (word) => tokenizer.isPartOfControl(word));
+  }
+  await checkText(text, tokenizer, maxTokens);
+  // A chat template writes every special token itself.
+  const options = { maxTokens, addSpecialTokens: addSpecialTokens ?? !isChat };
+  const encode = () => tokenizer.encodeNow(text, options, marked);
+  return { text, ids: await queue.run(text.length, encode, deadline) };
+}
+
+/**
+ * The ids that a request begins with.
+ * @throws what {@link tokenizePrompt} throws; ERR_INVALID_PROMPT when there is no token, or an id
+ * is not of the vocabulary
  */
 export async function encodePrompt(
-  prompt: Prompt,
-  tokenizer: Tokenizer,
-  template: () => ChatTemplate,
-  vocabSize: number,
+  prompt: CheckedPrompt,
+  encoder: Encoder,
+  limits: PromptLimits,
+  deadline: Deadline,
 ): Promise<EncodedPrompt> {
-  const { text, ids } = read(prompt, template);
-  if (ids !== null) return { text: null, tokenIds: checkIds(ids, vocabSize) };
-  const tokenIds = await tokenizer.encode(text);
-  if (tokenIds.length === 0) {
+  if (prompt.kind === 'ids') return { text: null, tokenIds: prompt.ids };
+  const wishes = { maxTokens: limits.maxModelLen };
+  const { text, ids } = await tokenizePrompt(prompt, encoder, wishes, deadline);
+  if (ids.length === 0) {
     throw invalid('the prompt is empty: it has no token to start from; write at least a character');
   }
-  return { text, tokenIds: checkIds(tokenIds, vocabSize) };
+  return { text, tokenIds: checkIds(ids, limits) };
 }
 
-function read(
-  prompt: Prompt,
-  template: () => ChatTemplate,
-): { text: string; ids: null } | { text: null; ids: ArrayLike<number> } {
-  if (typeof prompt === 'string') return { text: prompt, ids: null };
-  const parsed = objects.safeParse(prompt);
-  if (!parsed.success) {
-    throw invalid(
-      'a prompt must be a string, {prompt: string}, {promptTokenIds: number[]} ' +
-        'or {messages: [{role, content}]}',
-    );
-  }
-  const value = parsed.data;
-  if ('prompt' in value) return { text: value.prompt, ids: null };
-  if ('promptTokenIds' in value) return { text: null, ids: value.promptTokenIds };
-  const messages = value.messages as readonly ChatMessage[];
-  return { text: template().render(messages, value.template as RenderOptions), ids: null };
-}
-
-function checkIds(ids: ArrayLike<number>, vocabSize: number): number[] {
-  const list = Array.from(ids);
-  if (list.length === 0) throw invalid('the prompt is empty: promptTokenIds has no id');
-  for (let i = 0; i < list.length; i++) {
-    const id = list[i];
-    if (Number.isInteger(id) && id >= 0 && id < vocabSize) continue;
-    throw invalid(
-      `prompt token ${i} is ${String(id)}, which is not an id of this model ` +
-        `(0 to ${vocabSize - 1})`,
-    );
-  }
-  return list;
+function notAPrompt(cause?: unknown): Error {
+  const sentence =
+    'a prompt must be a string, {prompt: string}, {promptTokenIds: number[]} ' +
+    'or {messages: [{role, content}]}';
+  return octavoError('ERR_INVALID_PROMPT', sentence, { param: 'prompt', cause });
 }
 
 function invalid(message: string): Error {
@@ -92,14 +212,19 @@ function invalid(message: string): Error {
  */
 export async function badWordIds(
   words: readonly string[],
-  tokenizer: Tokenizer,
+  { tokenizer, queue }: Encoder,
+  deadline: Deadline,
 ): Promise<number[][]> {
-  const spelled = new Map<string, number[]>();
-  for (const word of words) {
-    for (const form of [word, ` ${word.trimStart()}`]) {
-      const ids = await tokenizer.encode(form, { addSpecialTokens: false });
-      if (ids.length > 0) spelled.set(ids.join(), ids);
+  const encodeAll = async () => {
+    const spelled = new Map<string, number[]>();
+    for (const word of words) {
+      for (const form of [word, ` ${word.trimStart()}`]) {
+        const ids = await tokenizer.encodeNow(form, { addSpecialTokens: false });
+        if (ids.length > 0) spelled.set(ids.join(), ids);
+      }
     }
-  }
-  return [...spelled.values()];
+    return [...spelled.values()];
+  };
+  const size = words.reduce((sum, word) => sum + 2 * word.length + 1, 0);
+  return queue.run(size, encodeAll, deadline);
 }

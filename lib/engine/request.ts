@@ -1,48 +1,26 @@
 /** One request on its way: what the engine records of it, and the caller's side of it. */
-import type { FinishedBeam } from '../core/beam-search.js';
-import type { Sequence, SequenceGroup } from '../core/sequence.js';
-import type { StepResult } from '../core/step.js';
+import type { SequenceGroup } from '../core/sequence.js';
+import { TokenLogprobs } from '../core/token-logprobs.js';
+import { isOctavoError, octavoError } from '../errors.js';
 import type { OutputText } from '../text/output-text.js';
+import { addLate, once, PRINTABLE } from './lazy.js';
 import type {
   CompletionOutput,
-  FinishReason,
+  DeltaOutput,
   RequestMetrics,
   RequestOutput,
+  StreamOutput,
   TokenLogprob,
 } from './outputs.js';
-
-/** What the engine hangs on a sequence: its text and the logprobs of its tokens. */
-export class SequenceRecord {
-  readonly logprobs: TokenLogprob[] = [];
-  /** Characters of the text that the caller of a stream has been given. */
-  delivered = 0;
-
-  constructor(
-    readonly text: OutputText,
-    readonly wantsLogprobs: boolean,
-  ) {}
-}
-
-/** Reads the lists of top tokens of a result, which follow each other without gaps. */
-export class TopListReader {
-  #at = 0;
-
-  constructor(readonly result: StepResult) {}
-
-  skip(length: number): [] {
-    this.#at += length;
-    return [];
-  }
-
-  read(length: number): { tokenId: number; logprob: number }[] {
-    const { topTokenIds, topLogprobs } = this.result;
-    const list = [];
-    for (let i = 0; i < length; i++, this.#at++) {
-      list.push({ tokenId: topTokenIds[this.#at], logprob: topLogprobs[this.#at] });
-    }
-    return list;
-  }
-}
+import {
+  beamOutput,
+  completion,
+  hasNews,
+  recordOf,
+  SequenceRecord,
+  takeCompletion,
+  takeDelta,
+} from './snapshot.js';
 
 /** What belongs to a call rather than to the drawing of tokens. */
 export interface RequestOptions {
@@ -52,107 +30,166 @@ export interface RequestOptions {
   readonly requestId?: string;
   /** Lower runs first; only with the engine option `schedulingPolicy: 'priority'`. Default 0. */
   readonly priority?: number;
-  /** The request must end within so many milliseconds, waiting included, or the caller gets
-   * ERR_TIMEOUT and its KV is free before the next step. Default: no limit. */
+  /** The call must end within so many milliseconds (1 to 2^31 - 1), tokenizing and waiting
+   * included, or the caller gets ERR_TIMEOUT and its KV is free before the next step. Default: no
+   * limit. */
   readonly timeoutMs?: number;
   /** Take sampling values of the model's generation_config.json where none are given. */
   readonly useModelDefaults?: boolean;
 }
 
+/**
+ * It is settled once, by `finish()` or by `fail()`. Only the engine calls these, also for a request
+ * that was aborted before it was submitted.
+ */
 export class Request {
   readonly arrivalTime = Date.now();
+  /** Tokens drawn for it; counted by the engine. */
+  numGenerated = 0;
+  /** Called when there may be something new for the reader of a stream, the end included. */
+  onChange: (() => void) | null = null;
+  readonly #emptyText: OutputText;
   readonly #arrived = performance.now();
   #started: number | null = null;
   #firstToken: number | null = null;
+  #lastToken = 0;
+  readonly #interTokenMs: number[] = [];
   #ended: number | null = null;
   #error: Error | null = null;
-  /** Something happened since the last snapshot. */
-  #news = false;
-  #wake: (() => void) | null = null;
+  /** Something happened since the last state was taken. */
+  #changed = false;
+  #whenSettled: (() => void)[] = [];
+  readonly #promptLogprobs = once(() => promptLogprobs(this.group));
 
+  /** @param emptyText each sample begins with a copy of it */
   constructor(
     readonly group: SequenceGroup,
     readonly prompt: string | null,
     readonly promptTokenIds: readonly number[],
-    /** An empty text, for outputs that are known only at the end. */
-    readonly newText: () => OutputText,
-  ) {}
+    emptyText: OutputText,
+  ) {
+    this.#emptyText = emptyText;
+    if (group.beams !== null) return; // their texts are known only at the end
+    const { logprobs, numLogprobs } = group.params;
+    for (const sequence of group.sequences) {
+      const lists = logprobs === undefined ? null : new TokenLogprobs(numLogprobs);
+      sequence.attachment = new SequenceRecord(emptyText.clone(), lists);
+    }
+  }
 
   /** It has ended, well or not. */
   get settled(): boolean {
     return this.#ended !== null;
   }
 
-  noteStarted(): void {
-    this.#started ??= performance.now();
+  /** True when this is the first step that computes something of it. */
+  noteStarted(): boolean {
+    if (this.#started !== null) return false;
+    this.#started = performance.now();
+    return true;
   }
 
-  noteToken(): void {
-    this.#firstToken ??= performance.now();
-    this.#news = true;
+  /** A step drew tokens of it, and all was recorded; called once a step. */
+  noteTokens(): void {
+    const now = performance.now();
+    if (this.#firstToken === null) this.#firstToken = now;
+    else this.#interTokenMs.push(now - this.#lastToken);
+    this.#lastToken = now;
+    this.#changed = true;
+    if (!this.group.finished) this.onChange?.();
   }
 
-  /** Lets a waiting caller look; called once a step, after everything was recorded. */
-  announce(): void {
-    if (this.group.finished) this.#ended ??= performance.now();
-    this.#news = true;
-    this.#wake?.();
-    this.#wake = null;
+  /** It has ended with an output. */
+  finish(): void {
+    for (const sequence of this.group.beams === null ? this.group.sequences : []) {
+      recordOf(sequence).update(sequence);
+    }
+    this.#settle(null);
   }
 
   /** It ends here with an error, which the caller gets. */
   fail(error: Error): void {
-    if (this.settled) return;
-    this.#error = error;
-    this.#ended = performance.now();
-    this.#wake?.();
-    this.#wake = null;
+    this.#settle(error);
+  }
+
+  /** Calls back when it is settled, or now if it is: to take timers and listeners off. */
+  onSettled(callback: () => void): void {
+    if (this.settled) callback();
+    else this.#whenSettled.push(callback);
   }
 
   /** Waits for the end. */
   async result(): Promise<RequestOutput> {
-    while (!this.settled) await this.#wait();
+    await new Promise<void>((resolve) => this.onSettled(resolve));
     if (this.#error) throw this.#error;
-    return this.snapshot(true);
+    return this.#output(this.#completions());
   }
 
-  /** The next state that differs from the last one given; null after the end. */
-  async *states(): AsyncGenerator<RequestOutput, void, void> {
-    for (;;) {
-      while (!this.#news && !this.settled) await this.#wait();
-      if (this.#error) throw this.#error;
-      this.#news = false;
-      const state = this.snapshot(false);
-      yield state;
-      if (state.finished) return;
-    }
+  /**
+   * The next state for the reader of a stream: null while there is none that it was not given. Its
+   * cost depends on what is new, not on how long the output is.
+   */
+  take(): StreamOutput | null {
+    if (this.#error) throw this.#error;
+    if (!this.#changed) return null;
+    this.#changed = false;
+    return this.#output(this.group.sequences.map(takeCompletion));
   }
 
-  #wait(): Promise<void> {
-    return new Promise((resolve) => {
-      const before = this.#wake;
-      this.#wake = () => {
-        before?.();
-        resolve();
-      };
-    });
-  }
-
-  /** @param whole `delta` is the whole text, not what is new since the last snapshot */
-  snapshot(whole: boolean): RequestOutput {
+  /** As `take()`, only what is new. */
+  takeDelta(): DeltaOutput | null {
+    if (this.#error) throw this.#error;
+    if (!this.#changed) return null;
+    this.#changed = false;
     const { group } = this;
-    return {
+    const output = {
+      __proto__: PRINTABLE,
       requestId: group.id,
       prompt: this.prompt,
       promptTokenIds: this.promptTokenIds,
-      ...(group.params.promptLogprobs === undefined
-        ? {}
-        : { promptLogprobs: promptLogprobs(group) }),
-      outputs:
-        group.beams === null
-          ? group.sequences.map((sequence) => completion(sequence, whole))
-          : group.beams.finished.map((beam, index) => beamOutput(beam, index, this.newText())),
-      finished: group.finished,
+      seed: group.params.seed,
+      numCachedTokens: group.numCachedTokens,
+      outputs: group.sequences.filter(hasNews).map(takeDelta),
+      finished: this.settled,
+      metrics: this.settled ? this.#metrics() : null,
+    };
+    if (group.params.promptLogprobs !== undefined) {
+      addLate(output as DeltaOutput, 'promptLogprobs', this.#promptLogprobs);
+    }
+    return output;
+  }
+
+  #settle(error: Error | null): void {
+    if (this.settled) return;
+    this.#error = error;
+    this.#ended = performance.now();
+    this.#changed = true;
+    for (const callback of this.#whenSettled) callback();
+    this.#whenSettled = [];
+    this.onChange?.();
+  }
+
+  #completions(): CompletionOutput[] {
+    const { beams, sequences } = this.group;
+    if (beams === null) return sequences.map(completion);
+    try {
+      return beams.finished.map((beam, i) => beamOutput(beam, i, this.#emptyText.clone()));
+    } catch (error) {
+      throw unreadable(error);
+    }
+  }
+
+  #output<T extends CompletionOutput>(
+    outputs: readonly T[],
+  ): RequestOutput & { readonly outputs: readonly T[] } {
+    const { group } = this;
+    const output = {
+      __proto__: PRINTABLE,
+      requestId: group.id,
+      prompt: this.prompt,
+      promptTokenIds: this.promptTokenIds,
+      outputs,
+      finished: this.settled,
       seed: group.params.seed,
       numCachedTokens: group.numCachedTokens,
       numSharedBlocks: group.numSharedBlocks,
@@ -161,59 +198,43 @@ export class Request {
       numSwaps: group.numSwaps,
       metrics: this.#metrics(),
     };
+    if (group.params.promptLogprobs !== undefined) {
+      addLate(output as RequestOutput, 'promptLogprobs', this.#promptLogprobs);
+    }
+    return output;
   }
 
   #metrics(): RequestMetrics {
     const since = (t: number | null) => (t === null ? null : t - this.#arrived);
+    const { group } = this;
+    const [started, first] = [this.#started, this.#firstToken];
     return {
       arrivalTime: this.arrivalTime,
       queueMs: since(this.#started),
-      timeToFirstTokenMs: since(this.#firstToken),
+      timeToFirstTokenMs: since(first),
+      prefillMs: started === null || first === null ? null : first - started,
+      decodeMs: first === null ? null : this.#lastToken - first,
+      interTokenMs: this.settled ? this.#interTokenMs : [],
+      numPromptTokens: group.numPromptTokens,
+      numCachedTokens: group.numCachedTokens,
+      numGeneratedTokens: this.numGenerated,
+      numPreemptions: group.numPreemptions,
       elapsedMs: (this.#ended ?? performance.now()) - this.#arrived,
     };
   }
 }
 
-function completion(sequence: Sequence, whole: boolean): CompletionOutput {
-  const record = sequence.attachment as SequenceRecord;
-  const { text } = record.text;
-  const delta = whole ? text : text.slice(record.delivered);
-  record.delivered = text.length;
-  return {
-    index: sequence.index,
-    text,
-    delta,
-    tokenIds: Array.from(sequence.outputTokens),
-    cumulativeLogprob: sequence.cumulativeLogprob,
-    ...(record.wantsLogprobs ? { logprobs: record.logprobs.slice() } : {}),
-    finishReason: sequence.finishReason as FinishReason | null,
-    stopReason: sequence.stopReason,
-  };
+/** Complete before the first token is drawn, so it is made once, whoever reads it first. */
+function promptLogprobs({ promptLogprobs: list }: SequenceGroup): (TokenLogprob | null)[] {
+  return [null, ...list.list(0, list.length)];
 }
 
-function beamOutput(beam: FinishedBeam, index: number, text: OutputText): CompletionOutput {
-  const tokenIds = Array.from(beam.tokens);
-  const joins = beam.finishReason === 'stop' ? tokenIds.slice(0, -1) : tokenIds;
-  for (const id of joins) text.push(id);
-  text.finish();
-  return {
-    index,
-    text: text.text,
-    delta: text.text,
-    tokenIds,
-    cumulativeLogprob: beam.cumulativeLogprob,
-    score: beam.score,
-    finishReason: beam.finishReason as FinishReason,
-    stopReason: beam.stopReason,
-  };
-}
-
-function promptLogprobs(group: SequenceGroup): (TokenLogprob | null)[] {
-  const rest = group.promptLogprobs.map(({ tokenId, logprob, rank, topTokenIds, topLogprobs }) => ({
-    tokenId,
-    logprob,
-    rank,
-    top: Array.from(topTokenIds, (id, i) => ({ tokenId: id, logprob: topLogprobs[i] })),
-  }));
-  return [null, ...rest];
+/** The decoder of a tokenizer failed on what a request drew; that ends this request alone. */
+export function unreadable(cause: unknown): Error {
+  if (isOctavoError(cause)) return cause;
+  return octavoError(
+    'ERR_TOKENIZER',
+    `the tokenizer cannot decode what was drawn: ${(cause as Error)?.message ?? String(cause)}`,
+    { cause },
+  );
 }

@@ -1,8 +1,14 @@
 /** Typed reading of a config's fields, with the file and the field in every refusal. */
+import { shown } from '../arguments.js';
 import { damaged } from './files.js';
+import type { Harmless } from './harmless.js';
+
+/** Token ids in one list; the longest known has four. */
+const MAX_IDS = 1024;
 
 export class Fields {
   readonly #read = new Set<string>();
+  #defaults: Readonly<Record<string, unknown>> = {};
 
   constructor(
     readonly file: string,
@@ -11,15 +17,23 @@ export class Fields {
     readonly prefix = '',
   ) {}
 
+  /** What fields hold that are absent; a null stays one. What was said first counts. */
+  defaults(values: Readonly<Record<string, unknown>>): void {
+    this.#defaults = { ...values, ...this.#defaults };
+  }
+
   has(name: string): boolean {
-    this.#read.add(name);
-    const value = this.values[name];
+    const value = this.raw(name);
     return value !== undefined && value !== null;
   }
 
   raw(name: string): unknown {
     this.#read.add(name);
-    return this.values[name];
+    return this.values[name] === undefined ? this.#defaults[name] : this.values[name];
+  }
+
+  wasRead(name: string): boolean {
+    return this.#read.has(name);
   }
 
   fail(name: string, why: string): never {
@@ -30,9 +44,14 @@ export class Fields {
     if (!this.has(name) && fallback !== undefined) return fallback;
     const value = this.raw(name);
     if (typeof value !== 'number' || !(value >= low && value <= high)) {
-      this.fail(name, `is ${JSON.stringify(value)}, not a number from ${low} to ${high}`);
+      this.fail(name, `is ${shown(value)}, not a number from ${low} to ${high}`);
     }
     return value;
+  }
+
+  /** As number, but a null is not taken for a setting that is left out. */
+  known(name: string, low: number, high: number, fallback?: number): number {
+    return this.number(name, low, high, this.raw(name) === null ? undefined : fallback);
   }
 
   integer(name: string, low: number, high: number, fallback?: number): number {
@@ -44,37 +63,74 @@ export class Fields {
   boolean(name: string, fallback: boolean): boolean {
     if (!this.has(name)) return fallback;
     const value = this.raw(name);
-    if (typeof value !== 'boolean') this.fail(name, `is ${JSON.stringify(value)}, not a boolean`);
+    if (typeof value !== 'boolean') this.fail(name, `is ${shown(value)}, not a boolean`);
     return value;
   }
 
   string(name: string, fallback?: string): string {
     if (!this.has(name) && fallback !== undefined) return fallback;
     const value = this.raw(name);
-    if (typeof value !== 'string') this.fail(name, `is ${JSON.stringify(value)}, not a string`);
+    if (typeof value !== 'string') this.fail(name, `is ${shown(value)}, not a string`);
     return value;
   }
 
-  /** A number or a list of numbers; none where it is absent. */
+  /** An object; undefined where it is absent or null. */
+  object(name: string): Record<string, unknown> | undefined {
+    if (!this.has(name)) return undefined;
+    const value = this.raw(name);
+    if (typeof value !== 'object' || Array.isArray(value)) this.fail(name, 'must be an object');
+    return value as Record<string, unknown>;
+  }
+
+  /** The fields of an object in it. */
+  within(name: string): Fields | undefined {
+    const value = this.object(name);
+    return value && new Fields(this.file, value, `${this.prefix}${name}.`);
+  }
+
+  /** One whole number for all layers, or a list with one for each. */
+  perLayer(name: string, count: number, low: number, high: number, fallback?: number): number[] {
+    const value = this.raw(name);
+    if (!Array.isArray(value) && !ArrayBuffer.isView(value)) {
+      return Array(count).fill(this.integer(name, low, high, fallback));
+    }
+    const list = Array.from(value as ArrayLike<unknown>);
+    const fits = (n: unknown): n is number =>
+      Number.isInteger(n) && (n as number) >= low && (n as number) <= high;
+    if (list.length !== count || !list.every(fits)) {
+      this.fail(name, `is not a whole number from ${low} to ${high} for each of ${count} layers`);
+    }
+    return list;
+  }
+
+  /** A number or a list of at most 1,024 numbers; none where it is absent. */
   ids(name: string): number[] {
     if (!this.has(name)) return [];
     const value = this.raw(name);
     const list = Array.isArray(value) ? value : [value];
-    const good = list.every((id) => Number.isInteger(id) && id >= 0 && id < 2 ** 31);
-    if (!good || list.length > 1024) this.fail(name, 'is not a token id or a list of them');
+    const good =
+      list.length <= MAX_IDS && list.every((id) => Number.isInteger(id) && id >= 0 && id < 2 ** 31);
+    if (!good) this.fail(name, `is not a token id or a list of up to ${MAX_IDS} of them`);
     return list;
   }
 
-  /** Names that stand there with a value that says something, and that nobody has read. */
-  unread(harmless: ReadonlySet<string>): string[] {
+  /** A list of layers, each once; none where it is absent. */
+  layers(name: string, count: number): number[] {
+    if (!this.has(name)) return [];
+    const value = this.raw(name);
+    const isLayer = (i: unknown) =>
+      Number.isInteger(i) && (i as number) >= 0 && (i as number) < count;
+    if (!Array.isArray(value) || !value.every(isLayer) || new Set(value).size < value.length) {
+      this.fail(name, `is not a list of layers from 0 to ${count - 1}, each once`);
+    }
+    return value;
+  }
+
+  /** Names that nobody has read and that none of `harmless` lists with the value they have. */
+  unread(...harmless: readonly (Harmless | undefined)[]): string[] {
     return Object.entries(this.values)
-      .filter(([name, value]) => !this.#read.has(name) && !harmless.has(name) && says(value))
+      .filter(([name]) => !this.#read.has(name))
+      .filter(([name, value]) => !harmless.some((list) => list?.has(name, value)))
       .map(([name]) => name);
   }
-}
-
-function says(value: unknown): boolean {
-  if (value === null || value === undefined || value === false || value === 0) return false;
-  if (value === '') return false;
-  return !(typeof value === 'object' && Object.keys(value as object).length === 0);
 }

@@ -1,6 +1,7 @@
 /** Reading model files: whole small ones, and pieces of large ones, always within bounds. */
-import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
-import { type OctavoError, octavoError } from '../errors.js';
+import { constants } from 'node:fs';
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { isOctavoError, type OctavoError, octavoError } from '../errors.js';
 
 /** Largest JSON file that is read whole, in bytes. */
 const MAX_JSON_BYTES = 256 * 2 ** 20;
@@ -15,22 +16,15 @@ export function unsupported(file: string, what: string): OctavoError {
   return octavoError('ERR_MODEL_UNSUPPORTED', `${file}: ${what} is not supported by this version`);
 }
 
-/** The text of a file that must not be larger than 256 MiB. */
-export async function readText(path: string): Promise<string> {
-  try {
-    const { size } = await stat(path);
-    if (size > MAX_JSON_BYTES) throw damaged(path, 'the file', 'is larger than 256 MiB');
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'ERR_MODEL_FORMAT') throw cause;
-    const missing = code === 'ENOENT';
-    throw octavoError(
-      missing ? 'ERR_MODEL_NOT_FOUND' : 'ERR_MODEL_FORMAT',
-      missing ? `${path} does not exist` : `${path} cannot be read: ${(cause as Error).message}`,
-      { cause },
-    );
-  }
+/**
+ * The text of a file that must not be larger than 256 MiB.
+ * @throws ERR_MODEL_NOT_FOUND, ERR_MODEL_FORMAT
+ */
+export function readText(path: string): Promise<string> {
+  return withFile(path, async (file) => {
+    if (file.size > MAX_JSON_BYTES) throw damaged(path, 'the file', 'is larger than 256 MiB');
+    return (await readExactly(file, path, 0, file.size)).toString('utf8');
+  });
 }
 
 /** A JSON file whose value is an object. */
@@ -57,12 +51,28 @@ export interface OpenFile {
   readonly size: number;
 }
 
-/** Opens a file, hands it to `use`, closes it whatever happens. */
+/**
+ * Opens a file, hands it to `use`, closes it whatever happens. Anything but a regular file is
+ * refused before it is opened, and opening never waits: a FIFO would, for whoever writes to it.
+ * @throws ERR_MODEL_NOT_FOUND, ERR_MODEL_FORMAT
+ */
 export async function withFile<T>(path: string, use: (file: OpenFile) => Promise<T>): Promise<T> {
-  let handle: FileHandle;
+  const handle = await openRegular(path);
   try {
-    handle = await open(path, 'r');
+    const info = await handle.stat();
+    if (!info.isFile()) throw notRegular(path);
+    return await use({ handle, size: info.size });
+  } finally {
+    await handle.close();
+  }
+}
+
+async function openRegular(path: string): Promise<FileHandle> {
+  try {
+    if (!(await stat(path)).isFile()) throw notRegular(path);
+    return await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (cause) {
+    if (isOctavoError(cause)) throw cause;
     const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
     throw octavoError(
       missing ? 'ERR_MODEL_NOT_FOUND' : 'ERR_MODEL_FORMAT',
@@ -70,13 +80,10 @@ export async function withFile<T>(path: string, use: (file: OpenFile) => Promise
       { cause },
     );
   }
-  try {
-    const info = await handle.stat();
-    if (!info.isFile()) throw damaged(path, 'the path', 'is not a regular file');
-    return await use({ handle, size: info.size });
-  } finally {
-    await handle.close();
-  }
+}
+
+function notRegular(path: string): OctavoError {
+  return damaged(path, 'the path', 'is not a regular file');
 }
 
 /** Reads exactly `length` bytes at `offset`, which the caller has checked against the size. */

@@ -3,10 +3,26 @@
  * length checked against what is left of the file before anything is allocated for it.
  */
 import { setImmediate as turn } from 'node:timers/promises';
+import { shown } from '../arguments.js';
 import { damaged, type OpenFile, readExactly, unsupported, withFile } from './files.js';
 import { checkOverlaps, type FileTensor } from './safetensors.js';
 
-export type GgufValue = number | boolean | string | GgufValue[];
+/** Numbers and booleans (0 and 1) of an array; 64-bit integers as doubles. */
+export type GgufNumbers =
+  | Uint8Array
+  | Int8Array
+  | Uint16Array
+  | Int16Array
+  | Uint32Array
+  | Int32Array
+  | Float32Array
+  | Float64Array;
+export type GgufValue = number | boolean | string | string[] | GgufNumbers | SkippedArray;
+
+/** An array whose key nobody reads, or of arrays: it was stepped over. */
+export class SkippedArray {
+  constructor(readonly length: number) {}
+}
 
 export interface GgufFile {
   readonly version: number;
@@ -66,11 +82,24 @@ enum Kind {
   F64,
 }
 const KIND_BYTES = [1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8];
+/** Of numbers, by kind. */
+const ARRAYS = [
+  ...[Uint8Array, Int8Array, Uint16Array, Int16Array, Uint32Array, Int32Array, Float32Array],
+  ...[Uint8Array, undefined, undefined, Float64Array, Float64Array, Float64Array],
+];
+
+/** The arrays that are read: the tokenizer's, and settings by layer. */
+const WANTED = new RegExp(
+  '^tokenizer\\.(ggml\\.(tokens|scores|token_type|merges|precompiled_charsmap)|chat_templates)$|' +
+    '\\.(attention\\.(head_count_kv|sliding_window_pattern)|feed_forward_length)$',
+);
 
 const CHUNK = 1 << 20;
 const MAX_STRING = 64 << 20;
 const MAX_DEPTH = 4;
 const MAX_ENTRIES = 1 << 20;
+/** Items of an array that is read; strings and arrays of the whole file. Largest known: 2^19. */
+const MAX_ITEMS = 1 << 22;
 /** Milliseconds of parsing after which the event loop gets a turn. */
 const PACE = 4;
 
@@ -154,6 +183,21 @@ class Reader {
     }
   }
 
+  /** Steps over bytes that are there, in the window or not. */
+  skip(bytes: number): void {
+    const inside = Math.min(bytes, this.#buffer.length - this.#at);
+    this.#at += inside;
+    if (inside === bytes) return;
+    this.#next += bytes - inside;
+    this.#buffer = Buffer.alloc(0);
+    this.#at = 0;
+  }
+
+  /** Numbers of a size that `fill` has made readable. */
+  numbers(kind: Kind, out: GgufNumbers, from: number, count: number): void {
+    for (let i = 0; i < count; i++) out[from + i] = Number(this.scalar(kind));
+  }
+
   text(bytes: number): string {
     const text = this.#buffer.toString('utf8', this.#at, this.#at + bytes);
     this.#at += bytes;
@@ -171,8 +215,14 @@ class Reader {
   }
 }
 
+/** A key in messages: bare, as users know it, but never long. */
+function shownName(key: string): string {
+  return key.length <= 80 ? key : shown(key);
+}
+
 class Parser {
   #ticks = 0;
+  #items = 0;
 
   constructor(
     readonly reader: Reader,
@@ -192,9 +242,10 @@ class Parser {
     const metadata = new Map<string, GgufValue>();
     for (let i = 0; i < numKeys; i++) {
       const key = await this.string(`metadata key ${i}`);
-      if (metadata.has(key)) throw damaged(this.path, `metadata ${key}`, 'stands there twice');
-      const kind = await this.number(Kind.U32, `metadata ${key}`);
-      metadata.set(key, await this.value(kind, `metadata ${key}`, 0));
+      const field = `metadata ${shownName(key)}`;
+      if (metadata.has(key)) throw damaged(this.path, field, 'stands there twice');
+      const kind = await this.number(Kind.U32, field);
+      metadata.set(key, await this.value(kind, field, WANTED.test(key)));
     }
     const heads = [];
     for (let i = 0; i < numTensors; i++) heads.push(await this.tensorHead(i));
@@ -225,9 +276,9 @@ class Parser {
     return this.reader.text(length);
   }
 
-  async value(kind: number, field: string, depth: number): Promise<GgufValue> {
+  async value(kind: number, field: string, wanted: boolean): Promise<GgufValue> {
     if (kind === Kind.STRING) return this.string(field);
-    if (kind === Kind.ARRAY) return this.array(field, depth);
+    if (kind === Kind.ARRAY) return this.array(field, wanted);
     if (!(kind >= 0 && kind <= Kind.F64)) {
       throw damaged(this.path, field, `has an unknown type ${kind}`);
     }
@@ -235,7 +286,7 @@ class Parser {
     return this.reader.scalar(kind);
   }
 
-  async array(field: string, depth: number): Promise<GgufValue[]> {
+  async array(field: string, wanted: boolean, depth = 0): Promise<GgufValue> {
     if (depth >= MAX_DEPTH) throw damaged(this.path, field, 'is nested too deeply');
     const kind = await this.number(Kind.U32, field);
     const length = await this.number(Kind.U64, field);
@@ -245,27 +296,53 @@ class Parser {
     if (length * KIND_BYTES[kind] > this.reader.left) {
       throw damaged(this.path, field, `claims ${length} items, which run past the end of the file`);
     }
-    const items: GgufValue[] = [];
     const plain = kind !== Kind.STRING && kind !== Kind.ARRAY;
+    if (!plain) this.#items += length;
+    if (this.#items > MAX_ITEMS || (wanted && length > MAX_ITEMS)) {
+      throw damaged(this.path, field, `claims ${length} items, too many for a model`);
+    }
+    if (kind === Kind.STRING && wanted) return this.strings(field, length);
+    if (plain && wanted) return this.numbers(kind, field, length);
+    if (plain) this.reader.skip(length * KIND_BYTES[kind]);
+    for (let i = 0; !plain && i < length; i++) {
+      if (kind === Kind.STRING) await this.skipString(field);
+      else await this.array(field, false, depth + 1);
+    }
+    return new SkippedArray(length);
+  }
+
+  async numbers(kind: Kind, field: string, length: number): Promise<GgufNumbers> {
+    const out = new (ARRAYS[kind] ?? Float64Array)(length);
+    for (let i = 0; i < length; i += 4096) {
+      const count = Math.min(4096, length - i);
+      await this.reader.fill(count * KIND_BYTES[kind], field);
+      this.reader.numbers(kind, out, i, count);
+    }
+    return out;
+  }
+
+  /**
+   * Without waiting where a string is at hand: a vocabulary is a hundred thousand of them, and a
+   * promise for each would be more garbage than text.
+   */
+  async strings(field: string, length: number): Promise<string[]> {
+    const items: string[] = [];
     for (let i = 0; i < length; i++) {
       if ((i & 255) === 0) await this.reader.fill(0, field); // others get their turn
-      items.push(this.atHand(kind, plain) ?? (await this.value(kind, field, depth + 1)));
+      items.push(this.reader.wholeString() ?? (await this.string(field)));
     }
     return items;
   }
 
-  /**
-   * An item of an array if nothing must be waited for: a vocabulary is a hundred thousand strings,
-   * and a promise for each would be more garbage than text.
-   */
-  atHand(kind: Kind, plain: boolean): GgufValue | undefined {
-    if (kind === Kind.STRING) return this.reader.wholeString();
-    return plain && this.reader.has(8) ? this.reader.scalar(kind) : undefined;
+  async skipString(field: string): Promise<void> {
+    const length = await this.number(Kind.U64, field);
+    if (length > this.reader.left) throw damaged(this.path, field, 'runs past the end of the file');
+    this.reader.skip(length);
   }
 
   async tensorHead(index: number) {
     const name = await this.string(`the name of tensor ${index}`);
-    const field = `tensor ${JSON.stringify(name)}`;
+    const field = `tensor ${shown(name)}`;
     const numDims = await this.number(Kind.U32, field);
     if (numDims < 1 || numDims > 4) throw damaged(this.path, field, `has ${numDims} dimensions`);
     const dims: number[] = [];
@@ -281,7 +358,8 @@ class Parser {
     metadata: ReadonlyMap<string, GgufValue>,
   ): FileTensor[] {
     const alignment = metadata.get('general.alignment') ?? 32;
-    if (typeof alignment !== 'number' || alignment < 1 || alignment > 65536 || alignment % 1) {
+    const fits = typeof alignment === 'number' && alignment >= 1 && alignment <= 65536;
+    if (!fits || !Number.isInteger(Math.log2(alignment))) {
       throw damaged(this.path, 'general.alignment', 'must be a power of two up to 65536');
     }
     const start = Math.ceil(this.reader.position / alignment) * alignment;

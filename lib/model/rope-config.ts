@@ -1,40 +1,117 @@
 /** From what files say about rotary embeddings to {@link Rope}. */
+import { isDeepStrictEqual } from 'node:util';
+import { shown } from '../arguments.js';
 import { Fields } from './fields.js';
 import { damaged, unsupported } from './files.js';
+import { Harmless } from './harmless.js';
 import { type Rope, type RopeScaling, yarnMscale } from './rope.js';
+
+/** Of config.json: how layers of one type turn. */
+export interface RopeWish {
+  /** Key of rope_parameters, where those go by type; none: all types must turn alike. */
+  readonly layerType?: 'full_attention' | 'sliding_attention';
+  /** May only a part of each head turn? */
+  readonly partial?: boolean;
+  /** Settings beside those of the rope that the family reads itself. */
+  readonly beside?: readonly string[];
+  /** Does "dynamic" stand for a theta that an alpha stretches once and for all? */
+  readonly alpha?: boolean;
+}
 
 /**
  * config.json, in the old style (rope_theta beside rope_scaling, whose type may be called `type`)
- * and in the new (rope_parameters holds all).
+ * and in the new (rope_parameters holds all, or all for each type of layer). Files for both carry a
+ * setting twice: the one inside rope_parameters counts, as in transformers 5; of the length before
+ * scaling both must be the same.
  */
-export function hfRope(f: Fields, headSize: number, maxLen: number): Rope {
-  const value = f.raw('rope_parameters') ?? f.raw('rope_scaling') ?? {};
-  f.raw('rope_scaling');
-  if (typeof value !== 'object' || Array.isArray(value)) {
-    f.fail('rope_parameters', 'must be an object');
-  }
-  const s = new Fields(f.file, value as Record<string, unknown>, 'rope_parameters.');
-  const theta = s.has('rope_theta')
+export function hfRope(f: Fields, headSize: number, maxLen: number, wish: RopeWish = {}): Rope {
+  const value = ropeSettings(f, wish.layerType);
+  const s = new Fields(f.file, value, 'rope_parameters.');
+  for (const name of TWICE) f.raw(name);
+  const inner = (name: string) => (s.has(name) ? s : f);
+  const named = ropesByType(f)
     ? s.number('rope_theta', 1, 1e12)
-    : f.number('rope_theta', 1, 1e12, 10_000);
-  const partial = s.has('partial_rotary_factor') ? s : f;
-  if (partial.number('partial_rotary_factor', 0, 1, 1) !== 1) {
-    throw unsupported(f.file, 'partial_rotary_factor below 1');
+    : inner('rope_theta').known('rope_theta', 1, 1e12, 10_000);
+  const part = inner('partial_rotary_factor').number('partial_rotary_factor', 0, 1, 1);
+  if (part !== 1 && !wish.partial) throw unsupported(f.file, 'partial_rotary_factor below 1');
+  const size = Math.trunc(headSize * part);
+  if (size < 2 || size % 2 !== 0) {
+    f.fail('partial_rotary_factor', `turns ${size} of ${headSize} values, not an even number`);
   }
-  const type = s.string('rope_type', s.string('type', 'default'));
-  const scaling = hfScaling(s, type, f, maxLen);
-  const unknown = s.unread(new Set(['type', 'rope_type', 'factor']));
-  if (unknown.length > 0) throw unsupported(f.file, `the rope setting "${unknown[0]}"`);
-  return { size: headSize, theta, scaling };
+  const stretched = wish.alpha && typeOf(s) === 'dynamic' && s.has('alpha');
+  const theta = stretched ? stretchedTheta(s, named, size) : named;
+  const scaling = stretched
+    ? ({ type: 'default' } as const)
+    : hfScaling(s, typeOf(s), f, maxLen, size);
+  for (const name of wish.beside ?? []) s.raw(name);
+  const unknown = s.unread(SCALING_HARMLESS);
+  if (unknown.length > 0) throw unsupported(f.file, `the rope setting ${shown(unknown[0])}`);
+  return { size, theta, scaling };
 }
 
-function hfScaling(s: Fields, type: string, f: Fields, maxLen: number): RopeScaling {
-  const original = () =>
-    s.has('original_max_position_embeddings')
-      ? s.number('original_max_position_embeddings', 1, 2 ** 30)
-      : f.number('original_max_position_embeddings', 1, 2 ** 30, maxLen);
+/** Does config.json say for each type of layer how it turns? */
+export function ropesByType(f: Fields): boolean {
+  return byType(f.raw('rope_parameters'));
+}
+
+function byType(parameters: unknown): boolean {
+  if (typeof parameters !== 'object' || parameters === null) return false;
+  return LAYER_TYPES.some((type) => Object.hasOwn(parameters, type));
+}
+const LAYER_TYPES = ['full_attention', 'sliding_attention'];
+
+/** Settings that may stand inside and outside. */
+const TWICE = ['rope_theta', 'partial_rotary_factor', 'original_max_position_embeddings'];
+
+/** The sections of M-RoPE part positions in space and time, which are one for text. */
+const SCALING_HARMLESS = new Harmless([
+  ['any', 'type rope_type factor finetuned original_max_position_embeddings'],
+  ['any', 'mrope_section mrope_interleaved'],
+]);
+
+/** "su" was longrope's first name; early files say "yarn" beside its factors. */
+function typeOf(s: Fields): string {
+  const type = s.string('rope_type', s.string('type', 'default'));
+  if (type === 'mrope') return 'default';
+  return type === 'su' || (type === 'yarn' && s.has('long_factor')) ? 'longrope' : type;
+}
+
+/** What rope_parameters or rope_scaling says; both only if they name the same type. */
+function ropeSettings(f: Fields, layerType?: string): Record<string, unknown> {
+  const parameters = f.object('rope_parameters');
+  const scaling = f.object('rope_scaling');
+  if (parameters !== undefined && byType(parameters)) {
+    const inner = new Fields(f.file, parameters, 'rope_parameters.');
+    const other = Object.keys(parameters).find((type) => !LAYER_TYPES.includes(type));
+    if (other !== undefined) throw unsupported(f.file, `rope_parameters of ${shown(other)}`);
+    const types = layerType === undefined ? Object.keys(parameters) : [layerType];
+    const [first, ...others] = types.map(
+      (type) => inner.object(type) ?? inner.fail(type, 'is missing'),
+    );
+    if (others.some((other) => !isDeepStrictEqual(other, first))) {
+      throw unsupported(f.file, 'rope_parameters that differ by type of layer');
+    }
+    return first;
+  }
+  if (parameters === undefined || scaling === undefined) return parameters ?? scaling ?? {};
+  const types = [parameters, scaling].map((value) => typeOf(new Fields(f.file, value, 'rope_')));
+  if (types[0] !== types[1]) {
+    f.fail('rope_scaling', `says ${shown(types[1])}, rope_parameters ${shown(types[0])}`);
+  }
+  return { ...scaling, ...parameters };
+}
+
+/** What stands beside alpha is of types of scaling that this is not. */
+function stretchedTheta(s: Fields, theta: number, size: number): number {
+  for (const name of ['beta_fast', 'beta_slow', 'mscale', 'mscale_all_dim']) s.raw(name);
+  return theta * s.number('alpha', 1e-6, 1e6) ** (size / (size - 2));
+}
+
+function hfScaling(s: Fields, type: string, f: Fields, maxLen: number, size: number): RopeScaling {
+  const original = (fallback = maxLen) => lengthBefore(s, f, fallback);
   switch (type) {
     case 'default':
+      if (s.number('factor', 0, 1e6, 1) !== 1) s.fail('factor', 'stands without a type of scaling');
       return { type };
     case 'linear':
       return { type, factor: factorOf(s, 'factor') };
@@ -46,16 +123,28 @@ function hfScaling(s: Fields, type: string, f: Fields, maxLen: number): RopeScal
         highFreqFactor: s.number('high_freq_factor', 1e-6, 1e6),
         originalMaxLen: original(),
       } as const;
-      if (scaling.highFreqFactor <= scaling.lowFreqFactor) {
-        s.fail('high_freq_factor', 'must be above low_freq_factor');
+      if (scaling.highFreqFactor < scaling.lowFreqFactor) {
+        s.fail('high_freq_factor', 'must not be below low_freq_factor');
       }
       return scaling;
     }
     case 'yarn':
       return hfYarn(s, original(), maxLen);
+    case 'longrope':
+      if (original(0) === 0) s.fail('original_max_position_embeddings', 'is missing');
+      return hfLongRope(s, original(), maxLen, size);
     default:
-      throw unsupported(f.file, `rope type "${type}"`);
+      throw unsupported(f.file, `rope type ${shown(type)}`);
   }
+}
+
+/** Inside and outside alike: transformers prefers now the one, now the other. */
+function lengthBefore(s: Fields, f: Fields, fallback: number): number {
+  const name = 'original_max_position_embeddings';
+  const outside = f.integer(name, 1, 2 ** 30, fallback);
+  const length = s.integer(name, 1, 2 ** 30, outside);
+  if (f.has(name) && length !== outside) s.fail(name, `is ${length}, but ${outside} outside of it`);
+  return length;
 }
 
 function hfYarn(s: Fields, originalMaxLen: number, maxLen: number): RopeScaling {
@@ -77,35 +166,103 @@ function hfYarn(s: Fields, originalMaxLen: number, maxLen: number): RopeScaling 
   };
 }
 
+/** The attention factor that Ding et al. found: √(1 + ln(factor) / ln(length before scaling)). */
+function hfLongRope(s: Fields, originalMaxLen: number, maxLen: number, size: number): RopeScaling {
+  const factor = s.has('factor') ? factorOf(s, 'factor') : maxLen / originalMaxLen;
+  const byDefault =
+    factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(Math.max(2, originalMaxLen)));
+  const factors = (name: string) => {
+    const list = s.raw(name);
+    if (!Array.isArray(list) || !areFactors(list, size)) {
+      s.fail(name, `must be a list of ${size / 2} factors`);
+    }
+    return Float32Array.from(list);
+  };
+  return {
+    type: 'longrope',
+    shortFactors: factors('short_factor'),
+    longFactors: factors('long_factor'),
+    originalMaxLen,
+    attentionFactor: s.number('attention_factor', 1e-6, 1e6, byDefault),
+  };
+}
+
+function areFactors(list: ArrayLike<unknown>, size: number): boolean {
+  const fits = (x: unknown) => typeof x === 'number' && x > 1e-6 && x < 1e6;
+  return list.length === size / 2 && Array.from(list).every(fits);
+}
+
 function factorOf(s: Fields, name: string): number {
   return s.number(name, 1e-6, 1e6);
 }
 
-/** GGUF metadata; `factors` are the values of rope_freqs.weight (Llama 3's rule, precomputed). */
+/** Tensors of a GGUF file that divide frequencies. */
+export const GGUF_FACTORS = {
+  /** Llama 3's rule, precomputed. */
+  all: 'rope_freqs.weight',
+  short: 'rope_factors_short.weight',
+  long: 'rope_factors_long.weight',
+} as const;
+
+/** GGUF metadata; `factors` are the values of {@link GGUF_FACTORS} that the file has. */
 export function ggufRope(
   f: Fields,
   headSize: number,
   maxLen: number,
-  factors: Float32Array | undefined,
+  factors: ReadonlyMap<string, Float32Array>,
 ): Rope {
   const size = f.integer('rope.dimension_count', 2, 4096, headSize);
   if (size > headSize || size % 2 !== 0) f.fail('rope.dimension_count', 'does not fit the heads');
   const theta = f.number('rope.freq_base', 1, 1e12, 10_000);
-  const type = f.string('rope.scaling.type', 'none');
+  return { size, theta, scaling: ggufScaling(f, size, maxLen, factors) };
+}
+
+/** As llama.cpp reads it: a factor without a type is linear. */
+function ggufScaling(
+  f: Fields,
+  size: number,
+  maxLen: number,
+  factors: ReadonlyMap<string, Float32Array>,
+): RopeScaling {
   const factor = f.number('rope.scaling.factor', 1e-6, 1e6, 1);
-  const original = f.number('rope.scaling.original_context_length', 1, 2 ** 30, maxLen);
-  const attention = f.number('rope.scaling.attn_factor', 1e-6, 1e6, 1);
-  if (factors) {
-    if (type !== 'none') throw unsupported(f.file, `rope_freqs.weight beside rope type "${type}"`);
-    if (factors.length !== size / 2 || !factors.every((x) => x > 1e-6 && x < 1e6)) {
-      throw damaged(f.file, 'rope_freqs.weight', 'has factors that cannot be');
+  const type = f.string('rope.scaling.type', factor === 1 ? 'none' : 'linear');
+  const original = f.integer('rope.scaling.original_context_length', 1, 2 ** 30, maxLen);
+  const attention = f.number('rope.scaling.attn_factor', 1e-6, 1e5, 1);
+  const stored = (name: string, typed: string) => {
+    const values = factors.get(name);
+    if (values === undefined) return undefined;
+    if (type !== 'none' && type !== typed) {
+      throw unsupported(f.file, `${name} beside rope type ${shown(type)}`);
     }
-    return { size, theta, scaling: { type: 'factors', factors } };
+    if (!areFactors(values, size)) throw damaged(f.file, name, 'has factors that cannot be');
+    return values;
+  };
+  const all = stored(GGUF_FACTORS.all, 'none');
+  const shortFactors = stored(GGUF_FACTORS.short, 'longrope');
+  const longFactors = stored(GGUF_FACTORS.long, 'longrope');
+  if (all && (shortFactors || longFactors)) {
+    throw unsupported(f.file, `${GGUF_FACTORS.all} beside factors of LongRoPE`);
   }
-  if (type === 'none') return { size, theta, scaling: { type: 'default' } };
-  if (type === 'linear') return { size, theta, scaling: { type, factor } };
-  if (type !== 'yarn') throw unsupported(f.file, `rope type "${type}"`);
-  const scaling: RopeScaling = {
+  if (shortFactors && longFactors) {
+    return {
+      type: 'longrope',
+      shortFactors,
+      longFactors,
+      originalMaxLen: original,
+      attentionFactor: attention,
+    };
+  }
+  if (shortFactors || longFactors) {
+    f.fail('rope.scaling', `has ${shortFactors ? 'short' : 'long'} factors only`);
+  }
+  if (attention !== 1 && type !== 'yarn') {
+    throw unsupported(f.file, `rope.scaling.attn_factor beside rope type ${shown(type)}`);
+  }
+  if (all) return { type: 'factors', factors: all };
+  if (type === 'none') return { type: 'default' };
+  if (type === 'linear') return { type, factor };
+  if (type !== 'yarn') throw unsupported(f.file, `rope type ${shown(type)}`);
+  return {
     type,
     factor,
     originalMaxLen: original,
@@ -114,5 +271,4 @@ export function ggufRope(
     attentionFactor: attention * yarnMscale(factor),
     truncate: true,
   };
-  return { size, theta, scaling };
 }

@@ -1,8 +1,9 @@
 /**
  * Inverse frequencies of rotary embeddings with their scalings. Formulas: Su et al. 2021 (RoPE);
- * Chen et al. 2023 (linear); Llama 3.1's wavelength rule; Peng et al. 2023 (YaRN), all as Hugging
- * Face's modeling_rope_utils spells them.
+ * Chen et al. 2023 (linear); Llama 3.1's wavelength rule; Peng et al. 2023 (YaRN); Ding et al. 2024
+ * (LongRoPE), all as Hugging Face's modeling_rope_utils spells them.
  */
+import type { NativeRope } from '../native.js';
 
 export type RopeScaling =
   | { readonly type: 'default' }
@@ -26,6 +27,14 @@ export type RopeScaling =
       /** Are the borders of the ramp rounded to whole dimensions? */
       readonly truncate: boolean;
     }
+  | {
+      /** Divisors by dimension; others for sequences longer than the context before scaling. */
+      readonly type: 'longrope';
+      readonly shortFactors: Float32Array;
+      readonly longFactors: Float32Array;
+      readonly originalMaxLen: number;
+      readonly attentionFactor: number;
+    }
   /** Divisors by dimension, as GGUF files carry them (rope_freqs.weight). */
   | { readonly type: 'factors'; readonly factors: Float32Array };
 
@@ -47,6 +56,8 @@ export function inverseFrequencies({ size, theta, scaling }: Rope): Float32Array
       return Float32Array.from(base, (f) => f / scaling.factor);
     case 'factors':
       return Float32Array.from(base, (f, i) => f / scaling.factors[i]);
+    case 'longrope':
+      return Float32Array.from(base, (f, i) => f / scaling.shortFactors[i]);
     case 'llama3':
       return Float32Array.from(base, (f) => llama3(f, scaling));
     case 'yarn':
@@ -54,15 +65,55 @@ export function inverseFrequencies({ size, theta, scaling }: Rope): Float32Array
   }
 }
 
-/** What cos and sin are multiplied by. */
-export function attentionFactor({ scaling }: Rope): number {
-  return scaling.type === 'yarn' ? scaling.attentionFactor : 1;
+/** The same for sequences of more than {@link longRopeFrom} tokens; undefined: none differ. */
+function longInverseFrequencies(rope: Rope): Float32Array | undefined {
+  const { scaling } = rope;
+  if (scaling.type !== 'longrope') return undefined;
+  return inverseFrequencies({
+    ...rope,
+    scaling: { type: 'factors', factors: scaling.longFactors },
+  });
 }
 
-/** Long wavelengths are stretched, short ones kept, those between blended. */
+/** What cos and sin are multiplied by. */
+export function attentionFactor({ scaling }: Rope): number {
+  return 'attentionFactor' in scaling ? scaling.attentionFactor : 1;
+}
+
+/** Up to so many tokens the short frequencies count; undefined: there are no others. */
+export function longRopeFrom({ scaling }: Rope): number | undefined {
+  return scaling.type === 'longrope' ? scaling.originalMaxLen : undefined;
+}
+
+/** The table that the native side turns heads by. */
+export function ropeTable(rope: Rope, interleaved: boolean): NativeRope {
+  const long = longInverseFrequencies(rope);
+  return {
+    inverseFrequencies: inverseFrequencies(rope),
+    ...(long ? { longInverseFrequencies: long } : {}),
+    interleaved,
+    attentionFactor: attentionFactor(rope),
+  };
+}
+
+/**
+ * The longest context after scaling, in tokens, of a model with `maxLen` positions, as vLLM derives
+ * it: yarn stretches the length before scaling, linear the one that the model names. Llama 3's rule
+ * and factors by dimension stand in models that name their long length themselves.
+ */
+export function scaledLength({ scaling }: Rope, maxLen: number): number {
+  const { type } = scaling;
+  if (type !== 'yarn' && type !== 'linear') return maxLen;
+  const original = type === 'yarn' ? scaling.originalMaxLen : maxLen;
+  return Math.min(2 ** 30, Math.max(maxLen, Math.floor(original * scaling.factor)));
+}
+
+/** Long wavelengths are stretched, short ones kept, those between blended; there may be none. */
 function llama3(f: number, s: Extract<RopeScaling, { type: 'llama3' }>): number {
   const wavelength = (2 * Math.PI) / f;
-  if (wavelength < s.originalMaxLen / s.highFreqFactor) return f;
+  const border = s.originalMaxLen / s.highFreqFactor;
+  if (wavelength < border || (wavelength === border && s.highFreqFactor === s.lowFreqFactor))
+    return f;
   if (wavelength > s.originalMaxLen / s.lowFreqFactor) return f / s.factor;
   const smooth =
     (s.originalMaxLen / wavelength - s.lowFreqFactor) / (s.highFreqFactor - s.lowFreqFactor);

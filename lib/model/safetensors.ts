@@ -1,4 +1,5 @@
 /** The header of a .safetensors file: 8 bytes of length, JSON, then the tensors' bytes. */
+import { shown } from '../arguments.js';
 import { damaged, type OpenFile, parseObject, readExactly, withFile } from './files.js';
 
 /** The format's own limit of a header, in bytes. */
@@ -67,11 +68,11 @@ function tensorOf(
   start: number,
   size: number,
 ): FileTensor {
-  const field = `tensor ${JSON.stringify(name)}`;
+  const field = `tensor ${shown(name)}`;
   if (typeof entry !== 'object' || entry === null) throw damaged(path, field, 'has no description');
   const { dtype, shape, data_offsets: offsets } = entry as Record<string, unknown>;
   if (typeof dtype !== 'string' || !Object.hasOwn(BYTES, dtype)) {
-    throw damaged(path, field, `has an unknown dtype ${JSON.stringify(dtype)}`);
+    throw damaged(path, field, `has an unknown dtype ${shown(dtype)}`);
   }
   if (!isSizes(shape) || shape.length > 8) throw damaged(path, field, 'has an impossible shape');
   if (!isSizes(offsets) || offsets.length !== 2) {
@@ -98,7 +99,7 @@ export function checkOverlaps(path: string, tensors: readonly FileTensor[]): voi
   for (let i = 1; i < sorted.length; i++) {
     const before = sorted[i - 1];
     if (sorted[i].offset < before.offset + before.bytes) {
-      throw damaged(path, `tensor ${JSON.stringify(sorted[i].name)}`, `overlaps ${before.name}`);
+      throw damaged(path, `tensor ${shown(sorted[i].name)}`, `overlaps ${shown(before.name)}`);
     }
   }
 }

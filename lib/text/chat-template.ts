@@ -1,35 +1,26 @@
-import { Environment, Interpreter, Template } from '@huggingface/jinja';
-import { z } from 'zod';
 import { octavoError } from '../errors.js';
-import { strftime } from './strftime.js';
+import {
+  type ChatMessage,
+  checkMessages,
+  dropEmptyCalls,
+  fillContent,
+  hasEmptyCalls,
+  hasParts,
+  hasTextArguments,
+  joinParts,
+  parseArguments,
+  type Turn,
+} from './chat-messages.js';
+import { cutFinal, markFinal, memberMissing, readsMember } from './final-message.js';
+import { asFailure, type TemplateFailure } from './jinja/failure.js';
+import { Marks } from './jinja/marks.js';
+import { JinjaTemplate } from './jinja/template.js';
+import { Dict } from './jinja/values.js';
+import { type RenderOptions, type RenderSettings, renderSettings } from './render-options.js';
+import { readTemplate, type TemplateReading } from './template-reading.js';
 
 /** Longest template that is parsed, in UTF-16 units. */
 const MAX_TEMPLATE = 1 << 20;
-
-const part = z.object(
-  { type: z.literal('text', 'only parts of type "text" are understood'), text: z.string() },
-  'a part must be an object {type: "text", text}',
-);
-
-const message = z
-  .looseObject({
-    role: z.string('must be a string').min(1, 'must not be empty'),
-    content: z
-      .union([z.string(), z.array(part)], 'must be a string or an array of {type: "text", text}')
-      .nullish(),
-  })
-  .refine((m) => typeof m.content === 'string' || Array.isArray(m.content) || 'tool_calls' in m, {
-    path: ['content'],
-    error: 'is missing',
-  });
-
-const messagesSchema = z.array(message, 'must be an array').min(1, 'must not be empty');
-
-/**
- * One turn of a conversation. `content` may be missing or null only beside `tool_calls`; further
- * members (name, tool_calls, tool_call_id, reasoning_content …) reach the template as they are.
- */
-export type ChatMessage = z.input<typeof message>;
 
 /** A template by itself, or several by name: "default" and often "tool_use". */
 export type TemplateSource =
@@ -44,22 +35,6 @@ export interface TemplateTokens {
   padToken?: string;
   unkToken?: string;
 }
-
-export interface RenderOptions {
-  /** Whether the text ends with the beginning of the assistant's turn. Default true. */
-  addGenerationPrompt?: boolean;
-  /** Tool descriptions, as the template wants them (OpenAI's shape). Default none. */
-  tools?: readonly unknown[];
-  /** Which of several. Default: "tool_use" if there are tools and such a one, else "default". */
-  templateName?: string;
-  /** Further variables by name (enable_thinking, documents, date_string …). */
-  variables?: Readonly<Record<string, unknown>>;
-  /** What strftime_now takes for now. Default: the time of the call. */
-  now?: Date;
-}
-
-/** What `raise_exception` in a template throws. */
-class Refusal extends Error {}
 
 /** For models without a template whose vocabulary has ChatML's markers. */
 const CHATML =
@@ -81,30 +56,7 @@ export function defaultChatTemplate(hasToken: (token: string) => boolean): strin
   return hasToken('<|im_start|>') && hasToken('<|im_end|>') ? CHATML : PLAIN;
 }
 
-/** Longest range() of a template, as in Jinja's own sandbox. */
-const MAX_RANGE = 100_000;
-
-function range(first: number, last?: number, by = 1): number[] {
-  const [start, stop] = last === undefined ? [0, first] : [first, last];
-  const count = Math.max(0, Math.ceil((stop - start) / by));
-  if (by === 0 || !(count <= MAX_RANGE)) throw new Error(`range() of ${count} numbers`);
-  return Array.from({ length: count }, (_, i) => start + i * by);
-}
-
-/** What every template can call, and the constants. */
-function globals(now: Date): Environment {
-  const environment = new Environment();
-  const entries = {
-    ...{ true: true, false: false, none: null, True: true, False: false, None: null },
-    range,
-    strftime_now: (format: unknown) => strftime(now, String(format)),
-    raise_exception: (why: unknown) => {
-      throw new Refusal(String(why));
-    },
-  };
-  for (const [name, value] of Object.entries(entries)) environment.set(name, value);
-  return environment;
-}
+export type { ChatMessage, RenderOptions };
 
 function byName(source: TemplateSource): Map<string, string> {
   if (typeof source === 'string') return new Map([['default', source]]);
@@ -114,38 +66,156 @@ function byName(source: TemplateSource): Map<string, string> {
   return new Map(entries);
 }
 
-/** `messages[2].content` of a zod path. */
-function pathText(path: readonly PropertyKey[]): string {
-  return path.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('');
+/** A template that was parsed, and what it does with messages. */
+interface Parsed {
+  readonly source: string;
+  readonly template: JinjaTemplate;
+  readonly reading: TemplateReading;
 }
 
-function checkMessages(messages: unknown): Record<string, unknown>[] {
-  const checked = messagesSchema.safeParse(messages);
-  if (!checked.success) {
-    const { path, message: why } = checked.error.issues[0];
-    const where = `messages${pathText(path)}`;
-    throw octavoError('ERR_INVALID_PROMPT', `${where} ${why}.`, { param: where });
+/** Templates of `chatTemplate`, by their source: the newest few. */
+const given = new Map<string, Parsed>();
+const MAX_GIVEN = 16;
+
+function parse(source: string): Parsed {
+  try {
+    const template = new JinjaTemplate(source);
+    return { source, template, reading: readTemplate(template.body) };
+  } catch (error) {
+    const cause = asFailure(error);
+    throw octavoError('ERR_CHAT_TEMPLATE', `The chat template is damaged: ${cause.message}`, {
+      param: 'chat_template',
+      cause,
+    });
   }
-  return checked.data.map((turn) => ({ ...turn, content: flat(turn.content) }));
 }
 
-/** Parts as one string, joined by newlines as vLLM does for templates that take strings. */
-function flat(content: z.output<typeof message>['content']): string | null {
-  if (Array.isArray(content)) return content.map((piece) => piece.text).join('\n');
-  return content ?? null;
+function parseGiven(source: string): Parsed {
+  checkTemplate('of the option chatTemplate', source);
+  const known = given.get(source);
+  const parsed = known ?? parse(source);
+  given.delete(source);
+  given.set(source, parsed);
+  const [oldest] = given.keys();
+  if (given.size > MAX_GIVEN) given.delete(oldest);
+  return parsed;
+}
+
+function checkTemplate(name: string, template: unknown): void {
+  if (typeof template === 'string' && template.length <= MAX_TEMPLATE) return;
+  throw octavoError(
+    'ERR_CHAT_TEMPLATE',
+    `The chat template ${name} must be a string of at most 1 MiB.`,
+    { param: 'chat_template' },
+  );
+}
+
+function failed(cause: TemplateFailure): Error {
+  const verb = cause.kind === 'refused' ? 'refused the messages' : 'failed on the messages';
+  return octavoError('ERR_CHAT_TEMPLATE', `The chat template ${verb}: ${cause.message}`, {
+    param: 'messages',
+    cause,
+  });
+}
+
+/** Variables that are the tokenizer's own control tokens. */
+const OWN = new Set(['bos_token', 'eos_token', 'pad_token', 'unk_token']);
+
+/** A render, and the same with stand-ins where a text comes from outside. */
+export interface GuardedText {
+  readonly text: string;
+  readonly marked: string;
+}
+
+/** Stand-ins that occur in nothing that is rendered. */
+function marksFor(chars: string, source: string, given: object): Marks | null {
+  if (chars === '') return null;
+  const all = `${source}${textsOf(given)}`;
+  const marks = Marks.unused(chars, (standIns) => standIns.test(all));
+  if (marks !== undefined) return marks;
+  const why = 'the messages use up the private characters of Unicode';
+  throw octavoError('ERR_CHAT_TEMPLATE', `The chat template cannot guard its tokens: ${why}.`, {
+    param: 'messages',
+  });
+}
+
+/** All texts in what a template is given, where none of them can hide. */
+function textsOf(given: object): string {
+  try {
+    const seen = new Set<object>();
+    const texts: string[] = [];
+    const visit = (value: unknown): void => {
+      if (typeof value === 'string') texts.push(value);
+      if (typeof value !== 'object' || value === null || seen.has(value)) return;
+      seen.add(value);
+      const entries = value instanceof Dict ? value.entries() : Object.entries(value);
+      for (const [key, item] of entries) {
+        visit(key);
+        visit(item);
+      }
+    };
+    visit(given);
+    return texts.join('\0');
+  } catch {
+    return ''; // the render itself says what is wrong with it
+  }
+}
+
+type Step = (turns: readonly Turn[]) => Turn[];
+
+function apply(turns: readonly Turn[], ...steps: (Step | false)[]): readonly Turn[] {
+  for (const step of steps) if (step) turns = step(turns);
+  return turns;
+}
+
+/**
+ * The forms in which a conversation is offered to a template, the first that it renders is taken.
+ * A model's own gets what OpenAI's clients write as vLLM would pass it: arguments parsed, content
+ * beside calls a text, parts joined unless it goes over them. What it fails on then, most often
+ * because it adds something to a string, it gets as it was written.
+ */
+function formsOf(turns: readonly Turn[], { reading }: Parsed): (readonly Turn[])[] {
+  const drop = hasEmptyCalls(turns) && dropEmptyCalls;
+  const join = hasParts(turns) && joinParts;
+  const early = (step: Step | false, now: boolean): Step | false => now && step;
+  const base = apply(
+    turns,
+    fillContent,
+    early(drop, reading.asksForCalls),
+    early(join, !reading.takesParts),
+  );
+  const forms = [parseArguments(base)];
+  const texts = hasTextArguments(turns);
+  if (texts) forms.push([...base]);
+  if (drop && !reading.asksForCalls) forms.push(dropEmptyCalls(forms[0]));
+  if (join && reading.takesParts && allText(turns)) forms.push(joinParts(forms[0]));
+  return forms;
+}
+
+/** For a template that the caller brings: as given, only then as its own model's would be. */
+function givenForms(turns: readonly Turn[]): (readonly Turn[])[] {
+  const forms: (readonly Turn[])[] = [turns];
+  if (hasTextArguments(turns)) forms.push(parseArguments(turns));
+  if (hasParts(turns) && allText(turns)) forms.push(...forms.map(joinParts));
+  return forms;
+}
+
+function allText(turns: readonly Turn[]): boolean {
+  const text = (piece: { type: string }) => piece.type === 'text';
+  return turns.every(({ content }) => !Array.isArray(content) || content.every(text));
 }
 
 /**
  * A model's chat template: messages in, the prompt's text out. The text contains its own BOS where
- * the template writes one; `Tokenizer.encode` does not double it.
+ * the template writes one, and is to be encoded without special tokens.
  *
- * A template is a program that comes with the model and runs in this process, in an interpreter
- * without access to anything but its variables; it can loop for as long as it likes, though, so
- * load models you trust that far. Rendering is synchronous; a usual conversation takes below 1 ms.
+ * A template is a program that comes with the model. It runs in an interpreter of our own that
+ * knows nothing but its variables, within limits of steps, memory, nesting and output that no
+ * conversation reaches. Rendering is synchronous: README says what it takes.
  */
 export class ChatTemplate {
   readonly #sources: Map<string, string>;
-  readonly #parsed = new Map<string, Template>();
+  readonly #parsed = new Map<string, Parsed>();
   readonly #tokens: TemplateTokens;
 
   /**
@@ -160,18 +230,7 @@ export class ChatTemplate {
     if (this.#sources.size === 0)
       throw octavoError('ERR_CHAT_TEMPLATE', 'There is no chat template.');
     for (const [name, template] of this.#sources) {
-      if (
-        typeof name === 'string' &&
-        typeof template === 'string' &&
-        template.length <= MAX_TEMPLATE
-      ) {
-        continue;
-      }
-      throw octavoError(
-        'ERR_CHAT_TEMPLATE',
-        `The chat template ${JSON.stringify(name)} must be a string of at most 1 MiB.`,
-        { param: 'chat_template' },
-      );
+      checkTemplate(JSON.stringify(name), typeof name === 'string' ? template : undefined);
     }
   }
 
@@ -184,40 +243,74 @@ export class ChatTemplate {
    * The prompt's text.
    *
    * @throws ERR_INVALID_PROMPT when the messages are not messages, naming the place;
-   *   ERR_CHAT_TEMPLATE when the template refuses them (in its own words), is damaged, or fails.
+   *   ERR_INVALID_PARAM when an option is not what it should be; ERR_CHAT_TEMPLATE when the
+   *   template refuses the messages (in its own words), is damaged, fails, or takes too much.
    */
   render(messages: readonly ChatMessage[], options: RenderOptions = {}): string {
+    return this.renderGuarded(messages, options, '').text;
+  }
+
+  /**
+   * @internal As `render()`, and where these characters come from outside: from messages, tools,
+   * documents, variables, not from the template.
+   */
+  renderGuarded(
+    messages: readonly ChatMessage[],
+    options: RenderOptions = {},
+    guarded: string,
+  ): GuardedText {
     const turns = checkMessages(messages);
-    const template = this.#template(options);
+    const settings = renderSettings(options);
+    const { chatTemplate, continued } = settings;
+    const parsed = chatTemplate === undefined ? this.#own(settings) : parseGiven(chatTemplate);
+    if (continued !== undefined && !readsMember(parsed.source, continued)) {
+      throw memberMissing(continued);
+    }
+    const forms = chatTemplate === undefined ? formsOf(turns, parsed) : givenForms(turns);
+    let first: TemplateFailure | undefined;
+    for (const form of forms) {
+      try {
+        return this.#render(form, parsed, settings, guarded);
+      } catch (error) {
+        if (isCoded(error)) throw error;
+        first ??= asFailure(error);
+        if (first.kind === 'limit') break;
+      }
+    }
+    throw failed(first as TemplateFailure);
+  }
+
+  #render(
+    turns: readonly Turn[],
+    { source, template }: Parsed,
+    settings: RenderSettings,
+    guarded: string,
+  ): GuardedText {
+    const { continued, tools, documents, addGenerationPrompt } = settings;
+    const marked = continued === undefined ? undefined : markFinal(turns, continued);
     const { bosToken = '', eosToken = '', padToken = '', unkToken = '' } = this.#tokens;
     const variables = {
       bos_token: bosToken,
       eos_token: eosToken,
       pad_token: padToken,
       unk_token: unkToken,
-      ...options.variables,
-      messages: turns,
-      ...(options.tools === undefined ? {} : { tools: options.tools }),
-      add_generation_prompt: options.addGenerationPrompt ?? true,
+      ...settings.variables,
+      messages: marked?.turns ?? turns,
+      tools,
+      documents,
+      add_generation_prompt: addGenerationPrompt,
     };
-    try {
-      const environment = new Environment(globals(options.now ?? new Date()));
-      for (const [name, value] of Object.entries(variables)) environment.set(name, value);
-      return String(new Interpreter(environment).run(template.parsed).value);
-    } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      const verb = cause instanceof Refusal ? 'refused the messages' : 'failed on the messages';
-      throw octavoError('ERR_CHAT_TEMPLATE', `The chat template ${verb}: ${why}`, {
-        param: 'messages',
-        cause,
-      });
-    }
+    const marks = marksFor(guarded, source, variables);
+    const whole = template.render(variables, settings.now, marks, OWN);
+    const plain = marks === null ? whole : marks.plain(whole);
+    const text = marked === undefined ? plain : cutFinal(plain, marked.text);
+    return { text, marked: whole.slice(0, text.length) };
   }
 
-  #template(options: RenderOptions): Template {
-    const tools = options.tools !== undefined && this.#sources.has('tool_use');
+  #own({ tools, templateName }: RenderSettings): Parsed {
+    const forTools = tools !== null && this.#sources.has('tool_use');
     const only = this.#sources.size === 1 ? this.names[0] : 'default';
-    const name = options.templateName ?? (tools ? 'tool_use' : only);
+    const name = templateName ?? (forTools ? 'tool_use' : only);
     const source = this.#sources.get(name);
     if (source === undefined) {
       throw octavoError(
@@ -226,20 +319,12 @@ export class ChatTemplate {
         { param: 'templateName' },
       );
     }
-    let template = this.#parsed.get(name);
-    if (template === undefined) this.#parsed.set(name, (template = parse(source)));
-    return template;
+    let parsed = this.#parsed.get(name);
+    if (parsed === undefined) this.#parsed.set(name, (parsed = parse(source)));
+    return parsed;
   }
 }
 
-function parse(source: string): Template {
-  try {
-    return new Template(source);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw octavoError('ERR_CHAT_TEMPLATE', `The model's chat template is damaged: ${why}`, {
-      param: 'chat_template',
-      cause,
-    });
-  }
+function isCoded(error: unknown): boolean {
+  return typeof (error as { code?: unknown })?.code === 'string';
 }

@@ -26,7 +26,9 @@ export class OutputText {
   readonly #tokenizer: Tokenizer;
   #detokenizer: Detokenizer;
   #stops: StopStrings;
-  #text = '';
+  /** What the last `takeDelta()` had given by then, and what came after. */
+  #taken = '';
+  #fresh = '';
 
   constructor(tokenizer: Tokenizer, options: OutputTextOptions = {}) {
     this.#tokenizer = tokenizer;
@@ -35,14 +37,14 @@ export class OutputText {
   }
 
   /**
-   * Takes the next id. `judge: false` (before minTokens) adds its text but never stops: a stop
+   * Takes the next id. `mayStop: false` (before minTokens) adds its text but never stops: a stop
    * string that ends with this id is passed over for good, while one that begins here and ends
    * after the gate still counts.
    */
-  push(id: number, options: { judge?: boolean } = {}): OutputDelta {
+  push(id: number, { mayStop = true }: { mayStop?: boolean } = {}): OutputDelta {
     const piece = this.#detokenizer.push(id);
-    const { text, stop } = this.#stops.push(piece, options.judge ?? true);
-    this.#text += text;
+    const { text, stop } = this.#stops.push(piece, mayStop);
+    this.#fresh += text;
     return { delta: text, stop };
   }
 
@@ -53,7 +55,7 @@ export class OutputText {
   finish(): string {
     const { text } = this.#stops.push(this.#detokenizer.flush(), false);
     const delta = text + this.#stops.flush();
-    this.#text += delta;
+    this.#fresh += delta;
     return delta;
   }
 
@@ -62,9 +64,17 @@ export class OutputText {
     return this.#stops.canStop;
   }
 
-  /** All text returned so far, in one string. */
+  /** All text returned so far. Strings are put together when they are read, so asking is cheap. */
   get text(): string {
-    return this.#text;
+    return this.#taken + this.#fresh;
+  }
+
+  /** What `push` and `finish` returned since this was last asked, in one string. */
+  takeDelta(): string {
+    const delta = this.#fresh;
+    this.#taken += delta;
+    this.#fresh = '';
+    return delta;
   }
 
   /** A copy that goes on independently, for a sequence that forks. */
@@ -72,7 +82,8 @@ export class OutputText {
     const copy = new OutputText(this.#tokenizer);
     copy.#detokenizer = this.#detokenizer.clone();
     copy.#stops = this.#stops.clone();
-    copy.#text = this.#text;
+    copy.#taken = this.#taken;
+    copy.#fresh = this.#fresh;
     return copy;
   }
 }

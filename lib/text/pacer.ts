@@ -1,21 +1,21 @@
 /** How long a pacer lets synchronous work run before it gives the event loop a turn, in ms. */
 const TURN_MS = 3;
 
-/** How many calls of `due` pass between two looks at the clock. */
-const STRIDE = 256;
-
 /**
  * Cuts long synchronous work into turns of the event loop:
  * `for (…) { …; if (pacer.due()) await pacer.turn(); }` blocks nobody for longer than about 4 ms,
- * as long as 256 rounds of the loop stay well below that.
+ * as long as a stride of rounds of the loop stays well below that.
  */
 export class Pacer {
   #calls = 0;
   #since = performance.now();
 
-  /** True when about 3 ms have passed since the last turn; looks at the clock every 256th call. */
+  /** @param stride calls of `due` between two looks at the clock: 256, or 1 for costly rounds */
+  constructor(readonly stride = 256) {}
+
+  /** True when about 3 ms have passed since the last turn; looks at the clock once a stride. */
   due(): boolean {
-    return ++this.#calls % STRIDE === 0 && performance.now() - this.#since > TURN_MS;
+    return ++this.#calls % this.stride === 0 && performance.now() - this.#since > TURN_MS;
   }
 
   /** Resolves in a later turn of the event loop. */

@@ -1,38 +1,36 @@
-import { type Decoder, Tokenizer as Library } from 'tokenizers';
+import { type Decoder, type Encoding, Tokenizer as Library } from 'tokenizers';
 import { z } from 'zod';
+import { readArgument, shown, takeOptions } from '../arguments.js';
 import { octavoError } from '../errors.js';
 import { ByteRun, byteToken } from './byte-runs.js';
+import { ControlTokens, Cutter, fusedUnknown } from './control-tokens.js';
+import { MAX_TOKEN_LENGTH } from './gguf-metadata.js';
 import { jsonMembers } from './json-members.js';
+import { Pacer } from './pacer.js';
+import { SentenceRules } from './sentence-rules.js';
+import {
+  type Adding,
+  addedBy,
+  parts,
+  type ReadConfig,
+  readConfig,
+  type TokenizerConfig,
+  whoAdds,
+} from './tokenizer-config.js';
+import { checkTokenizerShape } from './tokenizer-shape.js';
 
-const special = z
-  .union([z.string(), z.object({ content: z.string() }).transform((token) => token.content)])
-  .nullish()
-  .transform((token) => token ?? undefined);
-const flag = z
-  .boolean()
-  .nullish()
-  .transform((value) => value ?? undefined);
-
-/** What is read of a tokenizer_config.json; unknown members are ignored. */
-const configSchema = z.object({
-  bos_token: special,
-  eos_token: special,
-  pad_token: special,
-  unk_token: special,
-  add_bos_token: flag,
-  add_eos_token: flag,
-  tokenizer_class: z.string().nullish(),
-});
-
-/**
- * A tokenizer_config.json as it stands in the file: special tokens are strings or objects with a
- * `content`. Everything is optional.
- */
-export type TokenizerConfig = z.input<typeof configSchema>;
+export type { TokenizerConfig } from './tokenizer-config.js';
 
 export interface EncodeOptions {
   /** Whether the BOS (and EOS) that the tokenizer asks for are added. Default true. */
   addSpecialTokens?: boolean;
+  /**
+   * False: control tokens that are spelled in the text are text, as with `encode_special_tokens`
+   * of the library. Default true.
+   */
+  parseSpecialTokens?: boolean;
+  /** A text that gives more tokens is refused with ERR_PROMPT_TOO_LONG. Default: no limit. */
+  maxTokens?: number;
 }
 
 export interface DecodeOptions {
@@ -42,40 +40,33 @@ export interface DecodeOptions {
 
 const headSchema = z.object({
   added_tokens: z
-    .array(z.object({ id: z.number(), content: z.string(), special: z.boolean().default(false) }))
+    .array(
+      z.object({
+        id: z.number(),
+        content: z.string().max(MAX_TOKEN_LENGTH),
+        special: z.boolean().default(false),
+      }),
+    )
     .nullish(),
   post_processor: z.unknown().optional(),
   decoder: z.unknown().optional(),
+  model: z.unknown().optional(),
 });
-const HEAD = ['added_tokens', 'post_processor', 'decoder'];
-
-/** Classes whose add_bos_token stands above the post-processor, and is on by default. */
-const LLAMA_STYLE = /^(Llama|CodeLlama|Gemma)Tokenizer(Fast)?$/;
-
-/** The parts of a processor or decoder of tokenizer.json, "Sequence" taken apart. */
-function parts(node: unknown): Record<string, unknown>[] {
-  if (typeof node !== 'object' || node === null) return [];
-  const { type, processors, decoders } = node as Record<string, unknown>;
-  if (type !== 'Sequence') return [node as Record<string, unknown>];
-  const members = processors ?? decoders;
-  return Array.isArray(members) ? members.flatMap(parts) : [];
-}
-
-const template = z.array(z.object({ SpecialToken: z.object({ id: z.string() }).optional() }));
-
-/** The special tokens a post-processor puts around a text, and the first if it stands in front. */
-function addedBy(processor: unknown): { any: boolean; first?: string } {
-  for (const part of parts(processor)) {
-    if (part.type === 'BertProcessing' || part.type === 'RobertaProcessing') {
-      return { any: true, first: Array.isArray(part.cls) ? String(part.cls[0]) : undefined };
-    }
-    const single = part.type === 'TemplateProcessing' ? template.safeParse(part.single).data : [];
-    if (single?.some((piece) => piece.SpecialToken)) {
-      return { any: true, first: single[0].SpecialToken?.id };
-    }
-  }
-  return { any: false };
-}
+/** What is read of a tokenizer.json here; all of it but vocabulary and merges. */
+const HEAD = {
+  added_tokens: true,
+  normalizer: true,
+  pre_tokenizer: true,
+  post_processor: true,
+  decoder: true,
+  model: {
+    type: true,
+    continuing_subword_prefix: true,
+    fuse_unk: true,
+    unk_token: true,
+    unk_id: true,
+  },
+} as const;
 
 /** Ids of byte-fallback tokens, where the tokenizer's decoder takes them for bytes. */
 function byteIds(library: Library, decoder: unknown): Map<number, number> {
@@ -88,25 +79,22 @@ function byteIds(library: Library, decoder: unknown): Map<number, number> {
   return ids;
 }
 
-/** Who adds BOS and EOS: the library (by its post-processor), or we, or nobody. */
-type Adding = { by: 'library' } | { by: 'us'; bos: boolean; eos: boolean };
-
-function whoAdds(config: z.output<typeof configSchema>, processor: unknown): Adding {
-  const llama = LLAMA_STYLE.test(config.tokenizer_class ?? '');
-  const said = config.add_bos_token !== undefined || config.add_eos_token !== undefined;
-  if (addedBy(processor).any && !(llama && said)) return { by: 'library' };
-  return { by: 'us', bos: config.add_bos_token ?? llama, eos: config.add_eos_token ?? false };
+interface Built {
+  readonly library: Library;
+  readonly head: z.output<typeof headSchema>;
+  readonly rules: SentenceRules | undefined;
 }
 
-function build(
-  json: string,
-  name: string,
-): { library: Library; head: z.output<typeof headSchema> } {
+function build(json: string, name: string, charsmap: Uint8Array | undefined): Built {
   try {
+    const members = jsonMembers(json, HEAD, MAX_TOKEN_LENGTH);
+    checkTokenizerShape(members);
+    const head = headSchema.parse(members);
     const library = Library.fromString(json);
     library.disableTruncation();
     library.disablePadding();
-    return { library, head: headSchema.parse(jsonMembers(json, HEAD)) };
+    const rules = charsmap && new SentenceRules(charsmap, head.added_tokens ?? []);
+    return { library, head, rules };
   } catch (cause) {
     const why = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
     throw octavoError('ERR_TOKENIZER', `${name} is not a tokenizer the library can read: ${why}`, {
@@ -115,6 +103,30 @@ function build(
     });
   }
 }
+
+function invalid(param: string, message: string): Error {
+  return octavoError('ERR_INVALID_PARAM', message, { param });
+}
+
+/** A flag that is on where it is not given. */
+function takeFlag(value: unknown, name: string): boolean {
+  if (value === undefined || typeof value === 'boolean') return value ?? true;
+  throw invalid(name, `${name} must be true or false.`);
+}
+
+function tooLong(size: string, limit: string): Error {
+  const message = `the text has ${size}, and ${limit}; shorten it`;
+  return octavoError('ERR_PROMPT_TOO_LONG', message, { param: 'prompt' });
+}
+
+/**
+ * Longest text that is tokenized, in UTF-16 units: more takes minutes, and at ten million spaces
+ * the regular expressions of some tokenizers end the process.
+ */
+export const MAX_TEXT_LENGTH = 2 ** 23;
+
+/** Runs `encode`, of a text of `size` UTF-16 units, when it is its turn. */
+export type EncodeQueue = <T>(size: number, encode: () => Promise<T>) => Promise<T>;
 
 /**
  * Text to ids and back, around Hugging Face's library. Immutable after construction and safe to
@@ -127,6 +139,10 @@ export class Tokenizer {
   readonly #special: ReadonlySet<number>;
   readonly #bytes: ReadonlyMap<number, number>;
   readonly #adding: Adding;
+  readonly #cutter: Cutter;
+  #longestToken: Promise<number> | undefined;
+  readonly #rules: SentenceRules | undefined;
+  #queue: EncodeQueue = (_, encode) => encode();
 
   /** Number of ids with a token (the model's own vocabulary may be padded to more). */
   readonly vocabSize: number;
@@ -143,14 +159,17 @@ export class Tokenizer {
   readonly padToken: string | undefined;
   readonly unkToken: string | undefined;
 
-  private constructor(json: string, config: z.output<typeof configSchema>, name: string) {
-    const { library, head } = build(json, name);
+  private constructor(json: string, config: ReadConfig, name: string, charsmap?: Uint8Array) {
+    const { library, head, rules } = build(json, name, charsmap);
+    this.#rules = rules;
     this.#library = library;
     this.#decoder = library.getDecoder();
     this.#special = new Set(head.added_tokens?.filter((t) => t.special).map((t) => t.id));
     this.#bytes = byteIds(library, head.decoder);
     this.#adding = whoAdds(config, head.post_processor);
     this.vocabSize = library.getVocabSize(true);
+    const control = new ControlTokens(head.added_tokens ?? []);
+    this.#cutter = new Cutter(library, control, fusedUnknown(head.model, library));
     this.bosToken = config.bos_token ?? addedBy(head.post_processor).first;
     this.eosToken = config.eos_token;
     this.padToken = config.pad_token;
@@ -164,49 +183,93 @@ export class Tokenizer {
    * tokenizer_config.json. Truncation and padding settings of the file are switched off.
    *
    * This is the one measured exception to "nothing blocks the event loop for 10 ms": the library
-   * builds synchronously only, and what it builds cannot cross threads. 5 ms for the demo model
-   * (4,096 tokens; 10 ms on a busy machine), 50 to 80 ms for 32,000, 0.4 to 0.7 s for 150,000.
-   * Done once, at load.
+   * builds synchronously only, and what it builds cannot cross threads. Once, at load: 5 ms for the
+   * demo model (4,096 tokens), 50 to 80 ms for 32,000, 0.4 to 0.7 s for 150,000.
    *
    * @param name the file's name for messages; default "tokenizer.json".
+   * @param charsmap SentencePiece's compiled rules, applied before what the json says.
    * @throws ERR_TOKENIZER when the library cannot read the json, or the config is not one.
    */
-  static fromJson(json: string, config: TokenizerConfig = {}, name = 'tokenizer.json'): Tokenizer {
-    const checked = configSchema.safeParse(config);
-    if (!checked.success) {
-      const { path, message } = checked.error.issues[0];
-      throw octavoError(
-        'ERR_TOKENIZER',
-        `The tokenizer_config.json of ${name} is damaged at "${path.join('.')}": ${message}`,
-        { param: 'tokenizer_config.json' },
-      );
-    }
-    return new Tokenizer(json, checked.data, name);
+  static fromJson(
+    json: string,
+    config: TokenizerConfig = {},
+    name = 'tokenizer.json',
+    charsmap?: Uint8Array,
+  ): Tokenizer {
+    return new Tokenizer(json, readConfig(config, name), name, charsmap);
   }
 
   /**
-   * The ids of a text. Special tokens spelled out in the text are parsed as such. The BOS that the
-   * tokenizer asks for is added unless the text already begins with it (as a chat template's
-   * output does).
+   * The ids of a text. Special tokens spelled out in it are parsed unless asked not to. The BOS
+   * that the tokenizer asks for is added unless the text begins with it, as a template's does; an
+   * encoder's ends always are.
    *
-   * @throws ERR_INVALID_PROMPT when the text is not a string, ERR_TOKENIZER when the library fails.
+   * @throws ERR_INVALID_PROMPT when the text is not a string, ERR_PROMPT_TOO_LONG above maxTokens,
+   * ERR_TOKENIZER when the library fails.
    */
   async encode(text: string, options: EncodeOptions = {}): Promise<number[]> {
+    return this.#queue(typeof text === 'string' ? text.length : 0, () =>
+      this.encodeNow(text, options),
+    );
+  }
+
+  /** @internal Texts of `encode()` wait for their turn in this queue from now on. */
+  useQueue(queue: EncodeQueue): void {
+    this.#queue = queue;
+  }
+
+  /** @internal Characters that a text from outside needs to spell a control token. */
+  get guardedChars(): string {
+    return this.#cutter.control.chars;
+  }
+
+  /** @internal Whether a template might make a control token of a word from outside. */
+  isPartOfControl(word: string): boolean {
+    return this.#cutter.control.holds(word);
+  }
+
+  /**
+   * @internal {@link encode} for whoever has waited already.
+   * @param marked the text, other characters where it comes from outside; null: all of it does
+   */
+  async encodeNow(
+    text: string,
+    options: EncodeOptions = {},
+    marked: string | null = text,
+  ): Promise<number[]> {
     if (typeof text !== 'string') {
       throw octavoError('ERR_INVALID_PROMPT', `A text must be a string, not ${typeof text}.`);
     }
-    const add = options.addSpecialTokens ?? true;
-    const byLibrary = add && this.#adding.by === 'library';
-    let ids: number[];
+    const {
+      addSpecialTokens,
+      parseSpecialTokens,
+      maxTokens = Number.POSITIVE_INFINITY,
+    } = takeOptions(options, 'encode()', ['addSpecialTokens', 'parseSpecialTokens', 'maxTokens']);
+    const add = takeFlag(addSpecialTokens, 'addSpecialTokens');
+    const parse = takeFlag(parseSpecialTokens, 'parseSpecialTokens');
+    if (typeof maxTokens !== 'number') throw invalid('maxTokens', 'maxTokens must be a number.');
+    if (text.length > MAX_TEXT_LENGTH) {
+      throw tooLong(`${text.length} characters`, `at most ${MAX_TEXT_LENGTH} are tokenized`);
+    }
+    const seen = parse ? marked : null;
+    const whole = (await this.#rules?.apply(text, seen)) ?? { text, marked: seen };
+    const { written, numCuts } = await this.#cutter.cut(whole.text, whole.marked, maxTokens);
+    if (numCuts > maxTokens)
+      throw tooLong(`${numCuts} tokens or more`, `${maxTokens} are the limit`);
+    let encoding: Encoding;
     try {
-      const encoding = await this.#library.encode(text, null, { addSpecialTokens: byLibrary });
-      ids = encoding.getIds();
+      const byLibrary = { addSpecialTokens: add && this.#adding.by === 'library' };
+      encoding = await this.#library.encode(written, null, byLibrary);
     } catch (cause) {
       throw octavoError('ERR_TOKENIZER', 'The tokenizer failed on this text.', { cause });
     }
+    // Ids of a text that is refused anyway would be copied on the event loop.
+    const numTokens = encoding.getLength() - numCuts;
+    if (numTokens > maxTokens) throw tooLong(`${numTokens} tokens`, `${maxTokens} are the limit`);
+    const ids = numCuts === 0 ? encoding.getIds() : await this.#cutter.joined(encoding.getIds());
     if (!add) return ids;
     if (this.#adding.by === 'us') this.#addOurs(ids, this.#adding);
-    else if (this.#startsTwice(ids)) ids.shift();
+    else if (!this.#adding.always && this.#startsTwice(ids)) ids.shift();
     return ids;
   }
 
@@ -230,8 +293,11 @@ export class Tokenizer {
    * @throws ERR_INVALID_PARAM when an id is not an integer or has no token, naming it.
    */
   async decode(ids: ArrayLike<number>, options: DecodeOptions = {}): Promise<string> {
-    const skip = options.skipSpecialTokens ?? true;
-    const list = Array.from(ids);
+    const { skipSpecialTokens } = takeOptions(options, 'decode()', ['skipSpecialTokens']);
+    const skip = takeFlag(skipSpecialTokens, 'skipSpecialTokens');
+    const notIds = () => invalid('tokenIds', 'Token ids must be given as an array.');
+    if (!Array.isArray(ids) && !ArrayBuffer.isView(ids)) throw notIds();
+    const list = readArgument(() => Array.from(ids), notIds);
     for (let i = 0; i < list.length; i++) this.#checkId(list[i], i);
     if (this.#bytes.size > 0) {
       const repaired = this.#repair(list, skip);
@@ -243,11 +309,10 @@ export class Tokenizer {
   #checkId(id: number, position: number): void {
     const known = Number.isInteger(id) && id >= 0 && id < 2 ** 32;
     if (known && (id < this.vocabSize || this.idToToken(id) !== null)) return;
-    throw octavoError(
-      'ERR_INVALID_PARAM',
-      `Token id ${id} at position ${position} is not one of the ${this.vocabSize} ids of the ` +
-        'vocabulary.',
-      { param: 'tokenIds' },
+    throw invalid(
+      'tokenIds',
+      `Token id ${shown(id)} at position ${position} is not one of the ${this.vocabSize} ids of ` +
+        'the vocabulary.',
     );
   }
 
@@ -269,6 +334,25 @@ export class Tokenizer {
     return run.strays > 0 ? tokens : null;
   }
 
+  /**
+   * Length of the longest token's spelling in UTF-16 units: no token stands for more of a text,
+   * unless the tokenizer's normalizer drops some. Looks at all of them once (0.3 µs each).
+   */
+  longestToken(): Promise<number> {
+    this.#longestToken ??= this.#findLongestToken();
+    return this.#longestToken;
+  }
+
+  async #findLongestToken(): Promise<number> {
+    const pacer = new Pacer();
+    let longest = 1;
+    for (let id = 0; id < this.vocabSize; id++) {
+      longest = Math.max(longest, this.idToToken(id)?.length ?? 0);
+      if (pacer.due()) await pacer.turn();
+    }
+    return longest;
+  }
+
   /** The byte that an id's byte-fallback token stands for; undefined for every other id. */
   byteOf(id: number): number | undefined {
     return this.#bytes.get(id);
@@ -282,13 +366,23 @@ export class Tokenizer {
     return this.#decoder === null ? tokens.join(' ') : this.#decoder.decode(tokens);
   }
 
-  /** The token of an id, null where there is none. Synchronous, about 0.3 µs. */
+  /**
+   * The token of an id, null where there is none. Synchronous, about 0.3 µs.
+   * @throws ERR_INVALID_PARAM when the id is no number
+   */
   idToToken(id: number): string | null {
-    return this.#library.idToToken(id);
+    if (typeof id !== 'number') throw invalid('id', `An id must be a number, not ${typeof id}.`);
+    return id === this.#cutter.separatorId ? null : this.#library.idToToken(id);
   }
 
-  /** The id of a token's exact spelling, undefined where there is none. */
+  /**
+   * The id of a token's exact spelling, undefined where there is none.
+   * @throws ERR_INVALID_PARAM when the token is no string
+   */
   tokenToId(token: string): number | undefined {
+    if (typeof token !== 'string') {
+      throw invalid('token', `A token must be a string, not ${typeof token}.`);
+    }
     return this.#library.tokenToId(token) ?? undefined;
   }
 

@@ -25,13 +25,14 @@ enum class DType : int32_t {
   kQ6_K = 12,
   kIQ4_NL = 13,
   kIQ4_XS = 14,
-  kF8E4M3 = 15,
-  kI8 = 16
+  kMXFP4 = 15,
+  kF8E4M3 = 16,
+  kI8 = 17
 };
-constexpr int kNumDTypes = 15;  // that a checkpoint may hold
+constexpr int kNumDTypes = 16;  // that a checkpoint may hold
 
 // Blocks of values with common scales, as GGUF files have them (base/quants.h).
-OCTAVO_HD constexpr bool is_quantised(DType t) { return t >= DType::kQ8_0 && t <= DType::kIQ4_XS; }
+OCTAVO_HD constexpr bool is_quantised(DType t) { return t >= DType::kQ8_0 && t <= DType::kMXFP4; }
 // Values per block: 1 for plain types.
 constexpr int64_t block_values(DType t) {
   if (!is_quantised(t)) return 1;
@@ -39,7 +40,8 @@ constexpr int64_t block_values(DType t) {
 }
 // Bytes per block, or of a value.
 constexpr int64_t block_bytes(DType t) {
-  constexpr int64_t kBytes[] = {4, 2, 2, 34, 18, 20, 22, 24, 84, 110, 144, 176, 210, 18, 136, 1, 1};
+  constexpr int64_t kBytes[] = {4,   2,   2,   34,  18, 20,  22, 24, 84,
+                                110, 144, 176, 210, 18, 136, 17, 1,  1};
   return kBytes[static_cast<int32_t>(t)];
 }
 
@@ -51,9 +53,9 @@ constexpr int64_t row_bytes(DType t, int64_t cols) {
 OCTAVO_HD constexpr bool is_8bit_cache(DType t) { return t == DType::kF8E4M3 || t == DType::kI8; }
 
 constexpr const char* dtype_name(DType t) {
-  constexpr const char* kNames[] = {"F32",  "F16",    "BF16",   "Q8_0",    "Q4_0", "Q4_1",
-                                    "Q5_0", "Q5_1",   "Q2_K",   "Q3_K",    "Q4_K", "Q5_K",
-                                    "Q6_K", "IQ4_NL", "IQ4_XS", "F8_E4M3", "I8"};
+  constexpr const char* kNames[] = {"F32",  "F16",    "BF16",   "Q8_0",  "Q4_0",    "Q4_1",
+                                    "Q5_0", "Q5_1",   "Q2_K",   "Q3_K",  "Q4_K",    "Q5_K",
+                                    "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4", "F8_E4M3", "I8"};
   return kNames[static_cast<int32_t>(t)];
 }
 

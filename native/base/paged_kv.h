@@ -1,7 +1,8 @@
 // The only index arithmetic of the KV cache. One pool:
-//   [num_blocks][num_layers][K|V][num_kv_heads][block_size][head_size]
-// A block with all its layers is contiguous, so a copy-on-write of a block is one copy. The rows
-// of one (block, layer, K|V, head) are contiguous too: that is the page which attention reads.
+//   [num_blocks][layers of a group][K|V][num_kv_heads][block_size][head_size]
+// where a block belongs to one KV group at a time, and each layer has its own heads and sizes. A
+// block with all its layers is contiguous, so a copy-on-write of a block is one copy. The rows of
+// one (block, layer, K|V, head) are contiguous too: that is the page which attention reads.
 // The CPU turns its pages of K around, [head_size][block_size]: the scores of a block's tokens are
 // then sums of vectors.
 #pragma once
@@ -28,6 +29,7 @@ struct PagedKV {
   float* scales = nullptr;
   int64_t scale_block_stride = 0;
   int64_t scale_v_offset = 0;
+  int32_t group = 0;  // the KV group whose tables name its blocks
 
   // Element offset of row `offset_in_block` of a block's page, for K; V lies v_offset further.
   OCTAVO_HD int64_t page(int32_t block, int32_t head, int32_t offset_in_block) const {

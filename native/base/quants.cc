@@ -44,6 +44,16 @@ void split_small(DType t, const uint8_t* p, QuantBlock* out) {
   for (int i = 0; i < 32; i++) out->codes[i] |= static_cast<uint8_t>((high >> i & 1) << 4);
 }
 
+// A power of two in a byte, 2^(e − 128): as bfloat16 it is the exponent less one, or below that a
+// subnormal.
+void split_mxfp4(const uint8_t* p, QuantBlock* out) {
+  out->scales[0] = 1;
+  out->mins[0] = 0;
+  out->d = static_cast<uint16_t>(p[0] >= 2 ? (p[0] - 1) << 7 : 0x20 << p[0]);
+  out->dmin = 0;
+  split_nibbles(p + 1, out->codes);
+}
+
 // Eight scales and eight mins of six bits in twelve bytes.
 void split_k_scales(const uint8_t* q, QuantBlock* out) {
   for (int j = 0; j < 4; j++) {
@@ -120,6 +130,10 @@ void split_iq4_xs(const uint8_t* p, QuantBlock* out) {
 
 }  // namespace
 
+float widen_scale(DType t, uint16_t d) {
+  return t == DType::kMXFP4 ? bf16_to_float(d) : half_to_float(d);
+}
+
 void split_block(DType t, const void* block, QuantBlock* out) {
   const uint8_t* p = static_cast<const uint8_t*>(block);
   switch (t) {
@@ -135,6 +149,8 @@ void split_block(DType t, const void* block, QuantBlock* out) {
       return split_q6_k(p, out);
     case DType::kIQ4_XS:
       return split_iq4_xs(p, out);
+    case DType::kMXFP4:
+      return split_mxfp4(p, out);
     default:
       return split_small(t, p, out);
   }
@@ -155,11 +171,11 @@ void dequantise_row(DType t, const void* row, int64_t n, float* out) {
   QuantBlock b;
   for (int64_t k = 0; k < n; k += values, p += block_bytes(t)) {
     split_block(t, p, &b);
-    const float d = half_to_float(b.d);
+    const float d = widen_scale(t, b.d);
     const float dmin = f.has_min ? half_to_float(b.dmin) * (f.is_super ? -1.0f : 1.0f) : 0.0f;
     for (int64_t i = 0; i < values; i++) {
       const int64_t g = i / f.group;
-      const int code = has_table(t) ? kIq4Values[b.codes[i]] : b.codes[i] - f.offset;
+      const int code = has_table(t) ? table_of(t)[b.codes[i]] : b.codes[i] - f.offset;
       const float scaled = d * static_cast<float>(b.scales[g]) * static_cast<float>(code);
       out[k + i] = f.has_min ? scaled + dmin * static_cast<float>(b.mins[g]) : scaled;
     }

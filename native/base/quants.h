@@ -1,7 +1,7 @@
 // The quantised types of GGUF files, block by block as ggml lays them out. A value is
 //   scale · (code − offset) + min,
-// where the code has few bits and 16 or 32 neighbours share scale and min. The two IQ4 types look
-// their code up in a table first (kIq4Values).
+// where the code has few bits and 16 or 32 neighbours share scale and min. The two IQ4 types and
+// MXFP4 look their code up in a table first.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ namespace octavo {
 
 struct QuantFormat {
   int32_t bits;    // of a code
-  int32_t offset;  // subtracted from it; for the IQ4 types, table[code] is the signed value
+  int32_t offset;  // subtracted from it; with a table, table[code] is the signed value
   int32_t group;   // values that share a scale: 16 or 32
   bool has_min;
   // Scale and min are small integers times one float16 each of a block of 256.
@@ -41,6 +41,7 @@ constexpr QuantFormat quant_format(DType t) {
       return {5, 0, 32, true, true};
     case DType::kQ6_K:
       return {6, 32, 16, false, true};
+    case DType::kMXFP4:
     case DType::kIQ4_NL:
       return {4, 0, 32, false, false};
     case DType::kIQ4_XS:
@@ -49,9 +50,13 @@ constexpr QuantFormat quant_format(DType t) {
       return {};
   }
 }
-constexpr bool has_table(DType t) { return t == DType::kIQ4_NL || t == DType::kIQ4_XS; }
+constexpr bool has_table(DType t) {
+  return t == DType::kIQ4_NL || t == DType::kIQ4_XS || t == DType::kMXFP4;
+}
 constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                    1,    13,   25,  38,  53,  69,  89,  113};
+constexpr int8_t kMxfp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+constexpr const int8_t* table_of(DType t) { return t == DType::kMXFP4 ? kMxfp4Values : kIq4Values; }
 
 // A block taken apart: block_values(t) codes, and what their groups share. The scale of group g is
 // d · scales[g] (d alone where !is_super), its min is −dmin · mins[g] (+dmin where !is_super).
@@ -59,8 +64,9 @@ struct QuantBlock {
   uint8_t codes[256];
   int8_t scales[16];
   uint8_t mins[16];
-  uint16_t d, dmin;  // float16
+  uint16_t d, dmin;  // float16; of MXFP4 bfloat16, which holds every power of two that it may say
 };
+float widen_scale(DType t, uint16_t d);
 void split_block(DType t, const void* block, QuantBlock* out);
 
 // out[n] = row[n] as F32, any type a checkpoint holds; n is a multiple of block_values(t).

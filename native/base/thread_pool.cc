@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <system_error>
+#include <exception>
 
 #include "base/check.h"
 
@@ -46,8 +46,9 @@ ThreadPool::ThreadPool(int num_threads)
   for (int worker = 1; worker < num_threads_; worker++) {
     try {
       threads_.emplace_back([this, worker] { worker_main(worker); });
-    } catch (const std::system_error&) {
-      break;  // a process limit: the threads that did start, or the caller alone, do the work
+    } catch (const std::exception&) {
+      num_threads_ = worker;  // a limit of the system: those that did start do the work
+      break;
     }
   }
 }

@@ -22,6 +22,7 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
+  // That run: fewer than asked for where the system grants no more.
   int num_threads() const { return num_threads_; }
 
   // Calls fn(int64_t item, int worker) once for every item in [0, num_items), in any order, with
@@ -59,7 +60,7 @@ class ThreadPool {
   void wait_until_done();
   void wake_workers();
 
-  const int num_threads_;
+  int num_threads_;
   std::vector<std::thread> threads_;
 
   // The loop in progress. This and Share::end are written only while no item is left and none is

@@ -39,6 +39,7 @@ struct Plan {
 // What one row of a tile may see, and where its query and output lie.
 struct Row {
   int64_t offset;      // in q and out
+  int64_t head;        // of the query
   int32_t begin, end;  // positions; empty if begin ≥ end
 };
 
@@ -49,9 +50,8 @@ Row row_of(const Plan& plan, const Tile& tile, int32_t r) {
   const int32_t token = row / plan.group;
   const int64_t head = int64_t{tile.kv_head} * plan.group + row % plan.group;
   const int32_t end = b.context_len[tile.seq] - length + token + 1;
-  const int32_t window = plan.p->window;
-  return {(start + token) * plan.p->q.cols + head * plan.kv->head_size,
-          window > 0 ? std::max(0, end - window) : 0, end};
+  return {(start + token) * plan.p->q.cols + head * plan.kv->head_size, head,
+          plan.p->reach.first_seen(end), end};
 }
 
 int32_t rows_of_seq(const Plan& plan, int32_t seq) {
@@ -104,7 +104,8 @@ struct Workspace {
   const char* v_pages[kChunkTokens + 1];
   const float* k_scales[kChunkTokens + 1];
   const float* v_scales[kChunkTokens + 1];
-  int32_t first[kMaxQueryRows], last[kMaxQueryRows];
+  int32_t first[kMaxQueryRows], last[kMaxQueryRows], positions[kMaxQueryRows];
+  float slopes[kMaxQueryRows];
   SoftmaxState state[kMaxQueryRows], chunk_state[kMaxQueryRows];
 
   // Behind it: acc and chunk_acc [kMaxQueryRows, head_size], the kernel's scratch.
@@ -118,7 +119,8 @@ struct Workspace {
 void find_pages(const Plan& plan, const Tile& tile, int32_t origin, int32_t begin, int32_t end,
                 Workspace& w) {
   const PagedKV& kv = *plan.kv;
-  const int32_t* table = plan.batch->block_tables + tile.seq * plan.batch->table_stride;
+  const TableView& tables = plan.batch->groups[kv.group];
+  const int32_t* table = tables.block_tables + tables.table_start[tile.seq];
   const int64_t element = block_bytes(kv.dtype);
   const char* base = static_cast<const char*>(kv.base);
   const int32_t first = origin / kv.block_size;
@@ -141,6 +143,8 @@ void attend(const CpuContext& c, const Plan& plan, const Tile& tile, int32_t chu
     w.q[r] = plan.p->q.f32() + row.offset;
     w.first[r] = std::clamp(row.begin - origin, 0, kChunkTokens);
     w.last[r] = std::clamp(row.end - origin, 0, kChunkTokens);
+    w.positions[r] = row.end - 1 - origin;
+    if (plan.p->alibi != nullptr) w.slopes[r] = plan.p->alibi[row.head];
     if (w.first[r] >= w.last[r]) continue;
     begin = std::min(begin, w.first[r]);
     end = std::max(end, w.last[r]);
@@ -150,6 +154,9 @@ void attend(const CpuContext& c, const Plan& plan, const Tile& tile, int32_t chu
   job.num_rows = tile.num_rows;
   job.head_size = head;
   job.scale = plan.p->scale;
+  job.softcap = plan.p->softcap;
+  job.slopes = plan.p->alibi == nullptr ? nullptr : w.slopes;
+  job.positions = w.positions;
   job.q = w.q;
   job.first = w.first;
   job.last = w.last;
@@ -166,6 +173,14 @@ void attend(const CpuContext& c, const Plan& plan, const Tile& tile, int32_t chu
   c.kernels->attend_chunk(job);
 }
 
+// A row's output, once all its chunks are joined.
+void finish_row(const CpuContext& c, const Plan& plan, const Tile& tile, int32_t r,
+                const SoftmaxState& state, const float* acc) {
+  const Row row = row_of(plan, tile, r);
+  const float* const sink = plan.p->sinks == nullptr ? nullptr : plan.p->sinks + row.head;
+  c.kernels->finish_softmax(&state, acc, sink, plan.p->out.f32() + row.offset, plan.kv->head_size);
+}
+
 // All chunks of a tile, one after the other.
 void run_tile(const CpuContext& c, const Plan& plan, const Tile& tile, Workspace& w) {
   const int32_t head = plan.kv->head_size;
@@ -179,10 +194,8 @@ void run_tile(const CpuContext& c, const Plan& plan, const Tile& tile, Workspace
                                head);
     }
   }
-  for (int32_t r = 0; r < tile.num_rows; r++) {
-    c.kernels->finish_softmax(&w.state[r], acc + r * head,
-                              plan.p->out.f32() + row_of(plan, tile, r).offset, head);
-  }
+  for (int32_t r = 0; r < tile.num_rows; r++)
+    finish_row(c, plan, tile, r, w.state[r], acc + r * head);
 }
 
 // Partial results of a unit: acc [kMaxQueryRows, head_size], then states [kMaxQueryRows].
@@ -204,8 +217,7 @@ void join_tile(const CpuContext& c, const Plan& plan, const Tile& tile, float* p
       c.kernels->merge_softmax(&state, w.acc(), states_of(plan, partial) + r, partial + r * head,
                                head);
     }
-    c.kernels->finish_softmax(&state, w.acc(), plan.p->out.f32() + row_of(plan, tile, r).offset,
-                              head);
+    finish_row(c, plan, tile, r, state, w.acc());
   }
 }
 
@@ -231,6 +243,7 @@ void cpu_paged_attention(void* context, const AttentionParams& p, const PagedKV&
                          const BatchView& batch) {
   OCTAVO_CHECK(is_cpu_cache(kv.dtype) && kv.block_size > 0 && kv.head_size > 0);
   OCTAVO_CHECK(p.num_heads > 0 && p.num_heads % kv.num_kv_heads == 0);
+  OCTAVO_CHECK(p.softcap >= 0);
   OCTAVO_CHECK(p.q.cols == int64_t{p.num_heads} * kv.head_size && p.out.cols == p.q.cols);
   CpuContext& c = cpu_context(context);
   Plan plan;

@@ -113,7 +113,10 @@ void cpu_release(void*, void* data, size_t bytes) {
 
 namespace {
 
-const char* cpu_prepare(void*, const ModelShape&) { return nullptr; }
+const char* cpu_prepare(void* context, const ModelShape& shape) {
+  cpu_context(context).masks = {(int64_t{shape.vocab_size} + 31) / 32, shape.max_num_seqs, {}};
+  return nullptr;
+}
 void cpu_memory(void*, int64_t* free_bytes, int64_t* total_bytes) {
   *free_bytes = *total_bytes = 0;
 }
@@ -122,6 +125,7 @@ void cpu_move(void*, void* target, const void* source, size_t bytes) {
 }
 BatchView cpu_begin_step(void*, const BatchView& host) { return host; }
 void cpu_end_step(void*) {}
+void cpu_drain(void*) {}
 void cpu_run_graph(void*, int64_t, void (*body)(void*), void* argument) { body(argument); }
 
 }  // namespace
@@ -159,17 +163,25 @@ CpuBackend::CpuBackend(int num_threads) : context_(num_threads) {
   ops_.load_weight = cpu_load_weight;
   ops_.begin_step = cpu_begin_step;
   ops_.end_step = cpu_end_step;
+  ops_.drain = cpu_drain;
   ops_.run_graph = cpu_run_graph;
   ops_.embedding = cpu_embedding;
-  ops_.rms_norm = cpu_rms_norm;
+  ops_.norm = cpu_norm;
   ops_.matmul = cpu_matmul;
   ops_.rope_and_cache = cpu_rope_and_cache;
   ops_.paged_attention = cpu_paged_attention;
-  ops_.gated_mul = cpu_gated_mul;
+  ops_.activate = cpu_activate;
   ops_.gated_matmul = cpu_gated_matmul;
+  ops_.route = cpu_route;
+  ops_.expert_gated_matmul = cpu_expert_gated_matmul;
+  ops_.expert_matmul = cpu_expert_matmul;
+  ops_.combine = cpu_combine;
+  ops_.transform_logits = cpu_transform_logits;
   ops_.gather_rows = cpu_gather_rows;
   ops_.copy_blocks = cpu_copy_blocks;
   ops_.swap_blocks = cpu_swap_blocks;
+  ops_.count_tokens = cpu_count_tokens;
+  ops_.set_masks = cpu_set_masks;
   ops_.sample = cpu_sample;
 }
 

@@ -21,7 +21,7 @@ class CpuBackend : public Backend {
                                             bool int8_activations = true);
 
   const Ops& ops() const override { return ops_; }
-  int num_threads() const { return context_.pool.num_threads(); }
+  int num_threads() const override { return context_.pool.num_threads(); }
 
  private:
   explicit CpuBackend(int num_threads);

@@ -24,13 +24,16 @@ struct AttentionChunk {
   int32_t num_rows;  // ≤ kMaxQueryRows
   int32_t head_size;
   float scale;
-  const float* const* q;  // [num_rows] → [head_size]
-  const int32_t* first;   // [num_rows], 0 .. kChunkTokens
-  const int32_t* last;    // [num_rows]; first ≥ last: the row sees nothing here
-  DType dtype;            // of K and V
+  float softcap;             // 0 = none
+  const float* slopes;       // [num_rows] of ALiBi, or null
+  const int32_t* positions;  // [num_rows] of the queries, counted from the chunk's first token
+  const float* const* q;     // [num_rows] → [head_size]
+  const int32_t* first;      // [num_rows], 0 .. kChunkTokens
+  const int32_t* last;       // [num_rows]; first ≥ last: the row sees nothing here
+  DType dtype;               // of K and V
   int32_t block_size;
-  // Pages of the blocks that positions block_origin … of the chunk lie in; set where some row may
-  // look. Position t lies in page (t + block_offset) / block_size.
+  // Pages of the blocks that the chunk lies in; set where some row may look. Position t of the
+  // chunk lies in page (t + block_offset) / block_size.
   int32_t block_offset;
   const char* const* k_pages;    // → [head_size][block_size]
   const char* const* v_pages;    // → [block_size][head_size]
@@ -46,11 +49,18 @@ struct CpuKernels {
 
   // out[n] = row[n] rounded to kF16, kBF16 or (times the returned scale: max|row| / 127) kI8.
   float (*narrow_row)(DType dtype, const float* row, int64_t n, void* out);
-  // x [rows, cols] += add, if add is not null; out = x / √(mean(x²) + eps) · weight.
-  void (*rms_norm)(float* out, float* x, const float* add, const float* weight, float eps,
-                   int64_t rows, int64_t cols);
-  // out[n] = silu(gate[n]) · up[n]
-  void (*silu_mul)(float* out, const float* gate, const float* up, int64_t n);
+  // x [n] += scale · y
+  void (*add_scaled)(float* x, const float* y, float scale, int64_t n);
+  // out, x [rows, cols]; out may be x. No weight = ones, no bias = zeros.
+  // rms: out = x / √(mean(x²) + eps) · weight; layer: the same of x − mean(x), + bias.
+  void (*rms_norm)(float* out, const float* x, const float* weight, float eps, int64_t rows,
+                   int64_t cols);
+  void (*layer_norm)(float* out, const float* x, const float* weight, const float* bias, float eps,
+                     int64_t rows, int64_t cols);
+  // By HiddenAct: out[n] = act(gate[n]) · up[n], or without up act(gate[n]).
+  void (*activate[5])(float* out, const float* gate, const float* up, int64_t n);
+  // x [n] = scale · x, then softcap · tanh(x / softcap) unless softcap is 0.
+  void (*scale_and_cap)(float* x, float scale, float softcap, int64_t n);
   // Rotates num_heads heads of `stride` floats by the half angles' cos and sin [half].
   void (*rotate)(float* heads, int64_t num_heads, int64_t stride, const float* cos,
                  const float* sin, int32_t half, bool interleaved);
@@ -60,8 +70,8 @@ struct CpuKernels {
   // Takes the next chunk's state and acc [head_size] into those of a row.
   void (*merge_softmax)(SoftmaxState* state, float* acc, const SoftmaxState* chunk,
                         const float* chunk_acc, int32_t head_size);
-  // out = acc / sum; 0 where nothing was seen.
-  void (*finish_softmax)(const SoftmaxState* state, const float* acc, float* out,
+  // out = acc / sum; 0 where nothing was seen. `sink`, if not null: e to it joins the sum.
+  void (*finish_softmax)(const SoftmaxState* state, const float* acc, const float* sink, float* out,
                          int32_t head_size);
 
   // Of sampling: the largest value (NaN if one is NaN or +∞); Σ e^(x − max);
@@ -70,6 +80,8 @@ struct CpuKernels {
   double (*exp_sum)(const float* x, int64_t n, float max_value);
   void (*exp_weights)(const float* x, int64_t n, float max_value, float inverse, float* weight);
   float (*block_sum)(const float* x, int64_t n);
+  // out [n] = x where bit i % 32 of word i / 32 is set, else −∞
+  void (*apply_mask)(const float* x, int64_t n, const uint32_t* mask, float* out);
 
   // What the machine can do with these instructions, for bench/: multiply-adds in registers
   // (2 · 16 · kProbeChains flops a round), and reading n floats (n a multiple of 128).

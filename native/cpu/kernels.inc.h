@@ -6,6 +6,7 @@
 #include "cpu/simd.h"
 
 #include "cpu/kernels_attention.inc.h"
+#include "cpu/kernels_norm.inc.h"
 #include "cpu/kernels_pointwise.inc.h"
 #include "cpu/kernels_probe.inc.h"
 #include "cpu/kernels_sample.inc.h"
@@ -20,8 +21,11 @@ namespace OCTAVO_ISA {
 static const CpuKernels kTable = {
     OCTAVO_STRING(OCTAVO_ISA),
     narrow_row,
+    add_scaled,
     rms_norm,
-    silu_mul,
+    layer_norm,
+    {activate_silu, activate_gelu_tanh, activate_gelu, activate_relu2, activate_sigmoid},
+    scale_and_cap,
     rotate,
     attend_chunk,
     attention_scratch,
@@ -31,6 +35,7 @@ static const CpuKernels kTable = {
     exp_sum,
     exp_weights,
     block_sum,
+    apply_mask,
     fma_probe,
     read_probe,
 };

@@ -284,6 +284,22 @@ static void add_values_tile(const AttentionChunk& c, int32_t row, int32_t n, int
   }
 }
 
+// Scores of a row that its softmax is to see otherwise: capped, then less the further a token is.
+static void shape_scores(const AttentionChunk& c, int32_t row, float* scores) {
+  alignas(64) static constexpr float kLanes[16] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                   8, 9, 10, 11, 12, 13, 14, 15};
+  const F32x16 cap = splat(c.softcap), lanes = load(kLanes);
+  for (int32_t t = c.first[row] & ~15; t < c.last[row]; t += 16) {
+    F32x16 s = load(scores + t);
+    if (c.softcap > 0) s = mul(cap, tanh(div(s, cap)));
+    if (c.slopes != nullptr) {
+      const F32x16 distance = add(lanes, splat(static_cast<float>(t - c.positions[row])));
+      s = fma(splat(c.slopes[row]), distance, s);
+    }
+    store(scores + t, s);
+  }
+}
+
 template <class Kv>
 static void attend(const AttentionChunk& c) {
   float* turned = c.scratch;
@@ -295,7 +311,9 @@ static void attend(const AttentionChunk& c) {
     last = larger(last, c.last[r]);
   }
   score_chunk<Kv>(c, first, last, turned, scores);
+  const bool shaped = c.softcap > 0 || c.slopes != nullptr;
   for (int32_t r = 0; r < c.num_rows; r++) {
+    if (shaped) shape_scores(c, r, scores + r * kChunkTokens);
     c.state[r] = softmax_of_scores(scores + r * kChunkTokens, c.first[r], c.last[r]);
   }
   // A value's scale goes to its weight: once for all columns.

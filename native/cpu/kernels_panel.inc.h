@@ -87,7 +87,8 @@ static void quantise(const float* x, int64_t tile, int64_t first_block, int64_t 
         lanes.at[i] = lanes.at[0];
         continue;
       }
-      lanes.at[i] = x + (first + row) * to.depth + block * kPanelBlock;
+      const int64_t from = to.rows != nullptr ? to.rows[first + row] : first + row;
+      lanes.at[i] = x + from * to.depth + block * kPanelBlock;
       half[i] = 2 * first * blocks + 2 * block * rows + row;
       if (++row == rows) {
         row = 0;

@@ -1,4 +1,4 @@
-// Loops over rows: narrowing, normalising, activation, rotation. See kernels.inc.h.
+// Loops over rows: narrowing, adding, activation, rotation. See kernels.inc.h.
 #pragma once
 
 #include "cpu/kernels.h"
@@ -52,51 +52,68 @@ static float narrow_row(DType dtype, const float* row, int64_t n, void* out) {
   return 1.0f;
 }
 
-// x [n] += y [n]
-static void add_rows(float* x, const float* y, int64_t n) {
+// x [n] += scale · y [n], rounded once.
+static void add_scaled(float* x, const float* y, float scale, int64_t n) {
+  const F32x16 by = splat(scale);
   int64_t i = 0;
-  for (; i + 16 <= n; i += 16) store(x + i, add(load(x + i), load(y + i)));
-  if (i < n) store_n(x + i, add(load_n(x + i, n - i), load_n(y + i, n - i)), n - i);
+  for (; i + 16 <= n; i += 16) store(x + i, fma(load(y + i), by, load(x + i)));
+  if (i < n) store_n(x + i, fma(load_n(y + i, n - i), by, load_n(x + i, n - i)), n - i);
 }
 
-static void silu_mul(float* out, const float* gate, const float* up, int64_t n) {
-  const auto apply = [](F32x16 g, F32x16 u) { return mul(silu(g), u); };
+// out [n] = fn(x [n])
+template <class Fn>
+OCTAVO_INLINE void each_value(Fn fn, float* out, const float* x, int64_t n) {
   int64_t i = 0;
-  for (; i + 16 <= n; i += 16) store(out + i, apply(load(gate + i), load(up + i)));
-  if (i < n) store_n(out + i, apply(load_n(gate + i, n - i), load_n(up + i, n - i)), n - i);
+  for (; i + 16 <= n; i += 16) store(out + i, fn(load(x + i)));
+  if (i < n) store_n(out + i, fn(load_n(x + i, n - i)), n - i);
 }
 
-// out, x, add, weight [cols]; out may be x.
-static void rms_norm_row(float* out, float* x, const float* addend, const float* weight, float eps,
-                         int64_t cols) {
-  if (addend != nullptr) add_rows(x, addend, cols);
-  const int64_t whole = cols & ~int64_t{15}, rest = cols - whole;
-  F32x16 squares = zero();
-  for (int64_t i = 0; i < whole; i += 16) {
-    const F32x16 v = load(x + i);
-    squares = fma(v, v, squares);
-  }
-  if (rest != 0) {
-    const F32x16 v = load_n(x + whole, rest);
-    squares = fma(v, v, squares);
-  }
-  const float mean = hsum(squares) / static_cast<float>(cols);
-  const F32x16 scale = splat(1.0f / __builtin_sqrtf(mean + eps));
-  for (int64_t i = 0; i < whole; i += 16) {
-    store(out + i, mul(mul(load(x + i), scale), load(weight + i)));
-  }
-  if (rest != 0) {
-    const F32x16 v = mul(mul(load_n(x + whole, rest), scale), load_n(weight + whole, rest));
-    store_n(out + whole, v, rest);
-  }
+template <class Act>
+OCTAVO_INLINE void activate(Act act, float* out, const float* gate, const float* up, int64_t n) {
+  if (up == nullptr) return each_value(act, out, gate, n);
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) store(out + i, mul(act(load(gate + i)), load(up + i)));
+  if (i == n) return;
+  store_n(out + i, mul(act(load_n(gate + i, n - i)), load_n(up + i, n - i)), n - i);
 }
 
-static void rms_norm(float* out, float* x, const float* addend, const float* weight, float eps,
-                     int64_t rows, int64_t cols) {
-  for (int64_t r = 0; r < rows; r++) {
-    const int64_t at = r * cols;
-    rms_norm_row(out + at, x + at, addend == nullptr ? nullptr : addend + at, weight, eps, cols);
-  }
+static void activate_silu(float* out, const float* gate, const float* up, int64_t n) {
+  activate([](const F32x16& g) OCTAVO_INLINE_LAMBDA { return silu(g); }, out, gate, up, n);
+}
+
+// Gaussian error linear unit in its tanh form (Hendrycks & Gimpel 2016).
+static void activate_gelu_tanh(float* out, const float* gate, const float* up, int64_t n) {
+  const auto act = [](const F32x16& x) OCTAVO_INLINE_LAMBDA {
+    const F32x16 cubic = fma(mul(mul(x, x), x), splat(0.044715f), x);
+    const F32x16 t = tanh(mul(cubic, splat(0.7978845608f)));  // √(2/π)
+    return mul(mul(splat(0.5f), x), add(splat(1.0f), t));
+  };
+  activate(act, out, gate, up, n);
+}
+
+static void activate_gelu(float* out, const float* gate, const float* up, int64_t n) {
+  activate([](const F32x16& g) OCTAVO_INLINE_LAMBDA { return gelu(g); }, out, gate, up, n);
+}
+
+static void activate_relu2(float* out, const float* gate, const float* up, int64_t n) {
+  const auto act = [](const F32x16& x) OCTAVO_INLINE_LAMBDA {
+    const F32x16 positive = max(zero(), x);  // NaN stays: the second operand
+    return mul(positive, positive);
+  };
+  activate(act, out, gate, up, n);
+}
+
+static void activate_sigmoid(float* out, const float* gate, const float* up, int64_t n) {
+  activate([](const F32x16& g) OCTAVO_INLINE_LAMBDA { return sigmoid(g); }, out, gate, up, n);
+}
+
+static void scale_and_cap(float* x, float scale, float softcap, int64_t n) {
+  const F32x16 by = splat(scale), cap = splat(softcap);
+  const auto scaled = [&](const F32x16& v) OCTAVO_INLINE_LAMBDA { return mul(v, by); };
+  const auto capped = [&](const F32x16& v)
+                          OCTAVO_INLINE_LAMBDA { return mul(cap, tanh(div(mul(v, by), cap))); };
+  if (softcap == 0) return each_value(scaled, x, x, n);
+  each_value(capped, x, x, n);
 }
 
 // (a, b) → (a·cos − b·sin, b·cos + a·sin), each product rounded before the sum, as PyTorch does.

@@ -58,5 +58,19 @@ static float block_sum(const float* x, int64_t n) {
   return hsum(sum);
 }
 
+// out [n] = x where its bit is set, else −∞. Words of 32 lanes without a branch: compilers have
+// vectors for that.
+static void apply_mask(const float* x, int64_t n, const uint32_t* mask, float* out) {
+  const auto lanes = [&](int64_t begin, int64_t count, uint32_t word) OCTAVO_INLINE_LAMBDA {
+    for (int64_t i = 0; i < count; i++) {
+      const float value = x[begin + i];
+      out[begin + i] = (word & (1u << i)) != 0 ? value : kNegativeInfinity;
+    }
+  };
+  int64_t i = 0;
+  for (; i + 32 <= n; i += 32) lanes(i, 32, mask[i / 32]);
+  if (i < n) lanes(i, n - i, mask[i / 32]);
+}
+
 }  // namespace OCTAVO_ISA
 }  // namespace octavo

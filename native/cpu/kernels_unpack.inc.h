@@ -52,7 +52,8 @@ OCTAVO_INLINE Bytes64 weights_of(const char* planes, int g) {
   constexpr int offset = quant_format(T).offset;
   if constexpr (T == DType::kQ8_0) return Signed ? code : xor_bytes(code, splat_bytes(0x80));
   if constexpr (has_table(T)) {
-    return lookup(kIq4Values, Signed ? 0 : 128, code);
+    constexpr const int8_t* table = table_of(T);
+    return lookup(table, Signed ? 0 : 128, code);
   }
   if constexpr (Signed && offset != 0) return sub_bytes(code, splat_bytes(offset));
   return code;
@@ -65,7 +66,7 @@ OCTAVO_INLINE void scales_of(const char* scales, int64_t block, int g, F32x16* s
   constexpr PackedFormat f = packed_format(T);
   const char* at = scales + block_scales_offset(f, block);
   if constexpr (!f.is_super) {
-    *scale = load_f16(at);
+    *scale = T == DType::kMXFP4 ? load_bf16(at) : load_f16(at);
     if constexpr (f.has_min) *min = load_f16(at + 32);
     return;
   }
@@ -209,6 +210,8 @@ OCTAVO_INLINE void dispatch_type(DType t, Fn fn) {
       return fn(Type<DType::kIQ4_NL>{});
     case DType::kIQ4_XS:
       return fn(Type<DType::kIQ4_XS>{});
+    case DType::kMXFP4:
+      return fn(Type<DType::kMXFP4>{});
     default:  // cpu_matmul gives no other
       return;
   }

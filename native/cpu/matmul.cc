@@ -3,42 +3,14 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "base/check.h"
 #include "cpu/cpu_ops.h"
-#include "cpu/packed.h"
-#include "cpu/panels.h"
+#include "cpu/panel_calls.h"
 
 namespace octavo {
 namespace {
-
-constexpr int64_t kMaxRowBlock = 256;         // rows of x that pass over a panel at once,
-constexpr int64_t kRowBlockBytes = 1 << 20;   // and how large they may be, to stay in L2: bytes
-constexpr int64_t kRowBlockFloats = 3 << 16;  // or floats
-constexpr int64_t kFewestBlockRows = 32;
-constexpr int64_t kStreamBytes = 512 << 10;  // weights of one item
-constexpr int64_t kItemsPerThread = 4;
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
-
-QuantRows quant_rows(CpuContext& c, const Tensor& x) {
-  const int64_t values = x.rows * x.cols, blocks = values / kPanelBlock;
-  const int64_t scale_bytes = round_up(blocks * 4, 64);
-  char* at =
-      c.quant_scratch.get_array<char>(static_cast<size_t>(round_up(values, 64) + scale_bytes * 7));
-  QuantRows out;
-  out.num_rows = x.rows;
-  out.depth = x.cols;
-  out.q = reinterpret_cast<int8_t*>(at);
-  at += round_up(values, 64);
-  out.d = reinterpret_cast<float*>(at);
-  out.sums = reinterpret_cast<int32_t*>(at + scale_bytes);
-  out.weighted = reinterpret_cast<float*>(at + 3 * scale_bytes);
-  out.both = reinterpret_cast<float*>(at + 5 * scale_bytes);
-  out.both_sums = reinterpret_cast<int32_t*>(at + 6 * scale_bytes);
-  return out;
-}
 
 // How a call is cut: row blocks, and in each items of so many panels.
 struct Grid {
@@ -58,8 +30,6 @@ struct PanelPart {
     return up == nullptr ? bytes : bytes + packed_bytes(up->weight.dtype, w.rows, w.cols);
   }
 };
-
-bool meets_int8(const CpuContext& c, DType t) { return c.int8_activations && is_quantised(t); }
 
 // The parts of a call whose weights meet activations of one kind.
 struct Parts {
@@ -84,9 +54,7 @@ Grid make_grid(const CpuContext& c, const Tensor& x, const Parts& parts) {
     bytes += part.bytes();
   });
   const int64_t wanted = kItemsPerThread * c.pool.num_threads();
-  const int64_t values = parts.int8 ? kRowBlockBytes : kRowBlockFloats;
-  const int64_t fit = values / x.cols / kQuantTileRows * kQuantTileRows;
-  const int64_t most = std::clamp(fit, kFewestBlockRows, kMaxRowBlock);
+  const int64_t most = most_block_rows(x.cols, parts.int8);
   Grid grid;
   grid.num_row_blocks = ceil_div(x.rows, most);
   grid.row_block = round_up(ceil_div(x.rows, grid.num_row_blocks), kQuantTileRows);
@@ -101,14 +69,8 @@ Grid make_grid(const CpuContext& c, const Tensor& x, const Parts& parts) {
   return grid;
 }
 
-PanelWeights panels_from(const MatmulPart& part, int64_t panel) {
-  const Tensor& w = part.weight;
-  return {w.dtype, static_cast<const char*>(w.data) + panel * panel_bytes(w.dtype, w.cols),
-          part.bias != nullptr ? part.bias + panel * kPanelRows : nullptr};
-}
-
 QuantRows quantise(CpuContext& c, const Tensor& x) {
-  const QuantRows out = quant_rows(c, x);
+  const QuantRows out = quant_rows(c, x.rows, x.cols);
   // Items are tiles; pieces of their depth where there are few of them, of sixteen blocks or more.
   const int64_t tiles = ceil_div(x.rows, kQuantTileRows), blocks = x.cols / kPanelBlock;
   const int64_t threads = c.pool.num_threads();
@@ -140,8 +102,9 @@ void run_parts(CpuContext& c, const Tensor& x, const Parts& parts) {
       if (!ours) return;
       const Tensor& out = part.own.out;
       PanelJob job;
-      job.weights = panels_from(part.own, panel);
-      job.up = part.up != nullptr ? panels_from(*part.up, panel) : PanelWeights{};
+      job.weights = panels_from(part.own.weight, part.own.bias, panel);
+      job.up =
+          part.up != nullptr ? panels_from(part.up->weight, part.up->bias, panel) : PanelWeights{};
       job.depth = x.cols;
       job.num_panels = std::min(grid.item_panels, part.panels() - panel);
       job.num_cols = out.cols - col;
@@ -179,11 +142,11 @@ void cpu_matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_pa
 }
 
 bool cpu_gated_matmul(void* context, Tensor x, const MatmulPart& gate, const MatmulPart& up,
-                      Activation activation) {
+                      HiddenAct hidden_act) {
   CpuContext& c = cpu_context(context);
   const bool int8 = meets_int8(c, gate.weight.dtype);
   const bool alike = int8 == meets_int8(c, up.weight.dtype);
-  if (!alike || activation != Activation::kSilu) return false;
+  if (!alike || hidden_act != HiddenAct::kSilu) return false;
   check_part(x, gate);
   check_part(x, {gate.out, up.weight, nullptr});
   run_parts(c, x, {c, &gate, 1, &up, int8});
@@ -194,17 +157,30 @@ size_t cpu_weight_bytes(void*, Tensor stored) {
   return static_cast<size_t>(packed_bytes(stored.dtype, stored.rows, stored.cols));
 }
 
-Tensor cpu_load_weight(void* context, Tensor stored, void* memory) {
+// Each thread reads the rows of its panel and packs them while they are in its cache.
+Tensor cpu_load_weight(void* context, Tensor stored, const WeightSource& source, void* memory) {
   CpuContext& c = cpu_context(context);
   const int64_t bytes = panel_bytes(stored.dtype, stored.cols);
   // Weights are read from end to end at every step: large pages, where the system grants them,
   // spare the processor most of its walks through page tables.
 #if defined(MADV_HUGEPAGE)
-  madvise(memory, static_cast<size_t>(bytes * num_panels(stored.rows)), MADV_HUGEPAGE);
+  const uintptr_t page = 4096, at = reinterpret_cast<uintptr_t>(memory), begin = at / page * page;
+  const size_t size = static_cast<size_t>(bytes * num_panels(stored.rows));
+  madvise(reinterpret_cast<void*>(begin), size + (at - begin), MADV_HUGEPAGE);
 #endif
-  for_each_item(c, stored.rows * stored.cols, num_panels(stored.rows), [&](int64_t panel, int) {
-    pack_panel(stored, panel, static_cast<char*>(memory) + panel * bytes);
-  });
+  const int64_t stride = stored.stride_bytes();
+  for (Scratch& s : c.worker_scratch) s.get(static_cast<size_t>(kPanelRows * stride));
+  std::atomic<bool> whole{true};
+  const auto pack = [&](int64_t panel, int worker) {
+    const int64_t first = panel * kPanelRows, rows = std::min(kPanelRows, stored.rows - first);
+    char* const some = static_cast<char*>(c.worker_scratch[worker].get(0));
+    if (!whole.load(std::memory_order_relaxed)) return;
+    if (!source.read(first * stride, rows * stride, some)) return whole.store(false);
+    pack_panel({some, stored.dtype, rows, stored.cols}, 0,
+               static_cast<char*>(memory) + panel * bytes);
+  };
+  for_each_item(c, stored.rows * stored.cols, num_panels(stored.rows), pack);
+  if (!whole) return {};
   return {memory, stored.dtype, stored.rows, stored.cols};
 }
 

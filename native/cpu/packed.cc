@@ -147,7 +147,9 @@ void scale_at(DType t, const PackedFormat& f, const char* scales, int64_t block,
   const char* at = scales + block_scales_offset(f, block);
   *min = 0;
   if (!f.is_super) {
-    *scale = half_at(at + 2 * c);
+    uint16_t bits;
+    std::memcpy(&bits, at + 2 * c, 2);
+    *scale = widen_scale(t, bits);
     if (f.has_min) *min = half_at(at + 32 + 2 * c);
     return;
   }
@@ -201,7 +203,7 @@ void unpack_row(const Tensor& packed, int64_t row, float* out) {
       const int group = 32 / f.groups;
       for (int k = g * group; k < (g + 1) * group; k++) {
         const int code = code_at(f, planes, c, k);
-        const float value = static_cast<float>(has_table(t) ? kIq4Values[code] : code - offset);
+        const float value = static_cast<float>(has_table(t) ? table_of(t)[code] : code - offset);
         out[block * kPanelBlock + k] = std::fma(value, scale, min);
       }
     }

@@ -11,7 +11,7 @@
 //   Codes of 3, 5 and 6 bits are a plane of the low 2 or 4 bits and one of what is above.
 //
 // Behind the planes of all blocks come the scales of all blocks, each for sixteen rows:
-//   small types: float16 scale[16], float16 min[16] if any, per block of 32;
+//   small types: float16 (MXFP4: bfloat16) scale[16], float16 min[16] if any, per block of 32;
 //   K types: per 256 values float16 d[16] (and dmin[16]), then per block of 32: one or two groups
 //   of scales[16] as bytes, then mins[16] as bytes if any (Q2_K: both in one byte, min high).
 // Rows past the last are zeros.

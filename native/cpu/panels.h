@@ -20,7 +20,9 @@ namespace octavo {
 constexpr int64_t kQuantTileRows = 16;
 struct QuantRows {
   int64_t num_rows;
-  int64_t depth;    // a multiple of 32
+  int64_t depth;  // a multiple of 32
+  // Which rows of x they are made of; null = as they lie.
+  const int32_t* rows;
   int8_t* q;        // [num_rows · depth]
   float* d;         // [num_rows · depth / 32]
   int32_t* sums;    // [num_rows · depth / 16]: Σ q of half a block

@@ -1,7 +1,6 @@
-// The ops that touch every value once: embedding, rms_norm, gated_mul, gather_rows, copy_blocks and
-// swap_blocks.
+// The ops that touch every value once: embedding, norm, activate, transform_logits, gather_rows,
+// copy_blocks and swap_blocks.
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "base/check.h"
@@ -18,14 +17,14 @@ constexpr int64_t kItemValues = 4096;
 bool same_shape(const Tensor& a, const Tensor& b) { return a.rows == b.rows && a.cols == b.cols; }
 bool is_f32(const Tensor& t) { return t.dtype == DType::kF32 && !t.empty() && t.cols > 0; }
 
-// fn(first_row, num_rows) over all rows.
+// fn(first_row, num_rows, worker) over all rows.
 template <class Fn>
 void for_each_rows(CpuContext& context, int64_t rows, int64_t cols, Fn fn) {
   const int64_t step = std::max<int64_t>(1, kItemValues / cols);
   for_each_item(context, kPointwiseCost * rows * cols, (rows + step - 1) / step,
-                [&](int64_t item, int) {
+                [&](int64_t item, int worker) {
                   const int64_t first = item * step;
-                  fn(first, std::min(step, rows - first));
+                  fn(first, std::min(step, rows - first), worker);
                 });
 }
 
@@ -41,49 +40,83 @@ void for_each_values(CpuContext& context, int64_t values, Fn fn) {
 
 }  // namespace
 
-// out [n, hidden], table [vocab, hidden], ids [n]
-void cpu_embedding(void* context, Tensor out, Tensor table, const int32_t* ids) {
+void cpu_embedding(void* context, const EmbeddingParams& p) {
+  const Tensor &out = p.out, &table = p.table, &learned = p.position_table;
   OCTAVO_CHECK(is_f32(out) && out.cols == table.cols);
+  OCTAVO_CHECK(learned.empty() || (learned.cols == table.cols && p.positions != nullptr));
   CpuContext& c = cpu_context(context);
-  for_each_rows(c, out.rows, out.cols, [&](int64_t first, int64_t n) {
+  const int64_t cols = out.cols;
+  if (!learned.empty()) {
+    for (Scratch& scratch : c.worker_scratch) scratch.get_array<float>(static_cast<size_t>(cols));
+  }
+  for_each_rows(c, out.rows, cols, [&](int64_t first, int64_t n, int worker) {
     for (int64_t i = first; i < first + n; i++) {
-      unpack_row(table, ids[i], out.f32() + i * out.cols);
+      float* const row = out.f32() + i * cols;
+      unpack_row(table, p.ids[i], row);
+      if (p.scale != 1) c.kernels->scale_and_cap(row, p.scale, 0, cols);
+      if (learned.empty()) continue;
+      float* const at_position = static_cast<float*>(c.worker_scratch[worker].get(0));
+      unpack_row(learned, p.positions[i], at_position);
+      c.kernels->add_scaled(row, at_position, 1, cols);
     }
   });
 }
 
-// out, x, add [n, cols], weight [cols]; out may be x
-void cpu_rms_norm(void* context, Tensor out, Tensor x, Tensor add, const float* weight, float eps) {
-  OCTAVO_CHECK(is_f32(out) && is_f32(x) && same_shape(out, x));
-  OCTAVO_CHECK(add.empty() || (is_f32(add) && same_shape(add, x)));
-  CpuContext& c = cpu_context(context);
-  for_each_rows(c, x.rows, x.cols, [&](int64_t first, int64_t n) {
-    const int64_t at = first * x.cols;
-    c.kernels->rms_norm(out.f32() + at, x.f32() + at, add.empty() ? nullptr : add.f32() + at,
-                        weight, eps, n, x.cols);
-  });
+namespace {
+
+// Rows that have the same weight.
+void norm_rows(const CpuContext& c, const NormParams& p, int64_t first, int64_t rows) {
+  const int64_t cols = p.x.cols, weights = first % p.weight_rows * cols;
+  const float* const from = p.x.f32() + first * cols;
+  float* const to = p.out.f32() + first * cols;
+  const float* const weight = p.weight == nullptr ? nullptr : p.weight + weights;
+  const float* const bias = p.bias == nullptr ? nullptr : p.bias + weights;
+  switch (p.kind) {
+    case NormKind::kNone:
+      if (to != from) std::memcpy(to, from, static_cast<size_t>(rows * cols) * sizeof(float));
+      break;
+    case NormKind::kRms:
+      c.kernels->rms_norm(to, from, weight, p.eps, rows, cols);
+      break;
+    case NormKind::kLayer:
+      c.kernels->layer_norm(to, from, weight, bias, p.eps, rows, cols);
+      break;
+  }
 }
 
-// Gaussian error linear unit in its tanh form (Hendrycks & Gimpel 2016), for one instruction set:
-// the same bits everywhere.
-static float gelu_tanh(float x) {
-  constexpr float kRoot = 0.7978845608028654f;  // √(2/π)
-  return 0.5f * x * (1.0f + std::tanh(kRoot * (x + 0.044715f * x * x * x)));
+}  // namespace
+
+// out may be x
+void cpu_norm(void* context, const NormParams& p) {
+  const Tensor &out = p.out, &x = p.x, &add = p.add;
+  OCTAVO_CHECK(is_f32(out) && is_f32(x) && same_shape(out, x));
+  OCTAVO_CHECK(add.empty() || (is_f32(add) && same_shape(add, x)));
+  OCTAVO_CHECK((p.bias == nullptr || p.kind == NormKind::kLayer) && p.weight_rows > 0);
+  CpuContext& c = cpu_context(context);
+  for_each_rows(c, x.rows, x.cols, [&](int64_t first, int64_t rows, int) {
+    const int64_t at = first * x.cols, n = rows * x.cols;
+    if (!add.empty()) c.kernels->add_scaled(x.f32() + at, add.f32() + at, p.add_scale, n);
+    if (p.weight_rows == 1) return norm_rows(c, p, first, rows);
+    for (int64_t r = first; r < first + rows; r++) norm_rows(c, p, r, 1);
+  });
 }
 
 // out, gate, up [n, cols]; out may be gate or up
-void cpu_gated_mul(void* context, Tensor out, Tensor gate, Tensor up, Activation activation) {
-  OCTAVO_CHECK(is_f32(out) && is_f32(gate) && is_f32(up));
-  OCTAVO_CHECK(same_shape(out, gate) && same_shape(out, up));
+void cpu_activate(void* context, Tensor out, Tensor gate, Tensor up, HiddenAct hidden_act) {
+  OCTAVO_CHECK(is_f32(out) && is_f32(gate) && same_shape(out, gate));
+  OCTAVO_CHECK(up.empty() || (is_f32(up) && same_shape(out, up)));
   CpuContext& c = cpu_context(context);
+  const auto act = c.kernels->activate[static_cast<int>(hidden_act)];
   for_each_values(c, out.rows * out.cols, [&](int64_t first, int64_t n) {
-    float* to = out.f32() + first;
-    const float *g = gate.f32() + first, *u = up.f32() + first;
-    if (activation == Activation::kSilu) {
-      c.kernels->silu_mul(to, g, u, n);
-    } else {
-      for (int64_t i = 0; i < n; i++) to[i] = gelu_tanh(g[i]) * u[i];
-    }
+    act(out.f32() + first, gate.f32() + first, up.empty() ? nullptr : up.f32() + first, n);
+  });
+}
+
+void cpu_transform_logits(void* context, Tensor logits, float scale, float softcap) {
+  OCTAVO_CHECK(is_f32(logits) && softcap >= 0);
+  CpuContext& c = cpu_context(context);
+  for_each_values(c, logits.rows * logits.cols, [&](int64_t first, int64_t n) {
+    c.kernels->scale_and_cap(logits.f32() + first, scale, softcap, n);
   });
 }
 
@@ -93,7 +126,7 @@ void cpu_gather_rows(void* context, Tensor out, Tensor x, const int32_t* rows) {
   const int64_t bytes = out.stride_bytes();
   const char* source = static_cast<const char*>(x.data);
   char* target = static_cast<char*>(out.data);
-  for_each_rows(cpu_context(context), out.rows, out.cols, [&](int64_t first, int64_t n) {
+  for_each_rows(cpu_context(context), out.rows, out.cols, [&](int64_t first, int64_t n, int) {
     for (int64_t i = first; i < first + n; i++) {
       std::memcpy(target + i * bytes, source + rows[i] * bytes, static_cast<size_t>(bytes));
     }

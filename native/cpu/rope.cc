@@ -10,13 +10,24 @@
 namespace octavo {
 namespace {
 
+// Marks of tokens mean something only where there are long frequencies for them.
+bool has_long(const RopeCacheParams& p, const BatchView& batch) {
+  return p.inv_freq_long != nullptr && batch.long_rope != nullptr;
+}
+
+template <class T>
+bool equal(const std::vector<T>& known, const T* asked, size_t n) {
+  return known.size() == n && std::equal(known.begin(), known.end(), asked);
+}
+
 bool answers(const RopeTable& table, const RopeCacheParams& p, const BatchView& batch) {
   const size_t tokens = static_cast<size_t>(batch.num_tokens);
   const size_t half = static_cast<size_t>(p.rotary_size / 2);
-  return table.factor == p.attention_factor && table.positions.size() == tokens &&
-         table.inv_freq.size() == half &&
-         std::equal(table.positions.begin(), table.positions.end(), batch.positions) &&
-         std::equal(table.inv_freq.begin(), table.inv_freq.end(), p.inv_freq);
+  const bool two = has_long(p, batch);
+  return table.factor == p.attention_factor && equal(table.positions, batch.positions, tokens) &&
+         equal(table.inv_freq, p.inv_freq, half) &&
+         equal(table.is_long, batch.long_rope, two ? tokens : 0) &&
+         equal(table.inv_freq_long, p.inv_freq_long, two ? half : 0);
 }
 
 // The angle is one float32 product, as in Hugging Face's models; its cos and sin are then taken
@@ -28,21 +39,49 @@ const RopeTable& rope_table(CpuContext& c, const RopeCacheParams& p, const Batch
   std::swap(c.rope_tables[0], c.rope_tables[1]);
   RopeTable& table = c.rope_tables[0];
   const int64_t tokens = batch.num_tokens, half = p.rotary_size / 2;
+  const bool two = has_long(p, batch);
   table.positions.assign(batch.positions, batch.positions + tokens);
   table.inv_freq.assign(p.inv_freq, p.inv_freq + half);
+  table.is_long.assign(batch.long_rope, batch.long_rope + (two ? tokens : 0));
+  table.inv_freq_long.assign(p.inv_freq_long, p.inv_freq_long + (two ? half : 0));
   table.factor = p.attention_factor;
   table.cos.resize(static_cast<size_t>(tokens * half));
   table.sin.resize(static_cast<size_t>(tokens * half));
   constexpr int64_t kCost = 32;  // of a cos and a sin, in multiply-adds
   for_each_item(c, tokens * half * kCost, tokens, [&](int64_t t, int) {
     const float position = static_cast<float>(batch.positions[t]);
+    const float* inv_freq = two && batch.long_rope[t] != 0 ? p.inv_freq_long : p.inv_freq;
     for (int64_t i = 0; i < half; i++) {
-      const double angle = position * p.inv_freq[i];
+      const double angle = position * inv_freq[i];
       table.cos[t * half + i] = static_cast<float>(std::cos(angle)) * p.attention_factor;
       table.sin[t * half + i] = static_cast<float>(std::sin(angle)) * p.attention_factor;
     }
   });
   return table;
+}
+
+void rotate(const CpuContext& c, const RopeTable& table, const RopeCacheParams& p, int64_t head,
+            int64_t t) {
+  const int32_t half = p.rotary_size / 2;
+  const float *cos = table.cos.data() + t * half, *sin = table.sin.data() + t * half;
+  for (const Tensor& x : {p.q, p.k}) {
+    c.kernels->rotate(x.f32() + t * x.cols, x.cols / head, head, cos, sin, half, p.interleaved);
+  }
+}
+
+// What comes behind the rotation.
+void norm_and_temper(const CpuContext& c, const RopeCacheParams& p, int64_t head, int64_t t,
+                     int32_t position) {
+  float* const q = p.q.f32() + t * p.q.cols;
+  if (p.norm) {
+    float* const k = p.k.f32() + t * p.k.cols;
+    c.kernels->rms_norm(q, q, p.q_norm, p.norm_eps, p.q.cols / head, head);
+    c.kernels->rms_norm(k, k, p.k_norm, p.norm_eps, p.k.cols / head, head);
+  }
+  if (p.temperature.beta == 0) return;
+  const double steps = static_cast<double>(p.temperature.steps(position));
+  const double factor = 1 + static_cast<double>(p.temperature.beta) * std::log(1 + steps);
+  c.kernels->scale_and_cap(q, static_cast<float>(factor), 0, p.q.cols);
 }
 
 // One value each of `size` bytes from a row to a column that is `stride` values apart.
@@ -91,24 +130,24 @@ void cpu_rope_and_cache(void* context, const RopeCacheParams& p, const PagedKV& 
   const int64_t head = kv.head_size, kv_cols = kv.num_kv_heads * head;
   OCTAVO_CHECK(is_cpu_cache(kv.dtype) && kv.block_size > 0 && head <= 4096);
   OCTAVO_CHECK(p.rotary_size >= 0 && p.rotary_size <= head && p.rotary_size % 2 == 0);
+  OCTAVO_CHECK(p.rotary_size == 0 || p.inv_freq != nullptr);
+  OCTAVO_CHECK(p.temperature.length > 0);
   OCTAVO_CHECK(p.k.cols == kv_cols && p.v.cols == kv_cols && p.q.cols % head == 0);
   CpuContext& c = cpu_context(context);
-  const RopeTable& table = rope_table(c, p, batch);
-  const int32_t half = p.rotary_size / 2;
+  // What does not rotate asks for no table, and drives out none.
+  const RopeTable* table = p.rotary_size == 0 ? nullptr : &rope_table(c, p, batch);
   const int64_t width = p.q.cols + 2 * kv_cols;
   const int64_t step = std::max<int64_t>(1, 4096 / width);
   const int64_t tokens = batch.num_tokens;
+  const int64_t* const slots = batch.groups[kv.group].slots;
   for_each_item(c, 2 * kPointwiseCost * tokens * width, (tokens + step - 1) / step,
                 [&](int64_t item, int) {
                   for (int64_t t = item * step; t < std::min(tokens, (item + 1) * step); t++) {
-                    if (batch.slots[t] < 0) continue;
-                    const float* cos = table.cos.data() + t * half;
-                    const float* sin = table.sin.data() + t * half;
-                    float* q = p.q.f32() + t * p.q.cols;
+                    if (slots[t] < 0) continue;
                     float* k = p.k.f32() + t * kv_cols;
-                    c.kernels->rotate(q, p.q.cols / head, head, cos, sin, half, p.interleaved);
-                    c.kernels->rotate(k, kv.num_kv_heads, head, cos, sin, half, p.interleaved);
-                    write_slot(*c.kernels, kv, batch.slots[t], k, p.v.f32() + t * kv_cols);
+                    if (table != nullptr) rotate(c, *table, p, head, t);
+                    norm_and_temper(c, p, head, t, batch.positions[t]);
+                    write_slot(*c.kernels, kv, slots[t], k, p.v.f32() + t * kv_cols);
                   }
                 });
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/check.h"
 #include "base/rng.h"
 #include "cpu/cpu_ops.h"
 #include "cpu/kernels.h"
@@ -15,21 +16,29 @@ namespace {
 
 constexpr double kNegInf = -INFINITY;
 
-struct RawRow {
+// Logits, and the best of them.
+struct Logits {
+  const float* x;
+  int32_t n;
   bool usable = false;  // finite somewhere, NaN and +inf nowhere
   int32_t best = 0;     // the first largest
   float max = 0;
-  double log_sum = 0;  // log Σ e^logit
 };
 
-RawRow read_raw(const CpuKernels& kernels, const float* x, int32_t n) {
-  RawRow raw;
-  raw.max = kernels.row_max(x, n);
-  if (!std::isfinite(raw.max)) return raw;
-  while (x[raw.best] != raw.max) ++raw.best;
-  raw.usable = true;
-  raw.log_sum = static_cast<double>(raw.max) + std::log(kernels.exp_sum(x, n, raw.max));
-  return raw;
+Logits read_logits(const CpuKernels& kernels, const float* x, int32_t n) {
+  Logits logits{x, n};
+  logits.max = kernels.row_max(x, n);
+  if (!std::isfinite(logits.max)) return logits;
+  int32_t best = 0;
+  while (x[best] != logits.max) ++best;
+  logits.best = best;
+  logits.usable = true;
+  return logits;
+}
+
+// log Σ e^logit
+double log_sum(const CpuKernels& kernels, const Logits& raw) {
+  return static_cast<double>(raw.max) + std::log(kernels.exp_sum(raw.x, raw.n, raw.max));
 }
 
 // What a thread needs for one row of `vocab` tokens.
@@ -37,55 +46,48 @@ struct Workspace {
   double* value;   // logits after lists and penalties
   float* weight;   // unnormalised probability; 0 = cannot be drawn
   double* select;  // for selections
-  int32_t* count;  // occurrences in the output; zero between rows
-  uint8_t* seen;   // in prompt or output; zero between rows
   int32_t* order;  // for sorting
+  float* masked;   // logits that a mask leaves; where selections will come
 
-  static size_t bytes(int64_t vocab) { return static_cast<size_t>(vocab) * 32 + 64; }
+  static size_t bytes(int64_t vocab) { return static_cast<size_t>(vocab) * 24; }
   Workspace(void* data, int64_t v)
       : value(static_cast<double*>(data)),
         weight(reinterpret_cast<float*>(value + 2 * v)),
         select(value + v),
-        count(reinterpret_cast<int32_t*>(weight + v)),
-        seen(reinterpret_cast<uint8_t*>(count + 2 * v)),
-        order(count + v) {}
+        order(reinterpret_cast<int32_t*>(weight + v)),
+        masked(reinterpret_cast<float*>(select)) {}
 };
 
-bool has_penalties(const SampleRow& r) {
-  return r.repetition != 1 || r.frequency != 0 || r.presence != 0;
+// The row as its mask leaves it.
+Logits apply_mask(const CpuContext& c, const Logits& raw, int32_t mask_row, const Workspace& w) {
+  c.kernels->apply_mask(raw.x, raw.n, &c.masks.bits[mask_row * c.masks.words], w.masked);
+  return read_logits(*c.kernels, w.masked, raw.n);
 }
 
 bool is_plain(const SampleRow& r) {
   return r.num_allowed < 0 && r.num_banned == 0 && r.num_bias == 0 && !has_penalties(r);
 }
 
-void apply_penalties(const SampleRow& r, double* value, int32_t* count, uint8_t* seen) {
-  const auto each = [&](auto&& fn) {
-    for (int32_t i = 0; i < r.prompt_len; ++i) fn(r.prompt[i]);
-    for (int32_t i = 0; i < r.output_len; ++i) fn(r.output[i]);
-  };
-  each([&](int32_t id) { seen[id] = 0, count[id] = 0; });
-  for (int32_t i = 0; i < r.output_len; ++i) ++count[r.output[i]];
-  each([&](int32_t id) {
-    if (seen[id]) return;
-    seen[id] = 1;
+void apply_penalties(const SampleRow& r, const TokenCounts& counts, double* value) {
+  for (const auto& [id, count] : counts.entries()) {
     double& x = value[id];
     if (r.repetition != 1) x = x > 0 ? x / r.repetition : x * r.repetition;
-    if (count[id] > 0) x -= r.frequency * count[id] + r.presence;
-  });
+    if (count > 0) x -= r.frequency * count + r.presence;
+  }
 }
 
 // Lists, bias and penalties, in the order of ops.h.
-void adjust(const float* logits, int32_t vocab, const SampleRow& r, const Workspace& w) {
+void adjust(const Logits& logits, const SampleRow& r, const TokenCounts* counts,
+            const Workspace& w) {
   if (r.num_allowed >= 0) {
-    std::fill_n(w.value, vocab, kNegInf);
-    for (int32_t i = 0; i < r.num_allowed; ++i) w.value[r.allowed[i]] = logits[r.allowed[i]];
+    std::fill_n(w.value, logits.n, kNegInf);
+    for (int32_t i = 0; i < r.num_allowed; ++i) w.value[r.allowed[i]] = logits.x[r.allowed[i]];
   } else {
-    std::copy_n(logits, vocab, w.value);
+    std::copy_n(logits.x, logits.n, w.value);
   }
   for (int32_t i = 0; i < r.num_banned; ++i) w.value[r.banned[i]] = kNegInf;
   for (int32_t i = 0; i < r.num_bias; ++i) w.value[r.bias_ids[i]] += r.bias[i];
-  if (has_penalties(r)) apply_penalties(r, w.value, w.count, w.seen);
+  if (counts != nullptr && has_penalties(r)) apply_penalties(r, *counts, w.value);
 }
 
 // The k-th largest of values whose weight is not 0; −inf when there are fewer than k.
@@ -136,17 +138,20 @@ void keep_top_p(const Workspace& w, int32_t vocab, double top_p) {
   }
 }
 
-// The weights of a row that nothing adjusts; raw is usable. w.value only where it is asked for.
-void weigh_plain(const CpuKernels& kernels, const float* logits, int32_t vocab, const RawRow& raw,
-                 const SampleRow& r, const Workspace& w) {
-  kernels.exp_weights(logits, vocab, raw.max, static_cast<float>(1 / r.temperature), w.weight);
-  if (r.top_k > 0 || r.top_p < 1) std::copy_n(logits, vocab, w.value);
+// The weights of a row that nothing adjusts. w.value only where it is asked for.
+void weigh_plain(const CpuKernels& kernels, const Logits& logits, const SampleRow& r,
+                 const Workspace& w) {
+  kernels.exp_weights(logits.x, logits.n, logits.max, static_cast<float>(1 / r.temperature),
+                      w.weight);
+  if (r.top_k > 0 || r.top_p < 1) std::copy_n(logits.x, logits.n, w.value);
 }
 
 // The same through w.value; false when there is nothing to draw from. *best gets the first largest.
-bool weigh_adjusted(const CpuKernels& kernels, const float* logits, int32_t vocab,
-                    const SampleRow& r, const Workspace& w, int32_t* best) {
-  adjust(logits, vocab, r, w);
+bool weigh_adjusted(const CpuContext& c, const Logits& logits, const SampleRow& r,
+                    const Workspace& w, int32_t* best) {
+  const auto counted = static_cast<size_t>(r.counted);
+  adjust(logits, r, r.counted < 0 ? nullptr : &c.token_counts[counted], w);
+  const int32_t vocab = logits.n;
   double max = kNegInf;
   for (int32_t i = 0; i < vocab; ++i) {
     if (w.value[i] > max) max = w.value[i], *best = i;
@@ -156,17 +161,18 @@ bool weigh_adjusted(const CpuKernels& kernels, const float* logits, int32_t voca
   for (int32_t i = 0; i < vocab; ++i) {
     w.weight[i] = static_cast<float>(std::max(w.value[i] - max, -1e30));
   }
-  kernels.exp_weights(w.weight, vocab, 0, static_cast<float>(1 / r.temperature), w.weight);
+  c.kernels->exp_weights(w.weight, vocab, 0, static_cast<float>(1 / r.temperature), w.weight);
   return true;
 }
 
-// Fills w.weight; false when there is nothing to draw from.
-bool weigh(const CpuKernels& kernels, const float* logits, int32_t vocab, const RawRow& raw,
-           const SampleRow& r, const Workspace& w) {
-  int32_t best = raw.best;
+// Fills w.weight; false when there is nothing to draw from. logits: those that the mask leaves.
+bool weigh(const CpuContext& c, const Logits& logits, const SampleRow& r, const Workspace& w) {
+  const int32_t vocab = logits.n;
+  int32_t best = logits.best;
+  if (!logits.usable) return false;
   if (is_plain(r) && r.temperature != 0) {
-    weigh_plain(kernels, logits, vocab, raw, r, w);
-  } else if (!weigh_adjusted(kernels, logits, vocab, r, w, &best)) {
+    weigh_plain(*c.kernels, logits, r, w);
+  } else if (!weigh_adjusted(c, logits, r, w, &best)) {
     return false;
   }
   if (r.temperature == 0) {
@@ -219,22 +225,22 @@ int32_t draw(const CpuKernels& kernels, const Workspace& w, int32_t vocab, doubl
   return last;  // or the blocks' did
 }
 
-int32_t choose(const CpuKernels& kernels, const float* logits, int32_t vocab, const RawRow& raw,
-               const SampleRow& r, const Workspace& w) {
-  if (r.temperature == 0 && is_plain(r)) return raw.best;
-  if (!weigh(kernels, logits, vocab, raw, r, w)) return -1;
-  return draw(kernels, w, vocab, uniform(r.seed, r.position));
+int32_t choose(const CpuContext& c, const Logits& raw, const SampleRow& r, const Workspace& w) {
+  const Logits logits = r.mask_row < 0 ? raw : apply_mask(c, raw, r.mask_row, w);
+  if (r.temperature == 0 && is_plain(r)) return logits.usable ? logits.best : -1;
+  if (!weigh(c, logits, r, w)) return -1;
+  return draw(*c.kernels, w, logits.n, uniform(r.seed, r.position));
 }
 
 // The num_top best of the raw row, best first, ties lower id.
-void report_top(const float* logits, int32_t vocab, const RawRow& raw, const SampleRow& r,
-                int32_t* order) {
+void report_top(const Logits& raw, double sum, const SampleRow& r, int32_t* order) {
+  const float* const logits = raw.x;
   const auto better = [&](int32_t a, int32_t b) {
     return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
   };
   const int32_t n = r.num_top;
   int32_t kept = 0;  // order[0, kept) is a heap whose front is the worst
-  for (int32_t i = 0; i < vocab; ++i) {
+  for (int32_t i = 0; i < raw.n; ++i) {
     if (kept < n) {
       order[kept++] = i;
       std::push_heap(order, order + kept, better);
@@ -247,47 +253,80 @@ void report_top(const float* logits, int32_t vocab, const RawRow& raw, const Sam
   std::sort_heap(order, order + kept, better);
   for (int32_t i = 0; i < n; ++i) {
     r.top_ids[i] = order[i];
-    r.top_logprobs[i] = logits[order[i]] - raw.log_sum;
+    r.top_logprobs[i] = logits[order[i]] - sum;
   }
 }
 
-void sample_row(const CpuKernels& kernels, const float* logits, int32_t vocab, const SampleRow& r,
+void sample_row(const CpuContext& c, const float* logits, int32_t vocab, const SampleRow& r,
                 const Workspace& w) {
-  const RawRow raw = read_raw(kernels, logits, vocab);
+  const Logits raw = read_logits(*c.kernels, logits, vocab);
   *r.token = -1;
   *r.logprob = NAN;
   if (!raw.usable) return;
-  const int32_t token = r.target >= 0 ? r.target : choose(kernels, logits, vocab, raw, r, w);
+  const int32_t token = r.target >= 0 ? r.target : choose(c, raw, r, w);
   if (token < 0) return;
+  const double sum = log_sum(*c.kernels, raw);
   *r.token = token;
-  *r.logprob = logits[token] - raw.log_sum;
+  *r.logprob = logits[token] - sum;
   if (r.num_top < 0) return;
   int32_t larger = 0;
   for (int32_t i = 0; i < vocab; ++i) larger += logits[i] > logits[token];
   *r.rank = 1 + larger;
-  if (r.num_top > 0) report_top(logits, vocab, raw, r, w.order);
+  if (r.num_top > 0) report_top(raw, sum, r, w.order);
 }
 
 }  // namespace
 
+void cpu_count_tokens(void* context, const TokenUpdate* updates, int32_t num_updates) {
+  std::vector<TokenCounts>& rows = cpu_context(context).token_counts;
+  for (const TokenUpdate* u = updates; u < updates + num_updates; ++u) {
+    OCTAVO_CHECK(u->row >= 0 && (u->begins || u->prompt_len == 0));
+    const size_t row = static_cast<size_t>(u->row);
+    if (row >= rows.size()) rows.resize(row + 1);
+    if (u->begins) rows[row].clear();
+    for (int32_t i = 0; i < u->prompt_len; ++i) rows[row].add(u->prompt[i], 0);
+    for (int32_t i = 0; i < u->output_len; ++i) rows[row].add(u->output[i], 1);
+  }
+}
+
+void cpu_set_masks(void* context, const MaskUpdate* updates, int32_t num_updates) {
+  TokenMasks& masks = cpu_context(context).masks;
+  for (const MaskUpdate* u = updates; u < updates + num_updates; ++u) {
+    OCTAVO_CHECK(u->row >= 0 && u->row < masks.max_rows && masks.words > 0);
+    const size_t words = static_cast<size_t>(masks.words), at = static_cast<size_t>(u->row) * words;
+    if (masks.bits.size() < at + words) masks.bits.resize(at + words);
+    std::copy_n(u->bits, words, &masks.bits[at]);
+  }
+}
+
 void cpu_sample(void* context, Tensor logits, const SampleRow* rows, int32_t num_rows) {
-  CpuContext& c = *static_cast<CpuContext*>(context);
+  CpuContext& c = cpu_context(context);
+  const int64_t mask_words = (logits.cols + 31) / 32;
+  for (int32_t i = 0; i < num_rows; ++i) {
+    const SampleRow& r = rows[i];
+    OCTAVO_CHECK(r.counted < static_cast<int32_t>(c.token_counts.size()));
+    if (r.mask_row < 0) continue;
+    const size_t end = (static_cast<size_t>(r.mask_row) + 1) * static_cast<size_t>(mask_words);
+    OCTAVO_CHECK(c.masks.words == mask_words && end <= c.masks.bits.size());
+  }
   const int32_t vocab = static_cast<int32_t>(logits.cols);
   for (Scratch& scratch : c.worker_scratch) scratch.get(Workspace::bytes(vocab));
   c.pool.parallel_for(num_rows, [&](int64_t i, int worker) {
     const Workspace w(c.worker_scratch[worker].get(Workspace::bytes(vocab)), vocab);
-    sample_row(*c.kernels, logits.f32() + rows[i].logits_row * logits.cols, vocab, rows[i], w);
+    sample_row(c, logits.f32() + rows[i].logits_row * logits.cols, vocab, rows[i], w);
   });
 }
 
 void sample_distribution(void* context, const float* logits, int32_t vocab, const SampleRow& row,
                          double* probabilities) {
-  const CpuKernels& kernels = *cpu_context(context).kernels;
+  const CpuContext& c = cpu_context(context);
   Scratch scratch;
   const Workspace w(scratch.get(Workspace::bytes(vocab)), vocab);
   std::fill_n(probabilities, vocab, 0.0);
-  const RawRow raw = read_raw(kernels, logits, vocab);
-  if (!raw.usable || !weigh(kernels, logits, vocab, raw, row, w)) return;
+  const Logits raw = read_logits(*c.kernels, logits, vocab);
+  if (!raw.usable) return;
+  const Logits seen = row.mask_row < 0 ? raw : apply_mask(c, raw, row.mask_row, w);
+  if (!weigh(c, seen, row, w)) return;
   double total = 0;
   for (int32_t i = 0; i < vocab; ++i) total += w.weight[i];
   for (int32_t i = 0; i < vocab; ++i) probabilities[i] = w.weight[i] / total;

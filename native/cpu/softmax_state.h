@@ -56,15 +56,24 @@ static void merge_softmax(SoftmaxState* state, float* acc, const SoftmaxState* c
   }
 }
 
-static void finish_softmax(const SoftmaxState* state, const float* acc, float* out,
-                           int32_t head_size) {
+// A sink is a last chunk of one token whose value is 0.
+static void finish_softmax(const SoftmaxState* state, const float* acc, const float* sink,
+                           float* out, int32_t head_size) {
   const bool empty = state->sum == 0.0f;
-  const F32x16 sum = splat(state->sum);
+  float whole = state->sum, kept = 1;
+  if (sink != nullptr && !empty) {
+    const float largest = state->max > *sink ? state->max : *sink;
+    kept = exp(state->max - largest);
+    whole = __builtin_fmaf(whole, kept, exp(*sink - largest));
+  }
+  const F32x16 sum = splat(whole), keep = splat(kept);
   int32_t i = 0;
-  for (; i + 16 <= head_size; i += 16) store(out + i, empty ? zero() : div(load(acc + i), sum));
+  for (; i + 16 <= head_size; i += 16) {
+    store(out + i, empty ? zero() : div(mul(load(acc + i), keep), sum));
+  }
   if (i < head_size) {
     const int32_t n = head_size - i;
-    store_n(out + i, empty ? zero() : div(load_n(acc + i, n), sum), n);
+    store_n(out + i, empty ? zero() : div(mul(load_n(acc + i, n), keep), sum), n);
   }
 }
 

@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(128) merge_chunks_kernel(const AttentionArgs a
     const int token = a.plan.merge_tokens[w / a.num_heads];
     const int head = static_cast<int>(w % a.num_heads);
     const int end = a.positions[token] + 1;
-    const int begin = a.window > 0 ? max(0, end - a.window) : 0;
+    const int begin = a.reach.first_seen(end);
     const int folded = a.plan.folded_chunks[token];
     const int first = begin / kChunkTokens < folded ? 0 : begin / kChunkTokens - folded + 1;
     const int last = (end - 1) / kChunkTokens - folded + 1;
@@ -116,7 +116,7 @@ __global__ void __launch_bounds__(128) merge_chunks_kernel(const AttentionArgs a
       state.max = __shfl_sync(kAllLanes, most, count - 1);
     }
     T* out = static_cast<T*>(a.out) + (static_cast<int64_t>(token) * a.num_heads + head) * kHead;
-    const float inverse = state.inverse();
+    const float inverse = state.inverse(a.sinks, head);
 #pragma unroll
     for (int n = 0; n < kOwn; n++) {
       const int column = n * 32 + lane;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/paged_kv.h"
+#include "base/reach.h"
 
 namespace octavo::device {
 
@@ -21,19 +22,19 @@ constexpr int kToOutput = 0, kPerChunk = 1, kFolded = 2;
 
 // Work of one block for one KV head: packed rows of some query tokens against a range of chunks.
 struct AttentionItem {
-  int32_t table_row;    // whose block table
+  int32_t table_start;  // of its block table, into block_tables
   int32_t token_first;  // into the token list; packed row p is its token p / group, head p % group
   int32_t row_begin;    // first packed row
   int32_t num_rows;
   int32_t chunk_begin, chunk_end;
   int32_t max_limit;  // largest number of positions that a row of it may see
-  int32_t min_limit;  // smallest one: where a window begins
+  int32_t min_limit;  // smallest one: where what it sees begins
   int32_t store;      // kToOutput, kPerChunk or kFolded
 };
 
 // Device memory, written by the host once a step.
 struct AttentionPlan {
-  // [0] narrow items, [1] wide items, [2] tokens to merge, [3] words of a block-table row
+  // [0] narrow items, [1] wide items, [2] tokens to merge
   const int32_t* header = nullptr;
   const AttentionItem* narrow = nullptr;
   const AttentionItem* wide = nullptr;
@@ -55,12 +56,13 @@ struct AttentionArgs {
   float* partial_out = nullptr;    // [partial rows][num_heads][head_size]
   float* partial_state = nullptr;  // [partial rows][num_heads][max, sum]
   int32_t num_heads = 0;
-  int32_t block_shift = 0;       // log2 of block_size
-  int32_t stages = 2;            // tiles in shared memory at once
-  float scale_log2 = 0;          // scale · log2 e
-  int32_t window = 0;            // 0 = all
+  int32_t block_shift = 0;  // log2 of block_size
+  int32_t stages = 2;       // tiles in shared memory at once
+  float scale_log2 = 0;     // scale · log2 e
+  Reach reach{};
   float softcap = 0;             // s = softcap · tanh(s / softcap), 0 = none
   const float* alibi = nullptr;  // [num_heads] slopes, or null
+  const float* sinks = nullptr;  // [num_heads] logits, or null
 };
 
 }  // namespace octavo::device

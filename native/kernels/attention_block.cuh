@@ -8,33 +8,10 @@
 // bits. Numerics: S and O in float, softmax base 2, P rounded to T.
 #pragma once
 
-#include "kernels/kv_tiles.cuh"
+#include "kernels/attention_shape.cuh"
 #include "kernels/softmax_state.cuh"
 
 namespace octavo::device {
-
-// A block's warps: along rows, 16 each, and along columns of the head.
-template <int kHeadSize, int kWarpsOfRows, int kWarpsOfColumns, bool k8Bit, bool kHopper = false>
-struct AttentionShape {
-  static constexpr int kHead = kHeadSize, kRowWarps = kWarpsOfRows, kColWarps = kWarpsOfColumns;
-  static constexpr bool kKv8 = k8Bit, kWgmma = kHopper;
-  static constexpr int kRows = kRowWarps * 16;
-  static constexpr int kThreads = kRowWarps * kColWarps * 32;
-  static constexpr int kPairs = kHead / 16;                               // 16 columns each
-  static constexpr int kOwnPairs = (kPairs + kColWarps - 1) / kColWarps;  // of a warp, at most
-  static constexpr bool kKeepsQ = kRowWarps == 1;  // in registers: a warp has few columns then
-  // Rows that go through the tiles together.
-  static constexpr int kUnit = kWgmma ? kWgmmaRows : 16;
-  static_assert(!kWgmma || (kRows % kWgmmaRows == 0 && kColWarps == 1));
-  using Kv = KvTileBytes<kHead, kKv8, kWgmma>;
-  using Rows = typename Kv::Rows;
-  // Shared memory, in order: Q, the KV stages, what each row may see, where its Q and output are.
-  static constexpr int kQBytes = kRows * Rows::kRowBytes;
-  OCTAVO_HD static constexpr int limits_at(int stages) {
-    return kQBytes + Kv::kWidenedBytes + stages * Kv::kStageBytes;
-  }
-  OCTAVO_HD static constexpr int bytes(int stages) { return limits_at(stages) + kRows * 8; }
-};
 
 template <class T, class Shape>
 struct AttentionBlock {
@@ -46,12 +23,13 @@ struct AttentionBlock {
   const AttentionArgs& a;
   const int lane, g, t, row0, col_warp, group;
   unsigned char* q_rows;
+  SeenByRows* seen;  // of this warp's rows, on Hopper of the warpgroup's
   int32_t* limits;   // [rows] positions below it are seen
+  int32_t* begins;   // [rows] and from it on
   int32_t* sources;  // [rows] token · heads + head
   KvTiles<T, kHead, kThreads, kKv8, Shape::kWgmma> kv;
   const AttentionItem* item;
 
-  int least_limit, most_limit;  // of this warp's rows, on Hopper of the warpgroup's
   uint32_t q[Shape::kKeepsQ ? kPairs : 1][4];
   // Over the tiles of a chunk; sums are of the lane's columns only.
   float o[kOwnPairs][2][4], row_max[2], row_sum[2];
@@ -68,8 +46,11 @@ struct AttentionBlock {
         col_warp(threadIdx.x / 32 % Shape::kColWarps),
         group(args.num_heads / args.kv.num_kv_heads),
         q_rows(shared),
-        limits(reinterpret_cast<int32_t*>(shared + Shape::limits_at(args.stages))),
-        sources(limits + kRows),
+        seen(reinterpret_cast<SeenByRows*>(shared + Shape::seen_at(args.stages)) +
+             threadIdx.x / 32),
+        limits(reinterpret_cast<int32_t*>(shared + Shape::rows_at(args.stages))),
+        begins(limits + kRows),
+        sources(begins + kRows),
         kv(args, shared + Shape::kQBytes) {}
 
   OCTAVO_DEVICE int token_of(int row) const {
@@ -79,17 +60,14 @@ struct AttentionBlock {
     return kv.kv_head * group + (item->row_begin + row) % group;
   }
   OCTAVO_DEVICE int row_of(int half) const { return row0 + half * 8 + g; }
-  OCTAVO_DEVICE int window_begin(int row_limit) const {
-    return a.window > 0 ? max(0, row_limit - a.window) : 0;
-  }
+  OCTAVO_DEVICE int first_seen(int row_limit) const { return a.reach.first_seen(row_limit); }
 
   OCTAVO_DEVICE void run(const AttentionItem& it, int head) {
     item = &it;
-    const int first = max(it.chunk_begin * kChunkTokens, window_begin(it.min_limit));
+    const int first = max(it.chunk_begin * kChunkTokens, first_seen(it.min_limit));
     const int last = min(it.chunk_end * kChunkTokens, it.max_limit);
     __syncthreads();  // the item before has left shared memory
-    kv.begin(a.block_tables + static_cast<int64_t>(it.table_row) * a.plan.header[3], head, first,
-             last);
+    kv.begin(a.block_tables + it.table_start, head, first, last);
     find_rows();
     const int tile_begin = first / kTileTokens;
     const int tile_end = (last + kTileTokens - 1) / kTileTokens;
@@ -104,7 +82,8 @@ struct AttentionBlock {
     for (int tile = tile_begin; tile < tile_end; tile++) {
       kv.wait_for_tile(tile, tile_end, stage);
       const int begin = tile * kTileTokens, next = begin + kTileTokens;
-      if (begin < most_limit && next > window_begin(least_limit)) one_tile(begin, stage);
+      const SeenByRows here = *seen;
+      if (begin < here.some_limit && next > here.some_begin) one_tile(begin, stage);
       if (next % kChunkTokens == 0 || tile + 1 == tile_end) end_chunk(begin / kChunkTokens);
       if (++stage == a.stages) stage = 0;
     }
@@ -117,6 +96,7 @@ struct AttentionBlock {
       const bool has = row < item->num_rows;
       const int token = has ? token_of(row) : 0;
       limits[row] = has ? a.positions[token] + 1 : 0;
+      begins[row] = first_seen(limits[row]);
       sources[row] = has ? token * a.num_heads + head_of(row) : -1;
     }
   }
@@ -137,8 +117,7 @@ struct AttentionBlock {
 
   // Rows past the item's see nothing, and do not count for what the warp's rows see.
   OCTAVO_DEVICE void take_queries() {
-    most_limit = 0;
-    least_limit = INT32_MAX;
+    int most_limit = 0, least_limit = INT32_MAX;
 #pragma unroll
     for (int i = 0; i < Shape::kUnit; i += 16) {
       const int row = row0 / Shape::kUnit * Shape::kUnit + i + lane % 16;
@@ -149,6 +128,10 @@ struct AttentionBlock {
     for (int bits = 8; bits > 0; bits /= 2) {
       most_limit = max(most_limit, __shfl_xor_sync(kAllLanes, most_limit, bits));
       least_limit = min(least_limit, __shfl_xor_sync(kAllLanes, least_limit, bits));
+    }
+    // The others read it behind the barrier that says a tile is there.
+    if (lane == 0) {
+      *seen = {first_seen(most_limit), least_limit, first_seen(least_limit), most_limit};
     }
     total[0] = total[1] = SoftmaxState{};
     if constexpr (Shape::kKeepsQ) {
@@ -169,9 +152,7 @@ struct AttentionBlock {
       bend(begin, s);
       unit = 1.0f;
     }
-    const bool all_seen =
-        begin + kTileTokens <= least_limit && (a.window <= 0 || begin >= window_begin(most_limit));
-    if (!all_seen) mask(begin, s);
+    if (begin + kTileTokens > seen->all_limit || begin < seen->all_begin) mask(begin, s);
     uint32_t p[4][4];
     probabilities(s, unit, p, kKv8 ? kv.scales(stage) + kTileTokens : nullptr);
     weigh(kv.values(stage), p);
@@ -256,7 +237,7 @@ struct AttentionBlock {
   OCTAVO_DEVICE void mask(int begin, float (&s)[8][4]) {
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      const int end = limits[row_of(half)], from = window_begin(end);
+      const int end = limits[row_of(half)], from = begins[row_of(half)];
 #pragma unroll
       for (int i = 0; i < 16; i++) {
         const int token = begin + i / 2 * 8 + t * 2 + i % 2;
@@ -348,7 +329,7 @@ struct AttentionBlock {
 
   // The chunk joins the rows, or goes to storage.
   OCTAVO_DEVICE void end_chunk(int chunk) {
-    if (chunk * kChunkTokens >= most_limit) return;  // nobody here sees it
+    if (chunk * kChunkTokens >= seen->some_limit) return;  // nobody here sees it
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       SoftmaxState state;
@@ -410,7 +391,7 @@ struct AttentionBlock {
       const int row = row_of(half);
       if (row >= item->num_rows) continue;
       T* out = static_cast<T*>(a.out) + static_cast<int64_t>(sources[row]) * kHead;
-      const float inverse = total[half].inverse();
+      const float inverse = total[half].inverse(a.sinks, head_of(row));
       for_own_columns([&](int j, int n, int column) {
         const float* w = &total_o[j][n][half * 2];
         *reinterpret_cast<uint32_t*>(out + column) = pack2<T>(w[0] * inverse, w[1] * inverse);

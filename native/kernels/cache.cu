@@ -2,9 +2,8 @@
 // slots; and copies of whole blocks.
 #include <algorithm>
 
-#include "kernels/launch.cuh"
 #include "kernels/launchers.h"
-#include "kernels/types.cuh"
+#include "kernels/row_ops.cuh"
 
 namespace octavo::device {
 namespace {
@@ -15,6 +14,18 @@ constexpr int kThreads = 128;
 OCTAVO_DEVICE float warp_max(float x) {
   for (int bit = 16; bit > 0; bit /= 2) x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, bit));
   return x;
+}
+
+// One head's row, in shared memory, over its root mean square.
+OCTAVO_DEVICE void norm_row(float* row, const float* weight, int size, float eps, int lane) {
+  float squares = 0.0f;
+  for (int i = lane; i < size; i += 32) squares = fmaf(row[i], row[i], squares);
+  squares = warp_sum(squares);
+  const float factor = 1.0f / sqrtf(squares / static_cast<float>(size) + eps);
+  for (int i = lane; i < size; i += 32) {
+    row[i] = row[i] * factor * (weight != nullptr ? weight[i] : 1.0f);
+  }
+  __syncwarp();
 }
 
 // Writes one head's row, given as floats in shared memory, into a page: as T, or as bytes with one
@@ -65,15 +76,21 @@ __global__ void __launch_bounds__(kThreads) rope_and_cache_kernel(const RopeCach
   const int64_t token = blockIdx.x;
   const int64_t slot = a.slots[token];
   const float position = static_cast<float>(a.positions[token]);
+  const bool is_long = a.inv_freq_long != nullptr && a.long_rope[token] != 0;
+  const float* const inv_freq = is_long ? a.inv_freq_long : a.inv_freq;
   for (int i = threadIdx.x; i < half; i += kThreads) {
-    const float angle = position * a.inv_freq[i];
+    const float angle = position * inv_freq[i];
     cosines[i] = cosf(angle) * a.attention_factor;
     sines[i] = sinf(angle) * a.attention_factor;
   }
   __syncthreads();
   const int kv_heads = a.kv.num_kv_heads, all = a.num_heads + 2 * kv_heads;
   constexpr int kWarps = kThreads / 32;
-  for (int h = blockIdx.y * kWarps + warp; h < all; h += gridDim.y * kWarps) {
+  const float steps = static_cast<float>(a.temperature.steps(a.positions[token]));
+  const float temper = 1.0f + a.temperature.beta * logf(1.0f + steps);
+  const bool changes_q = half > 0 || a.norm || a.temperature.beta != 0.0f;
+  const int begin = changes_q ? 0 : a.num_heads;  // else q stays as it is
+  for (int h = begin + blockIdx.y * kWarps + warp; h < all; h += gridDim.y * kWarps) {
     const bool is_q = h < a.num_heads, is_v = h >= a.num_heads + kv_heads;
     const int head = is_q ? h : is_v ? h - a.num_heads - kv_heads : h - a.num_heads;
     T* data = static_cast<T*>(is_q   ? a.q
@@ -91,9 +108,10 @@ __global__ void __launch_bounds__(kThreads) rope_and_cache_kernel(const RopeCach
         row[second] = y * cosines[i] + x * sines[i];
       }
       __syncwarp();
+      if (a.norm) norm_row(row, is_q ? a.q_norm : a.k_norm, size, a.norm_eps, lane);
     }
     if (is_q) {
-      for (int i = lane; i < size; i += 32) data[i] = narrow<T>(row[i]);
+      for (int i = lane; i < size; i += 32) data[i] = narrow<T>(row[i] * temper);
     } else if (slot >= 0) {
       write_row<T>(a, row, slot, head, is_v, lane);
     }

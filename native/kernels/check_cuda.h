@@ -8,10 +8,12 @@
 
 namespace octavo::device {
 
-// Turns a CUDA error into what the house throws. All but out of memory are sticky: the context is
-// gone, and the engine with it.
+// Turns a CUDA error into what the house throws. Out of memory passes: its error is taken from the
+// runtime, so that the next healthy launch does not find it. After any other the context is taken
+// to be gone, and the engine with it.
 inline void check_cuda(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
+  static_cast<void>(cudaGetLastError());
   const bool memory = error == cudaErrorMemoryAllocation;
   throw Error(memory ? kErrOutOfMemory : kErrDeviceLost,
               std::string(what) + ": " + cudaGetErrorString(error) +

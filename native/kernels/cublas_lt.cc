@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
+
 namespace octavo::device {
 namespace {
 
@@ -81,6 +83,7 @@ struct CublasLt::Plan {
   void *desc = nullptr, *weight = nullptr, *x = nullptr, *out = nullptr;
   Heuristic chosen{};
   bool usable = false;
+  uint64_t last_used = 0;
 };
 
 std::unique_ptr<CublasLt> CublasLt::open(const std::string& path) {
@@ -140,10 +143,20 @@ std::unique_ptr<CublasLt::Plan> CublasLt::make_plan(const Problem& p) const {
   return plan;
 }
 
+// The library's choice depends on the problem alone, so a plan that was forgotten comes back as it
+// was. Every batch size is a problem of its own: without a bound there would be thousands.
 const CublasLt::Plan* CublasLt::plan_of(const Problem& p) {
-  auto& plan = plans_[p];
-  if (plan == nullptr) plan = make_plan(p);
-  return plan->usable ? plan.get() : nullptr;
+  if (plans_.size() >= kMaxPlans && plans_.count(p) == 0) {
+    const auto older = [](const auto& a, const auto& b) {
+      return a.second->last_used < b.second->last_used;
+    };
+    plans_.erase(std::min_element(plans_.begin(), plans_.end(), older));
+  }
+  auto it = plans_.find(p);
+  if (it == plans_.end()) it = plans_.emplace(p, make_plan(p)).first;
+  Plan& plan = *it->second;
+  plan.last_used = ++clock_;
+  return plan.usable ? &plan : nullptr;
 }
 
 bool CublasLt::matmul(const Problem& p, const void* x, const void* weight, void* out,
@@ -151,9 +164,12 @@ bool CublasLt::matmul(const Problem& p, const void* x, const void* weight, void*
   const Plan* plan = plan_of(p);
   if (plan == nullptr) return false;
   const float one = 1.0f, zero = 0.0f;
-  return library_->matmul(handle_, plan->desc, &one, weight, plan->weight, x, plan->x, &zero, out,
-                          plan->out, out, plan->out, plan->chosen.algorithm, workspace_.as<void>(),
-                          kWorkspaceBytes, stream) == 0;
+  const int status = library_->matmul(handle_, plan->desc, &one, weight, plan->weight, x, plan->x,
+                                      &zero, out, plan->out, out, plan->out, plan->chosen.algorithm,
+                                      workspace_.as<void>(), kWorkspaceBytes, stream);
+  if (status != 0)
+    static_cast<void>(cudaGetLastError());  // not for the launch that does it instead
+  return status == 0;
 }
 
 }  // namespace octavo::device

@@ -30,6 +30,9 @@ class CublasLt {
       return std::tie(m, n, k, type, float_out) < std::tie(o.m, o.n, o.k, o.type, o.float_out);
     }
   };
+  // Plans of so many problems are kept; an older one is made anew, and is the same.
+  static constexpr size_t kMaxPlans = 256;
+
   // out [m, n] = x [m, k] · weight [n, k]ᵀ, all contiguous and 16-byte aligned. False where the
   // library has nothing for it: then nothing was started.
   bool matmul(const Problem& p, const void* x, const void* weight, void* out, cudaStream_t stream);
@@ -45,6 +48,7 @@ class CublasLt {
   void* handle_ = nullptr;
   DeviceMemory workspace_;
   std::map<Problem, std::unique_ptr<Plan>> plans_;
+  uint64_t clock_ = 0;
 };
 
 }  // namespace octavo::device

@@ -27,7 +27,7 @@ DeviceProbe probe_devices();
 
 struct DeviceOptions {
   int32_t device = 0;
-  DType activation = DType::kBF16;  // or kF16
+  DType dtype = DType::kBF16;  // of activations: this or kF16
   bool graphs = true;
   bool share_prefixes = true;  // cascade attention
   // A row has the same bits in any batch. False: large matrix products may go to cuBLASLt, which is

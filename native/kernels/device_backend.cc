@@ -1,5 +1,7 @@
 // The Ops table of a device: each op asserts what it is given and starts a kernel on the stream.
 // Built twice: against the CUDA runtime, and against simt's for tests without a GPU.
+#include <algorithm>
+
 #include "base/check.h"
 #include "kernels/device_context.h"
 
@@ -10,16 +12,16 @@ namespace {
 DeviceContext& self(void* context) { return *static_cast<DeviceContext*>(context); }
 bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 bool is_plain(const DeviceContext& c, const Tensor& t) {
-  return t.dtype == c.options.activation && aligned(t.data) && t.cols > 0;
+  return t.dtype == c.options.dtype && aligned(t.data) && t.cols > 0;
 }
 bool same_shape(const Tensor& a, const Tensor& b) { return a.rows == b.rows && a.cols == b.cols; }
 
 const char* prepare(void* context, const ModelShape& shape) { return self(context).prepare(shape); }
 
-void memory(void*, int64_t* free_bytes, int64_t* total_bytes) {
+void memory(void* context, int64_t* free_bytes, int64_t* total_bytes) {
   size_t free = 0, total = 0;
   check_cuda(cudaMemGetInfo(&free, &total), "asking for free memory");
-  *free_bytes = static_cast<int64_t>(free);
+  *free_bytes = std::max<int64_t>(0, static_cast<int64_t>(free) - self(context).reserved_bytes());
   *total_bytes = static_cast<int64_t>(total);
 }
 
@@ -58,14 +60,15 @@ size_t weight_bytes(void*, Tensor stored) {
   if (!stays_quantised(stored.dtype)) return static_cast<size_t>(values) * 2;
   return static_cast<size_t>(scales_offset(stored) + values / 32 * 2);
 }
-Tensor load_weight(void* context, Tensor stored, void* target) {
-  return self(context).load_weight(stored, target);
+Tensor load_weight(void* context, Tensor stored, const WeightSource& source, void* target) {
+  return self(context).load_weight(stored, source, target);
 }
 
 BatchView begin_step(void* context, const BatchView& host) {
   return self(context).begin_step(host);
 }
 void end_step(void* context) { self(context).end_step(); }
+void drain(void* context) { self(context).drain(); }
 void run_graph(void* context, int64_t key, void (*body)(void*), void* argument) {
   self(context).run_graph(key, body, argument);
 }
@@ -75,18 +78,28 @@ const void* scales_of(const Tensor& t) {
   return static_cast<const char*>(t.data) + scales_offset(t);
 }
 
-void embedding(void* context, Tensor out, Tensor table, const int32_t* ids) {
-  OCTAVO_CHECK(out.dtype == DType::kF32 && out.cols == table.cols && out.rows > 0);
-  launch_embedding(out, table, scales_of(table), ids, self(context).stream);
+void embedding(void* context, const EmbeddingParams& p) {
+  OCTAVO_CHECK(p.out.dtype == DType::kF32 && p.out.cols == p.table.cols && p.out.rows > 0);
+  OCTAVO_CHECK(p.position_table.empty() == (p.positions == nullptr));
+  OCTAVO_CHECK(p.position_table.empty() || p.position_table.cols == p.out.cols);
+  launch_embedding(p, scales_of(p.table), scales_of(p.position_table), self(context).stream);
 }
 
-void rms_norm(void* context, Tensor out, Tensor x, Tensor add, const float* weight, float eps) {
-  DeviceContext& c = self(context);
-  OCTAVO_CHECK(is_plain(c, out) && same_shape(out, x));
-  OCTAVO_CHECK(x.dtype == DType::kF32 || x.dtype == out.dtype);
-  OCTAVO_CHECK(x.cols % 4 == 0 || (x.dtype != DType::kF32 && x.cols <= 512));
-  OCTAVO_CHECK(add.empty() || (is_plain(c, add) && same_shape(add, x)));
-  launch_rms_norm(out, x, add, weight, eps, c.stream);
+void norm(void* context, const NormParams& p) {
+  const DeviceContext& c = self(context);
+  const bool is_short = p.x.dtype != DType::kF32 && p.x.cols <= kMaxShortRow;
+  // The residual stream may be normed where it stands.
+  const bool in_residual = p.x.dtype == DType::kF32 && p.out.data == p.x.data;
+  OCTAVO_CHECK(in_residual ? p.out.dtype == DType::kF32 && p.kind != NormKind::kNone
+                           : is_plain(c, p.out));
+  OCTAVO_CHECK(same_shape(p.out, p.x) && p.x.rows > 0);
+  OCTAVO_CHECK(p.x.dtype == DType::kF32 || p.x.dtype == p.out.dtype);
+  OCTAVO_CHECK(p.weight_rows == 1 || (is_short && p.weight_rows > 0));
+  OCTAVO_CHECK(p.x.cols % 4 == 0 || (is_short && p.kind != NormKind::kNone));
+  OCTAVO_CHECK(p.add.empty() || (p.x.dtype == DType::kF32 && is_plain(c, p.add)));
+  OCTAVO_CHECK(p.add.empty() || same_shape(p.add, p.x));
+  OCTAVO_CHECK(p.bias == nullptr || p.kind == NormKind::kLayer);
+  launch_norm(p, c.options.dtype, c.stream);
 }
 
 // From so many tokens on, where a product is bound by arithmetic.
@@ -94,8 +107,8 @@ constexpr int64_t kLargeBatch = 128;
 
 bool large_matmul(DeviceContext& c, const Tensor& x, const MatmulPart& part) {
   if (c.cublas_lt == nullptr || x.rows < kLargeBatch || part.bias != nullptr) return false;
-  if (part.weight.dtype != c.options.activation) return false;
-  const CublasLt::Problem problem{x.rows, part.weight.rows, x.cols, c.options.activation,
+  if (part.weight.dtype != c.options.dtype) return false;
+  const CublasLt::Problem problem{x.rows, part.weight.rows, x.cols, c.options.dtype,
                                   part.out.dtype == DType::kF32};
   return c.cublas_lt->matmul(problem, x.data, part.weight.data, part.out.data, c.stream);
 }
@@ -134,7 +147,7 @@ void matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_parts)
                                       0,
                                       part.out.dtype == DType::kF32};
     }
-    launch_matmul(args, c.options.activation, dtype, c.limits, c.stream);
+    launch_matmul(args, c.options.dtype, dtype, c.limits, c.stream);
     begin = p;
   }
 }
@@ -143,57 +156,127 @@ void rope_and_cache(void* context, const RopeCacheParams& p, const PagedKV& kv,
                     const BatchView& batch) {
   DeviceContext& c = self(context);
   OCTAVO_CHECK(is_plain(c, p.q) && is_plain(c, p.k) && is_plain(c, p.v));
-  OCTAVO_CHECK(p.rotary_size % 2 == 0 && p.rotary_size <= kv.head_size);
-  OCTAVO_CHECK(kv.dtype == c.options.activation || (is_8bit_cache(kv.dtype)));
+  OCTAVO_CHECK(p.rotary_size >= 0 && p.rotary_size <= kv.head_size && p.rotary_size % 2 == 0);
+  OCTAVO_CHECK(p.rotary_size == 0 || p.inv_freq != nullptr);
+  OCTAVO_CHECK(p.temperature.length > 0);
+  OCTAVO_CHECK(kv.dtype == c.options.dtype || is_8bit_cache(kv.dtype));
   RopeCacheArgs args{p.q.data,
                      p.k.data,
                      p.v.data,
                      kv,
                      batch.positions,
-                     batch.slots,
+                     batch.groups[kv.group].slots,
                      p.inv_freq,
+                     batch.long_rope != nullptr ? p.inv_freq_long : nullptr,
+                     batch.long_rope,
                      batch.num_tokens,
                      static_cast<int32_t>(p.q.cols / kv.head_size),
                      p.rotary_size,
                      p.interleaved,
-                     p.attention_factor};
-  launch_rope_and_cache(args, c.options.activation, c.limits, c.stream);
+                     p.attention_factor,
+                     p.norm,
+                     p.norm_eps,
+                     p.q_norm,
+                     p.k_norm,
+                     p.temperature};
+  launch_rope_and_cache(args, c.options.dtype, c.limits, c.stream);
 }
 
 void paged_attention(void* context, const AttentionParams& p, const PagedKV& kv,
                      const BatchView& batch) {
   DeviceContext& c = self(context);
   OCTAVO_CHECK(is_plain(c, p.q) && is_plain(c, p.out) && same_shape(p.q, p.out));
-  OCTAVO_CHECK(p.num_heads == c.shape.num_heads && kv.num_kv_heads == c.shape.num_kv_heads);
-  OCTAVO_CHECK((kv.block_size & (kv.block_size - 1)) == 0);
-  OCTAVO_CHECK(kv.block_stride * 2 < int64_t{1} << 32 && p.scale > 0);
+  const PlannedAttention& planned = c.attention_of(p, kv);
+  OCTAVO_CHECK(kv.block_stride * 2 < int64_t{1} << 32 && p.scale > 0 && p.softcap >= 0);
   AttentionArgs args;
   args.out = p.out.data;
   args.q = p.q.data;
   args.kv = kv;
-  args.block_tables = batch.block_tables;
+  args.block_tables = batch.groups[kv.group].block_tables;
   args.positions = batch.positions;
-  args.plan = c.plan;
+  args.plan = planned.plan;
   args.partial_out = c.partial_out.as<float>();
   args.partial_state = c.partial_state.as<float>();
   args.num_heads = p.num_heads;
   while (1 << args.block_shift < kv.block_size) args.block_shift++;
   args.scale_log2 = p.scale * 1.4426950408889634f;
-  args.window = p.window;
+  args.reach = p.reach;
   args.softcap = p.softcap;
   args.alibi = p.alibi;
+  args.sinks = p.sinks;
   AttentionLaunch how;
-  how.activation = c.options.activation;
-  how.wide = !c.host_plan->wide.empty();
-  how.merge = !c.host_plan->merge_tokens.empty();
+  how.activation = c.options.dtype;
+  how.wide = planned.has_wide;
+  how.merge = planned.has_merge;
   launch_attention(args, how, c.limits, c.stream);
 }
 
-void gated_mul(void* context, Tensor out, Tensor gate, Tensor up, Activation activation) {
-  DeviceContext& c = self(context);
-  OCTAVO_CHECK(is_plain(c, out) && is_plain(c, gate) && is_plain(c, up));
-  OCTAVO_CHECK(same_shape(out, gate) && same_shape(out, up) && out.cols % 2 == 0);
-  launch_gated(out, gate, up, activation, c.stream);
+void activate(void* context, Tensor out, Tensor gate, Tensor up, HiddenAct hidden_act) {
+  const DeviceContext& c = self(context);
+  OCTAVO_CHECK(is_plain(c, out) && is_plain(c, gate) && same_shape(out, gate));
+  OCTAVO_CHECK(up.empty() || (is_plain(c, up) && same_shape(out, up)));
+  OCTAVO_CHECK(out.cols % 2 == 0);
+  launch_activate(out, gate, up, hidden_act, c.stream);
+}
+
+void route(void* context, const RouteParams& p) {
+  const Router& r = p.router;
+  OCTAVO_CHECK(p.logits.dtype == DType::kF32 && p.logits.rows == p.out.num_rows);
+  OCTAVO_CHECK(p.logits.cols == r.num_experts && r.num_experts <= kMaxExperts);
+  OCTAVO_CHECK(r.top_k >= 1 && r.top_k <= kMaxTopK && r.top_k <= r.num_experts);
+  OCTAVO_CHECK(r.group_best <= kMaxGroupBest && r.num_experts % r.num_groups == 0);
+  launch_route(p, self(context).stream);
+}
+
+// Products of parts of one type at once.
+void expert_products(const DeviceContext& c, const Tensor& x, const Routing& r, bool by_place,
+                     std::initializer_list<const ExpertPart*> parts) {
+  OCTAVO_CHECK(is_plain(c, x) && x.cols % 8 == 0);
+  OCTAVO_CHECK(x.rows == (by_place ? r.num_places() : r.num_rows));
+  ExpertArgs args;
+  args.product.x = x.data;
+  args.product.m = r.num_places();
+  args.product.k = x.cols;
+  args.routing = r;
+  args.by_place = by_place;
+  const DType dtype = (*parts.begin())->weight.dtype;
+  for (const ExpertPart* part : parts) {
+    const Tensor& w = part->weight;
+    OCTAVO_CHECK(w.cols == x.cols && w.dtype == dtype && part->out.cols == w.rows);
+    OCTAVO_CHECK(part->out.rows == r.num_places() && is_plain(c, part->out));
+    OCTAVO_CHECK(aligned(w.data) && part->stride % 16 == 0);
+    args.strides[args.product.num_parts] = part->stride;
+    args.product.parts[args.product.num_parts++] = {
+        part->out.data, w.data, scales_of(w), part->bias, w.rows, 0, false};
+  }
+  launch_expert_matmul(args, c.options.dtype, dtype, c.stream);
+}
+
+void expert_gated_matmul(void* context, Tensor x, const Routing& r, const ExpertPart& gate,
+                         const ExpertPart& up, const Glu& glu, bool scales_input) {
+  const DeviceContext& c = self(context);
+  if (gate.weight.dtype == up.weight.dtype) {
+    expert_products(c, x, r, false, {&gate, &up});
+  } else {
+    expert_products(c, x, r, false, {&gate});
+    expert_products(c, x, r, false, {&up});
+  }
+  OCTAVO_CHECK(same_shape(gate.out, up.out) && gate.out.cols % 2 == 0);
+  launch_glu(gate.out, up.out, r, glu, scales_input, c.stream);
+}
+
+void expert_matmul(void* context, Tensor x, const Routing& r, const ExpertPart& part) {
+  expert_products(self(context), x, r, true, {&part});
+}
+
+void combine(void* context, const CombineParams& p) {
+  const DeviceContext& c = self(context);
+  const Routing& r = p.routing;
+  OCTAVO_CHECK(is_plain(c, p.out) && is_plain(c, p.y) && p.out.cols % 2 == 0);
+  OCTAVO_CHECK(p.out.rows == r.num_rows && p.y.rows == r.num_places() && p.y.cols == p.out.cols);
+  OCTAVO_CHECK(p.shared.empty() || (is_plain(c, p.shared) && same_shape(p.shared, p.out)));
+  OCTAVO_CHECK(p.shared_gate.empty() || p.shared_gate.rows == r.num_rows);
+  launch_combine(p, c.stream);
 }
 
 void gather_rows(void* context, Tensor out, Tensor x, const int32_t* rows) {
@@ -222,8 +305,21 @@ void swap_blocks(void* context, void* pool, void* host_pool, int64_t block_bytes
   }
 }
 
+void count_tokens(void* context, const TokenUpdate* updates, int32_t num_updates) {
+  self(context).count_tokens(updates, num_updates);
+}
+
+void set_masks(void* context, const MaskUpdate* updates, int32_t num_updates) {
+  self(context).set_masks(updates, num_updates);
+}
+
+void transform_logits(void* context, Tensor logits, float scale, float softcap) {
+  OCTAVO_CHECK(logits.dtype == DType::kF32 && aligned(logits.data) && softcap >= 0);
+  launch_transform_logits(logits, scale, softcap, self(context).stream);
+}
+
 void sample(void* context, Tensor logits, const SampleRow* rows, int32_t num_rows) {
-  OCTAVO_CHECK(logits.dtype == DType::kF32 && logits.cols <= self(context).shape.vocab_size);
+  OCTAVO_CHECK(logits.dtype == DType::kF32 && logits.cols == self(context).shape.vocab_size);
   self(context).sample(logits, rows, num_rows);
 }
 
@@ -234,7 +330,7 @@ class DeviceBackend : public Backend {
     ops_.name = "cuda";
     ops_.isa = context_.isa.c_str();
     ops_.context = &context_;
-    ops_.activation = options.activation;
+    ops_.activation = options.dtype;
     ops_.graphs = options.graphs;
     ops_.prepare = device::prepare;
     ops_.memory = memory;
@@ -246,18 +342,26 @@ class DeviceBackend : public Backend {
     ops_.load_weight = load_weight;
     ops_.begin_step = begin_step;
     ops_.end_step = end_step;
+    ops_.drain = drain;
     ops_.run_graph = run_graph;
     ops_.embedding = embedding;
-    ops_.rms_norm = rms_norm;
+    ops_.norm = norm;
     ops_.matmul = matmul;
     ops_.rope_and_cache = rope_and_cache;
     ops_.paged_attention = paged_attention;
-    ops_.gated_mul = gated_mul;
+    ops_.activate = activate;
+    ops_.route = route;
+    ops_.expert_gated_matmul = expert_gated_matmul;
+    ops_.expert_matmul = expert_matmul;
+    ops_.combine = combine;
     ops_.gather_rows = gather_rows;
     ops_.copy_blocks = copy_blocks;
     ops_.allocate_host = allocate_host;
     ops_.release_host = release_host;
     ops_.swap_blocks = swap_blocks;
+    ops_.count_tokens = count_tokens;
+    ops_.set_masks = set_masks;
+    ops_.transform_logits = transform_logits;
     ops_.sample = sample;
   }
   const Ops& ops() const override { return ops_; }

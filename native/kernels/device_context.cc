@@ -11,52 +11,9 @@ namespace octavo::device {
 namespace {
 constexpr int64_t kPartialBytes = int64_t{64} << 20;  // of attention's partial rows
 constexpr size_t kStagingBytes = size_t{8} << 20;
+constexpr int64_t kMaxListed = int64_t{2} << 20;  // best tokens; a row has fewer
+static_assert(kMaxListed >= kMaxSampledVocab);
 }  // namespace
-
-StepArrays::StepArrays(const ModelShape& s, int64_t max_items) {
-  const int64_t tokens = s.max_num_batched_tokens, seqs = s.max_num_seqs;
-  const int64_t item_words = sizeof(AttentionItem) / 4;
-  // In the order of DeviceContext::begin_step.
-  capacity_ = {tokens,
-               tokens,
-               2 * tokens,
-               tokens,
-               4 * seqs,
-               seqs * int64_t{s.blocks_per_row},
-               4,
-               max_items * item_words,
-               max_items * item_words,
-               2 * tokens,
-               tokens,
-               tokens,
-               tokens};
-  int64_t words = 0;
-  for (int64_t c : capacity_) {
-    offset_.push_back(words);
-    words += (c + 63) / 64 * 64;
-  }
-  device_ = DeviceMemory(static_cast<size_t>(words) * 4, "the arrays of a step");
-  host_ = PinnedMemory(static_cast<size_t>(words) * 4, "the arrays of a step");
-}
-
-void* StepArrays::put_bytes(const void* values, int64_t bytes) {
-  OCTAVO_CHECK(num_ < static_cast<int32_t>(capacity_.size()));
-  OCTAVO_CHECK(bytes % 4 == 0 && bytes / 4 <= capacity_[num_]);
-  if (bytes > 0) std::memcpy(host_.data() + packed_ * 4, values, static_cast<size_t>(bytes));
-  int32_t* target = device_.as<int32_t>() + offset_[num_];
-  unpack_.target[num_] = target;
-  unpack_.begin[num_] = packed_;
-  unpack_.words[num_] = bytes / 4;
-  packed_ += (bytes / 4 + 3) / 4 * 4;
-  ++num_;
-  return target;
-}
-
-void StepArrays::send(cudaStream_t stream) {
-  unpack_.source = reinterpret_cast<const int32_t*>(host_.data());
-  unpack_.num_regions = num_;
-  launch_unpack(unpack_, stream);
-}
 
 DeviceContext::DeviceContext(const DeviceOptions& o) : options(o) {
   check_cuda(cudaSetDevice(o.device), "choosing the device");
@@ -85,150 +42,239 @@ DeviceContext::DeviceContext(const DeviceOptions& o) : options(o) {
 // Nothing here throws: a lost device has lost its memory too.
 DeviceContext::~DeviceContext() {
   static_cast<void>(cudaStreamSynchronize(stream));
-  for (auto& [key, graph] : graphs_) static_cast<void>(cudaGraphExecDestroy(graph));
   for (cudaEvent_t event : staged_) static_cast<void>(cudaEventDestroy(event));
   static_cast<void>(cudaStreamDestroy(stream));
 }
 
-const char* DeviceContext::prepare(const ModelShape& s) {
-  if (!attention_supports(s.head_size)) {
-    return "the CUDA kernels have head sizes 32, 64, 80, 96, 112, 128 and 256, not this model's; "
-           "use device \"cpu\"";
+namespace {
+
+const char* unsupported(const ModelShape& s, const DeviceLimits& limits) {
+  if (s.attentions.size() > kMaxAttentionShapes) {
+    return "the CUDA kernels have plans for up to 8 kinds of attention layers, this model has "
+           "more; use device \"cpu\"";
   }
-  if (!attention_fits(s.head_size, s.kv_8bit, limits)) {
-    return "an 8-bit KV cache with this head size needs more shared memory than this GPU's blocks "
-           "have; use kvCacheDtype \"auto\"";
+  for (const AttentionShape& a : s.attentions) {
+    // Tables are looked up for eight tokens at a time, and chunks are whole blocks.
+    const int32_t block = a.block_size;
+    if (block < 8 || block > kChunkTokens || (block & (block - 1)) != 0) {
+      return "the CUDA kernels read KV blocks of 8, 16, 32, 64, 128 or 256 tokens; use such a "
+             "blockSize";
+    }
+    if (!attention_supports(a.head_size)) {
+      return "the CUDA kernels have head sizes 32, 64, 80, 96, 112, 128 and 256, not this model's; "
+             "use device \"cpu\"";
+    }
+    if (!attention_fits(a.head_size, s.kv_8bit, limits)) {
+      return "an 8-bit KV cache with this head size needs more shared memory than this GPU's "
+             "blocks have; use kvCacheDtype \"auto\"";
+    }
   }
-  if (s.hidden_size % 8 != 0 || s.intermediate_size % 8 != 0) {
+  const auto odd = [](int32_t size) { return size % 8 != 0; };
+  if (odd(s.hidden_size) || std::any_of(s.mlp_sizes.begin(), s.mlp_sizes.end(), odd)) {
     return "the CUDA kernels need hidden and intermediate sizes that are multiples of 8; use "
            "device \"cpu\"";
+  }
+  for (const Router& router : s.routers) {
+    if (router.num_experts > kMaxExperts) {
+      return "the CUDA kernels choose among at most 1,024 experts; use device \"cpu\"";
+    }
   }
   if (s.vocab_size > kMaxSampledVocab) {
     return "the CUDA kernels sample from at most 524,288 tokens; use device \"cpu\"";
   }
+  return nullptr;
+}
+
+PlanShape plan_shape_of(const AttentionShape& a, const ModelShape& s, const DeviceLimits& limits,
+                        bool share_prefixes) {
+  PlanShape plan;
+  plan.group = a.num_heads / a.num_kv_heads;
+  plan.num_kv_heads = a.num_kv_heads;
+  plan.reach = a.reach;
+  plan.wide_rows = attention_wide_rows(a.head_size, s.kv_8bit, limits);
+  plan.block_size = a.block_size;
+  plan.kv_groups = a.groups;
+  plan.grid = attention_grid(a.head_size, s.kv_8bit, limits);
+  plan.max_partial_rows = kPartialBytes / (int64_t{a.num_heads} * (a.head_size + 2) * 4);
+  plan.max_items =
+      s.max_num_batched_tokens * ceil_div(plan.group, kNarrowRows) + 4 * int64_t{plan.grid};
+  plan.share_prefixes = share_prefixes;
+  return plan;
+}
+
+}  // namespace
+
+const char* DeviceContext::prepare(const ModelShape& s) {
+  const char* const why = unsupported(s, limits);
+  if (why != nullptr) return why;
   shape = s;
-  const int64_t row_bytes = int64_t{s.num_heads} * (s.head_size + 2) * 4;
-  PlanShape plan_shape;
-  plan_shape.group = s.num_heads / s.num_kv_heads;
-  plan_shape.num_kv_heads = s.num_kv_heads;
-  plan_shape.wide_rows = attention_wide_rows(s.head_size, s.kv_8bit, limits);
-  plan_shape.block_size = s.block_size;
-  plan_shape.grid = attention_grid(s.head_size, s.kv_8bit, limits);
-  plan_shape.max_partial_rows = kPartialBytes / row_bytes;
-  plan_shape.max_items = s.max_num_batched_tokens * ceil_div(plan_shape.group, kNarrowRows) +
-                         4 * int64_t{plan_shape.grid};
-  plan_shape.share_prefixes = options.share_prefixes;
-  planner_ = std::make_unique<AttentionPlanner>(plan_shape);
-  arrays_ = StepArrays(s, plan_shape.max_items);
-  const size_t partial_rows = static_cast<size_t>(plan_shape.max_partial_rows * s.num_heads);
-  partial_out = DeviceMemory(partial_rows * s.head_size * 4, "attention's partial rows");
-  partial_state = DeviceMemory(partial_rows * 2 * 4, "attention's partial rows");
+  attentions_.clear();
+  // In the order of begin_step.
+  const int64_t tokens = s.max_num_batched_tokens, seqs = s.max_num_seqs;
+  const int64_t copies = seqs * static_cast<int64_t>(s.blocks_per_row.size());
+  std::vector<int64_t> capacity = {tokens, tokens, tokens, tokens, 2 * copies};
+  for (int32_t entries : s.blocks_per_row) {
+    capacity.insert(capacity.end(), {2 * tokens, seqs * entries});
+  }
+  // Layers run one after the other: they share the partial rows.
+  int64_t out_values = 0, states = 0;
+  for (const AttentionShape& a : s.attentions) {
+    const PlanShape plan = plan_shape_of(a, s, limits, options.share_prefixes);
+    const int64_t item_words = plan.max_items * static_cast<int64_t>(sizeof(AttentionItem)) / 4;
+    capacity.insert(capacity.end(),
+                    {4, item_words, item_words, 2 * tokens, tokens, tokens, tokens});
+    out_values = std::max(out_values, plan.max_partial_rows * a.num_heads * a.head_size);
+    states = std::max(states, plan.max_partial_rows * a.num_heads);
+    attentions_.emplace_back(a, plan);
+  }
+  arrays_ = StepArrays(std::move(capacity));
+  partial_out = DeviceMemory(static_cast<size_t>(out_values) * 4, "attention's partial rows");
+  partial_state = DeviceMemory(static_cast<size_t>(states) * 2 * 4, "attention's partial rows");
   matmul_partial = DeviceMemory(kMatmulPartialFloats * 4, "matmul's partial sums");
   matmul_counters = DeviceMemory(kMatmulCounters * 4, "matmul's counters");
   const size_t values = size_t{kMaxSampleRequests} * s.vocab_size * 4;
   sample_values_ = DeviceMemory(values, "the sampler's memory");
-  sample_counts_ = DeviceMemory(values, "the sampler's memory");
+  const size_t counts = static_cast<size_t>(s.max_num_seqs) * s.vocab_size * 4;
+  token_counts_ = DeviceMemory(counts, "the penalties' counts");
+  const size_t mask_words = static_cast<size_t>(s.max_num_seqs) * mask_words_of(s.vocab_size);
+  masks_ = DeviceMemory(mask_words * 4, "the masks");
   check_cuda(cudaMemsetAsync(matmul_counters.as<void>(), 0, kMatmulCounters * 4, stream), "memset");
-  check_cuda(cudaMemsetAsync(sample_counts_.as<void>(), 0, values, stream), "memset");
+  check_cuda(cudaMemsetAsync(token_counts_.as<void>(), 0, counts, stream), "memset");
   return nullptr;
 }
 
 BatchView DeviceContext::begin_step(const BatchView& host) {
   arena_.reset();
   pending_.clear();
-  const HostPlan& p = planner_->build(host);
-  host_plan = &p;
+  num_listed_ = 0;
   const int64_t n = host.num_tokens;
   BatchView view = host;
   StepArrays& a = arrays_;
   a.begin();
   view.token_ids = a.put(host.token_ids, n);
   view.positions = a.put(host.positions, n);
-  view.slots = a.put(host.slots, n);
+  marks_long_rope_ = host.long_rope != nullptr;
+  const int32_t* const long_rope = a.put(host.long_rope, marks_long_rope_ ? n : 0);
+  view.long_rope = marks_long_rope_ ? long_rope : nullptr;
   view.output_rows = a.put(host.output_rows, host.num_output_rows);
   view.copies = a.put(host.copies, host.num_copies);
-  view.block_tables = a.put(host.block_tables, host.num_seqs * host.table_stride);
-  plan.header = a.put(p.header, 4);
-  plan.narrow = a.put(p.narrow.data(), static_cast<int64_t>(p.narrow.size()));
-  plan.wide = a.put(p.wide.data(), static_cast<int64_t>(p.wide.size()));
-  plan.token_list = a.put(p.token_list.data(), static_cast<int64_t>(p.token_list.size()));
-  plan.merge_tokens = a.put(p.merge_tokens.data(), static_cast<int64_t>(p.merge_tokens.size()));
-  plan.partial_base = a.put(p.partial_base.data(), n);
-  plan.folded_chunks = a.put(p.folded_chunks.data(), n);
+  for (int32_t g = 0; g < host.num_groups; g++) {
+    const TableView& tables = host.groups[g];
+    view.groups[g] = {};
+    view.groups[g].slots = a.put(tables.slots, n);
+    view.groups[g].block_tables =
+        a.put(tables.block_tables, host.num_seqs > 0 ? tables.table_start[host.num_seqs] : 0);
+  }
+  for (PlannedAttention& planned : attentions_) {
+    const HostPlan& p = planned.planner.build(host);
+    planned.has_wide = !p.wide.empty();
+    planned.has_merge = !p.merge_tokens.empty();
+    planned.plan.header = a.put(p.header, 3);
+    planned.plan.narrow = a.put(p.narrow);
+    planned.plan.wide = a.put(p.wide);
+    planned.plan.token_list = a.put(p.token_list);
+    planned.plan.merge_tokens = a.put(p.merge_tokens);
+    planned.plan.partial_base = a.put(p.partial_base);
+    planned.plan.folded_chunks = a.put(p.folded_chunks);
+  }
   a.send(stream);
-  view.query_start = nullptr;  // the plan holds what kernels need of them
+  view.query_start = nullptr;  // the plans hold what kernels need of them
   view.context_len = nullptr;
   return view;
 }
 
-void DeviceContext::end_step() {
+const PlannedAttention& DeviceContext::attention_of(const AttentionParams& p,
+                                                    const PagedKV& kv) const {
+  const auto fits = [&](const PlannedAttention& a) {
+    const AttentionShape& s = a.shape;
+    return s.num_heads == p.num_heads && s.num_kv_heads == kv.num_kv_heads &&
+           s.head_size == kv.head_size && s.reach == p.reach && s.block_size == kv.block_size &&
+           std::find(s.groups.begin(), s.groups.end(), kv.group) != s.groups.end();
+  };
+  const auto it = std::find_if(attentions_.begin(), attentions_.end(), fits);
+  OCTAVO_CHECK(it != attentions_.end());
+  return *it;
+}
+
+void DeviceContext::end_step() { hand_out_samples(); }
+
+// Waits for everything; the arena is free again.
+void DeviceContext::hand_out_samples() {
   check_cuda(cudaStreamSynchronize(stream), "a step");
   for (const PendingSample& s : pending_) {
     *s.row.token = s.result->token;
     *s.row.logprob = s.result->logprob;
     if (s.row.num_top < 0 || s.result->token < 0) continue;
     *s.row.rank = s.result->rank;
-    std::copy_n(s.top_ids, s.row.num_top, s.row.top_ids);
-    std::copy_n(s.top_logprobs, s.row.num_top, s.row.top_logprobs);
+    hand_out_top(s);
   }
+  pending_.clear();
+  num_listed_ = 0;
+  arena_.reset();
+}
+
+// Best first, ties by lower id.
+void DeviceContext::hand_out_top(const PendingSample& s) {
+  best_.clear();
+  for (int32_t i = 0; i < s.row.num_top; i++) best_.emplace_back(s.top_logits[i], s.top_ids[i]);
+  std::sort(best_.begin(), best_.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first > b.first : a.second < b.second;
+  });
+  for (size_t i = 0; i < best_.size(); i++) {
+    s.row.top_ids[i] = best_[i].second;
+    s.row.top_logprobs[i] = static_cast<double>(best_[i].first) - s.result->log_sum;
+  }
+}
+
+// Nothing here throws. Kernels of the step still read the pinned arrays that the next one fills.
+void DeviceContext::drain() {
+  static_cast<void>(cudaStreamSynchronize(stream));
+  static_cast<void>(cudaGetLastError());
   pending_.clear();
 }
 
-// What a step launches depends on its key and on which kinds of attention items it has.
+// What a step launches depends on its key, on whether it marks tokens for long ropes, and on which
+// kinds of items each of its attentions has.
 void DeviceContext::run_graph(int64_t key, void (*body)(void*), void* argument) {
   if (key < 0 || !options.graphs) return body(argument);
-  const int64_t kind =
-      (host_plan->wide.empty() ? 0 : 2) + (host_plan->merge_tokens.empty() ? 0 : 1);
-  auto& exec = graphs_[key * 4 + kind];
-  if (exec == nullptr) {
-    check_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "recording");
-    cudaGraph_t graph = nullptr;
-    try {
-      body(argument);
-    } catch (...) {
-      static_cast<void>(cudaStreamEndCapture(stream, &graph));
-      if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
-      throw;
-    }
-    check_cuda(cudaStreamEndCapture(stream, &graph), "recording a step");
-    const cudaError_t made = cudaGraphInstantiate(&exec, graph, 0);
-    static_cast<void>(cudaGraphDestroy(graph));
-    check_cuda(made, "recording a step");
+  if (key == kMeasureGraph) return graphs_.measure(stream, body, argument);
+  int64_t kind = marks_long_rope_ ? 1 : 0;
+  for (const PlannedAttention& a : attentions_) {
+    kind = kind * 4 + (a.has_wide ? 2 : 0) + (a.has_merge ? 1 : 0);
   }
-  check_cuda(cudaGraphLaunch(exec, stream), "replaying a step");
+  graphs_.run((key << (1 + 2 * attentions_.size())) + kind, stream, body, argument);
 }
 
-// Through page-locked memory, two pieces in turn: one is read from the file while the other
-// travels.
-void DeviceContext::upload(const char* host, int64_t bytes, char* target) {
+// Through page-locked memory, two pieces in turn: one is read from its source while the other
+// travels. False if the source failed.
+bool DeviceContext::upload(const WeightSource& source, int64_t bytes, char* target) {
   for (int64_t at = 0; at < bytes; at += static_cast<int64_t>(kStagingBytes)) {
     const size_t piece = std::min(kStagingBytes, static_cast<size_t>(bytes - at));
     const int i = next_staging_;
     next_staging_ ^= 1;
     if (staging_[i].data() == nullptr) staging_[i] = PinnedMemory(kStagingBytes, "staging memory");
     check_cuda(cudaEventSynchronize(staged_[i]), "uploading weights");
-    std::memcpy(staging_[i].data(), host + at, piece);
+    if (!source.read(at, static_cast<int64_t>(piece), staging_[i].data())) return false;
     check_cuda(
         cudaMemcpyAsync(target + at, staging_[i].data(), piece, cudaMemcpyHostToDevice, stream),
         "uploading weights");
     check_cuda(cudaEventRecord(staged_[i], stream), "uploading weights");
   }
+  return true;
 }
 
 // Q8_0 and Q4_0 are taken apart into bytes and scales, everything else becomes the activations'
 // type.
-Tensor DeviceContext::load_weight(Tensor stored, void* memory) {
+Tensor DeviceContext::load_weight(Tensor stored, const WeightSource& source, void* memory) {
   char* const target = static_cast<char*>(memory);
-  const char* data = static_cast<const char*>(stored.data);
-  Tensor out{memory, options.activation, stored.rows, stored.cols};
-  if (stored.dtype == options.activation) {
-    upload(data, stored.bytes(), target);
-    return out;
+  Tensor out{memory, options.dtype, stored.rows, stored.cols};
+  if (stored.dtype == options.dtype) {
+    return upload(source, stored.bytes(), target) ? out : Tensor{};
   }
   constexpr int64_t kPiece = int64_t{1} << 20;  // values converted at a time
   const int64_t rows_at_once = std::max<int64_t>(1, kPiece / stored.cols);
   std::vector<uint16_t> halves;
-  std::vector<char> bytes;
+  std::vector<char> rows, bytes;
   std::vector<float> floats;
   const bool packed = stays_quantised(stored.dtype);
   for (int64_t row = 0; row < stored.rows; row += rows_at_once) {
@@ -236,25 +282,28 @@ Tensor DeviceContext::load_weight(Tensor stored, void* memory) {
     const int64_t first = row * stored.cols;
     halves.clear();
     bytes.clear();
+    const int64_t size = row_bytes(stored.dtype, n);
+    rows.resize(static_cast<size_t>(size));
+    if (!source.read(row_bytes(stored.dtype, first), size, rows.data())) return {};
     if (packed) {
-      const int64_t size = block_bytes(stored.dtype);
-      for (int64_t b = first / 32; b < (first + n) / 32; b++) {
+      const int64_t block = block_bytes(stored.dtype);
+      for (const char* b = rows.data(); b < rows.data() + size; b += block) {
         uint16_t scale;
-        std::memcpy(&scale, data + b * size, 2);
+        std::memcpy(&scale, b, 2);
         halves.push_back(scale);
-        bytes.insert(bytes.end(), data + b * size + 2, data + (b + 1) * size);
+        bytes.insert(bytes.end(), b + 2, b + block);
       }
-      upload(bytes.data(), static_cast<int64_t>(bytes.size()),
+      upload(MemorySource(bytes.data()), static_cast<int64_t>(bytes.size()),
              target + quantised_bytes(stored.dtype, first));
-      upload(reinterpret_cast<const char*>(halves.data()), n / 32 * 2,
+      upload(MemorySource(halves.data()), n / 32 * 2,
              target + scales_offset(stored) + first / 32 * 2);
     } else {
       floats.resize(static_cast<size_t>(n));
-      dequantise_row(stored.dtype, data + row_bytes(stored.dtype, first), n, floats.data());
+      dequantise_row(stored.dtype, rows.data(), n, floats.data());
       for (const float f : floats) {
-        halves.push_back(options.activation == DType::kF16 ? float_to_half(f) : float_to_bf16(f));
+        halves.push_back(options.dtype == DType::kF16 ? float_to_half(f) : float_to_bf16(f));
       }
-      upload(reinterpret_cast<const char*>(halves.data()), n * 2, target + first * 2);
+      upload(MemorySource(halves.data()), n * 2, target + first * 2);
     }
   }
   if (packed) out.dtype = stored.dtype;
@@ -268,6 +317,7 @@ SampleRequest DeviceContext::pack(const SampleRow& r, std::vector<int32_t>& ints
     if (count > 0) ints.insert(ints.end(), values, values + count);
     return begin;
   };
+  OCTAVO_CHECK(r.mask_row < shape.max_num_seqs);
   SampleRequest q{};
   q.logits_row = r.logits_row;
   q.top_p = r.top_p;
@@ -289,17 +339,64 @@ SampleRequest DeviceContext::pack(const SampleRow& r, std::vector<int32_t>& ints
   q.bias_ids = list(r.bias_ids, r.num_bias);
   q.bias_values = static_cast<int32_t>(floats.size());
   if (r.num_bias > 0) floats.insert(floats.end(), r.bias, r.bias + r.num_bias);
-  const bool penalties = r.repetition != 1 || r.frequency != 0 || r.presence != 0;
-  q.prompt_len = penalties && r.prompt != nullptr ? r.prompt_len : 0;
-  q.output_len = penalties && r.output != nullptr ? r.output_len : 0;
-  q.prompt = list(r.prompt, q.prompt_len);
-  q.output = list(r.output, q.output_len);
+  q.counted = r.counted;
+  q.mask_row = r.mask_row;
   return q;
 }
 
+void DeviceContext::count_tokens(const TokenUpdate* updates, int32_t num_updates) {
+  ints_.clear();
+  CountRequest* requests = arena_.take<CountRequest>(static_cast<size_t>(num_updates));
+  const auto list = [&](const int32_t* ids, int32_t count) {
+    const int32_t begin = static_cast<int32_t>(ints_.size());
+    ints_.insert(ints_.end(), ids, ids + count);
+    return begin;
+  };
+  for (int32_t i = 0; i < num_updates; i++) {
+    const TokenUpdate& u = updates[i];
+    OCTAVO_CHECK(u.row >= 0 && u.row < shape.max_num_seqs && (u.begins || u.prompt_len == 0));
+    requests[i] = {u.row, u.begins, u.prompt_len, u.output_len, 0, 0};
+    requests[i].prompt = list(u.prompt, u.prompt_len);
+    requests[i].output = list(u.output, u.output_len);
+  }
+  CountArgs args;
+  args.requests = requests;
+  args.ints = arena_.copy(ints_.data(), ints_.size());
+  args.counts = token_counts_.as<uint32_t>();
+  args.vocab = shape.vocab_size;
+  args.num_requests = num_updates;
+  launch_count_tokens(args, stream);
+}
+
+void DeviceContext::set_masks(const MaskUpdate* updates, int32_t num_updates) {
+  if (num_updates == 0) return;
+  const int32_t words = mask_words_of(shape.vocab_size);
+  const size_t n = static_cast<size_t>(num_updates);
+  int32_t* const rows = arena_.take<int32_t>(n);
+  uint32_t* const bits = arena_.take<uint32_t>(n * static_cast<size_t>(words));
+  for (int32_t i = 0; i < num_updates; i++) {
+    OCTAVO_CHECK(updates[i].row >= 0 && updates[i].row < shape.max_num_seqs);
+    rows[i] = updates[i].row;
+    std::memcpy(bits + int64_t{i} * words, updates[i].bits, static_cast<size_t>(words) * 4);
+  }
+  launch_set_masks({rows, bits, masks_.as<uint32_t>(), words, num_updates}, stream);
+}
+
+// In launches of at most kMaxSampleRequests rows. Lists of best tokens lie in page-locked memory
+// till they are handed out: a step that asks for more than kMaxListed waits in between.
 void DeviceContext::sample(Tensor logits, const SampleRow* rows, int32_t num_rows) {
-  for (int32_t at = 0; at < num_rows; at += kMaxSampleRequests) {
-    sample_some(logits, rows + at, std::min(kMaxSampleRequests, num_rows - at));
+  const auto listed = [&](int32_t i) { return int64_t{std::max(0, rows[i].num_top)}; };
+  for (int32_t at = 0; at < num_rows;) {
+    int32_t end = at;
+    int64_t sum = 0;
+    while (end < num_rows && end - at < kMaxSampleRequests &&
+           (end == at || sum + listed(end) <= kMaxListed)) {
+      sum += listed(end++);
+    }
+    if (num_listed_ + sum > kMaxListed) hand_out_samples();
+    num_listed_ += sum;
+    sample_some(logits, rows + at, end - at);
+    at = end;
   }
 }
 
@@ -322,14 +419,15 @@ void DeviceContext::sample_some(Tensor logits, const SampleRow* rows, int32_t n)
   args.ints = arena_.copy(ints_.data(), ints_.size());
   args.floats = arena_.copy(floats_.data(), floats_.size());
   args.values = sample_values_.as<float>();
-  args.counts = sample_counts_.as<uint32_t>();
+  args.counts = token_counts_.as<uint32_t>();
+  args.masks = masks_.as<uint32_t>();
   args.results = results;
   args.top_ids = arena_.take<int32_t>(tops);
-  args.top_logprobs = arena_.take<double>(tops);
+  args.top_logits = arena_.take<float>(tops);
   launch_sample(args, stream);
   for (int32_t i = 0; i < n; i++) {
     pending_.push_back({rows[i], results + i, args.top_ids + requests[i].top_begin,
-                        args.top_logprobs + requests[i].top_begin});
+                        args.top_logits + requests[i].top_begin});
   }
 }
 

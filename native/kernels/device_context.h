@@ -2,7 +2,6 @@
 // for themselves, the step under way.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,42 +11,29 @@
 #include "kernels/device.h"
 #include "kernels/device_memory.h"
 #include "kernels/launchers.h"
+#include "kernels/step_arrays.h"
+#include "kernels/step_graphs.h"
 
 namespace octavo::device {
 
-// The arrays of a step at fixed device addresses, so that a recorded step can be replayed. The host
-// packs them into page-locked memory; one kernel spreads them.
-class StepArrays {
- public:
-  StepArrays() = default;
-  explicit StepArrays(const ModelShape& shape, int64_t max_items);
-
-  void begin() { packed_ = 0, num_ = 0; }
-  // Copies `count` values to the host side of the next region of a fixed order; returns where the
-  // device will find them.
-  template <class T>
-  T* put(const T* values, int64_t count) {
-    return static_cast<T*>(put_bytes(values, count * static_cast<int64_t>(sizeof(T))));
-  }
-  void send(cudaStream_t stream);
-
- private:
-  void* put_bytes(const void* values, int64_t bytes);
-
-  std::vector<int64_t> capacity_, offset_;  // of each region, in words
-  DeviceMemory device_;
-  PinnedMemory host_;
-  UnpackArgs unpack_;
-  int64_t packed_ = 0;
-  int32_t num_ = 0;
+// The attention of all layers of one shape, and its plan of the step under way.
+struct PlannedAttention {
+  PlannedAttention(const AttentionShape& s, const PlanShape& plan_shape)
+      : shape(s), planner(plan_shape) {}
+  AttentionShape shape;
+  AttentionPlanner planner;
+  AttentionPlan plan;  // at fixed addresses
+  bool has_wide = false, has_merge = false;
 };
+constexpr size_t kMaxAttentionShapes = 8;
+static_assert(5 + 2 * kMaxKvGroups + 7 * kMaxAttentionShapes <= UnpackArgs::kMaxRegions);
 
 // A launch of the sampler whose results the host has yet to hand out.
 struct PendingSample {
   SampleRow row;
   const SampleResult* result;
-  const int32_t* top_ids;
-  const double* top_logprobs;
+  const int32_t* top_ids;  // as SampleArgs has them
+  const float* top_logits;
 };
 
 class DeviceContext {
@@ -60,8 +46,15 @@ class DeviceContext {
   const char* prepare(const ModelShape& shape);
   BatchView begin_step(const BatchView& host);
   void end_step();
+  void drain();
   void run_graph(int64_t key, void (*body)(void*), void* argument);
-  Tensor load_weight(Tensor stored, void* memory);
+  // The plan for layers of this shape and group, which must be one of the model's.
+  const PlannedAttention& attention_of(const AttentionParams& p, const PagedKV& kv) const;
+  // Device memory that is spoken for and not taken yet.
+  int64_t reserved_bytes() const { return graphs_.bytes_to_come(); }
+  Tensor load_weight(Tensor stored, const WeightSource& source, void* memory);
+  void count_tokens(const TokenUpdate* updates, int32_t num_updates);
+  void set_masks(const MaskUpdate* updates, int32_t num_updates);
   void sample(Tensor logits, const SampleRow* rows, int32_t num_rows);
 
   const DeviceOptions options;
@@ -72,26 +65,29 @@ class DeviceContext {
 
   // Scratch of ops, sized by prepare().
   DeviceMemory partial_out, partial_state, matmul_partial, matmul_counters;
-  AttentionPlan plan;  // of the step, at fixed addresses
-  const HostPlan* host_plan = nullptr;
   std::unique_ptr<CublasLt> cublas_lt;  // null = own kernels for everything
 
  private:
+  void hand_out_samples();
+  void hand_out_top(const PendingSample& sample);
   void sample_some(Tensor logits, const SampleRow* rows, int32_t num_rows);
   SampleRequest pack(const SampleRow& row, std::vector<int32_t>& ints, std::vector<float>& floats);
-  void upload(const char* host, int64_t bytes, char* target);
+  bool upload(const WeightSource& source, int64_t bytes, char* target);
 
-  std::unique_ptr<AttentionPlanner> planner_;
+  std::vector<PlannedAttention> attentions_;
   StepArrays arrays_;
+  bool marks_long_rope_ = false;  // the step under way
   PinnedArena arena_;
   PinnedMemory staging_[2];
   cudaEvent_t staged_[2] = {};
   int next_staging_ = 0;
-  DeviceMemory sample_values_, sample_counts_;
+  DeviceMemory sample_values_, token_counts_, masks_;
   std::vector<PendingSample> pending_;
+  int64_t num_listed_ = 0;  // best tokens that pending_ waits for
+  std::vector<std::pair<float, int32_t>> best_;
   std::vector<int32_t> ints_;
   std::vector<float> floats_;
-  std::map<int64_t, cudaGraphExec_t> graphs_;
+  StepGraphs graphs_;
 };
 
 // Q8_0 and Q4_0 on the device: all bytes [rows, cols] or [rows, cols / 2], then all scales

@@ -1,6 +1,7 @@
 // Owners of device and page-locked memory, and an arena for what one step sends and gets back.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -58,10 +59,13 @@ class PinnedMemory {
 };
 
 // Page-locked memory handed out until reset(); kernels read and write it through the bus. Grows by
-// chunks when a step needs more than any before it.
+// chunks when a step needs more than any before it; of a very large step's it keeps little.
 class PinnedArena {
  public:
   void reset() {
+    size_t kept = 0;
+    const auto large = [&](const PinnedMemory& c) { return (kept += c.bytes()) > kMaxKept; };
+    chunks_.erase(std::find_if(chunks_.begin(), chunks_.end(), large), chunks_.end());
     chunk_ = 0;
     used_ = 0;
   }
@@ -73,8 +77,9 @@ class PinnedArena {
       used_ = 0;
     }
     if (chunk_ == chunks_.size()) {
-      constexpr size_t kChunk = size_t{1} << 20;
-      chunks_.emplace_back(bytes > kChunk ? bytes : kChunk, "page-locked memory of a step");
+      size_t size = size_t{1} << 20;
+      while (size < bytes) size *= 2;
+      chunks_.emplace_back(size, "page-locked memory of a step");
     }
     T* out = reinterpret_cast<T*>(chunks_[chunk_].data() + used_);
     used_ += bytes;
@@ -88,6 +93,8 @@ class PinnedArena {
   }
 
  private:
+  static constexpr size_t kMaxKept = size_t{32} << 20;
+
   std::vector<PinnedMemory> chunks_;
   size_t chunk_ = 0, used_ = 0;
 };

@@ -100,9 +100,10 @@ struct KvTiles {
     const int in_block = a.kv.block_size - 1;
     const int64_t v_bytes = a.kv.v_offset * kValueBytes;
     const auto block_bytes = static_cast<uint32_t>(a.kv.block_stride * kValueBytes);
-    // K of this head and piece in block 0.
-    const char* base =
-        static_cast<const char*>(a.kv.base) + kv_head * a.kv.head_stride * kValueBytes + piece * 16;
+    // K of this head and piece in block 0, from where the tile begins in its block.
+    const char* base = static_cast<const char*>(a.kv.base) +
+                       kv_head * a.kv.head_stride * kValueBytes + (begin & in_block) * kRowBytes +
+                       piece * 16;
 #pragma unroll
     for (int pass = 0; pass < kTileTokens / kRowsAtOnce; pass++) {
       const int r = row + pass * kRowsAtOnce;
@@ -126,7 +127,7 @@ struct KvTiles {
       const int r = i % kTileTokens;
       const int32_t block = __shfl_sync(kAllLanes, next_blocks, r / 8);
       const bool seen = begin + r >= first_token && begin + r < last_token;
-      const int64_t at = a.kv.scale(block, kv_head, r & (a.kv.block_size - 1)) +
+      const int64_t at = a.kv.scale(block, kv_head, (begin + r) & (a.kv.block_size - 1)) +
                          (i < kTileTokens ? 0 : a.kv.scale_v_offset);
       async_copy4(target + i * 4, a.kv.scales + (seen ? at : 0), seen);
     }

@@ -1,8 +1,10 @@
 // One launcher for each kernel: chooses the instantiation, sizes the grid, starts it on a stream.
-// Everything they are given is asserted by device_ops.cc; they neither allocate nor synchronise.
+// Everything they are given is asserted by device_backend.cc; they neither allocate nor
+// synchronise.
 #pragma once
 
 #include "kernels/attention.h"
+#include "kernels/experts.h"
 #include "kernels/matmul.h"
 #include "kernels/runtime.h"
 #include "kernels/sample.h"
@@ -21,7 +23,7 @@ struct DeviceLimits {
 // [words] from pinned host memory to fixed device addresses: the arrays of a step, by one kernel,
 // so that nothing but it knows where they came from.
 struct UnpackArgs {
-  static constexpr int kMaxRegions = 16;
+  static constexpr int kMaxRegions = 128;
   const int32_t* source = nullptr;  // pinned, read through the bus
   int32_t* target[kMaxRegions];
   int64_t begin[kMaxRegions];  // words into source
@@ -30,11 +32,15 @@ struct UnpackArgs {
 };
 void launch_unpack(const UnpackArgs& args, cudaStream_t stream);
 
-void launch_embedding(Tensor out, Tensor table, const void* scales, const int32_t* ids,
+// Scales of what stays quantised, else null.
+void launch_embedding(const EmbeddingParams& p, const void* scales, const void* position_scales,
                       cudaStream_t stream);
-void launch_rms_norm(Tensor out, Tensor x, Tensor add, const float* weight, float eps,
-                     cudaStream_t stream);
-void launch_gated(Tensor out, Tensor gate, Tensor up, Activation activation, cudaStream_t stream);
+// Rows of the activations' type up to this length may have any number of columns, others a multiple
+// of four; only the former may have several rows of weights.
+constexpr int64_t kMaxShortRow = 512;
+void launch_norm(const NormParams& p, DType activation, cudaStream_t stream);
+void launch_activate(Tensor out, Tensor gate, Tensor up, HiddenAct hidden_act, cudaStream_t stream);
+void launch_transform_logits(Tensor logits, float scale, float softcap, cudaStream_t stream);
 void launch_gather_rows(Tensor out, Tensor x, const int32_t* rows, cudaStream_t stream);
 
 struct RopeCacheArgs {
@@ -42,10 +48,16 @@ struct RopeCacheArgs {
   PagedKV kv;
   const int32_t* positions;
   const int64_t* slots;
-  const float* inv_freq;  // [rotary_size / 2]
+  const float* inv_freq;       // [rotary_size / 2]
+  const float* inv_freq_long;  // the same for tokens marked in long_rope; null = none is
+  const int32_t* long_rope;    // [num_tokens]
   int32_t num_tokens, num_heads, rotary_size;
   bool interleaved;
   float attention_factor;
+  bool norm;  // of heads of q and k, once they have turned
+  float norm_eps;
+  const float *q_norm, *k_norm;  // [head_size], or null
+  Temperature temperature;       // of q, at last
 };
 void launch_rope_and_cache(const RopeCacheArgs& args, DType activation, const DeviceLimits& limits,
                            cudaStream_t stream);
@@ -58,7 +70,6 @@ void launch_copy_blocks(void* pool, int64_t block_bytes, const BlockCopy* copies
 struct AttentionLaunch {
   DType activation = DType::kBF16;
   bool wide = false, merge = false;
-  int32_t grid = 1;
 };
 bool attention_supports(int32_t head_size);
 // Whether a block has shared memory enough for it.
@@ -75,6 +86,18 @@ constexpr int64_t kMatmulCounters = 4096;
 void launch_matmul(MatmulArgs args, DType activation, DType weight, const DeviceLimits& limits,
                    cudaStream_t stream);
 
+// Experts of more than this many would not fit where choices are sorted.
+constexpr int32_t kMaxExperts = 1024;
+void launch_route(const RouteParams& p, cudaStream_t stream);
+void launch_expert_matmul(const ExpertArgs& args, DType activation, DType weight,
+                          cudaStream_t stream);
+// gate = glu(gate, up), both [num_places, N], times weights first if `scales_input`.
+void launch_glu(Tensor gate, Tensor up, const Routing& routing, const Glu& glu, bool scales_input,
+                cudaStream_t stream);
+void launch_combine(const CombineParams& p, cudaStream_t stream);
+
+void launch_count_tokens(const CountArgs& args, cudaStream_t stream);
+void launch_set_masks(const MaskArgs& args, cudaStream_t stream);
 void launch_sample(const SampleArgs& args, cudaStream_t stream);
 
 }  // namespace octavo::device

@@ -206,12 +206,13 @@ struct MatmulBlock {
     n0 = (tile_n - part.tile_begin) * Tile::kRows;
     m0 = static_cast<int64_t>(blockIdx.y) * Tile::kCols;
     clear(total);
+    const auto tokens = [&] { return Tokens(a.x, m0, a.m, a.k); };
     if (!a.spread) {
-      for (int k = 0; k < a.num_k_parts; k++) one_k_part(k);
-      write_output();
+      for (int k = 0; k < a.num_k_parts; k++) one_k_part(k, tokens);
+      write_output(a.m);
       return;
     }
-    one_k_part(blockIdx.z);
+    one_k_part(blockIdx.z, tokens);
     PartialSums<kRowTiles * kColTiles * 4, Tile::kThreads> partial(
         a, tile_n * gridDim.y + blockIdx.y, blockIdx.z);
     float(&values)[kRowTiles * kColTiles * 4] =
@@ -220,20 +221,21 @@ struct MatmulBlock {
     int* const flag = reinterpret_cast<int*>(shared + Tile::kNumStages * Tile::kStageBytes);
     if (!partial.last_to_arrive(flag)) return;
     partial.load(values);
-    write_output();
+    write_output(a.m);
   }
 
   using Weights = std::conditional_t<Tile::kQuantised, PackedLoader<Tile>,
                                      RowLoader<T, Tile::kRows, Tile::kThreads>>;
   using Tokens = RowLoader<T, Tile::kCols, Tile::kThreads>;
 
-  // total += the sum over one part of K.
-  OCTAVO_DEVICE void one_k_part(int k_index) {
+  // total += the sum over one part of K; make_tokens() gives what loads their rows.
+  template <class MakeTokens>
+  OCTAVO_DEVICE void one_k_part(int k_index, const MakeTokens& make_tokens) {
     const int begin = k_index * static_cast<int>(a.k_part);
     const int end = min(static_cast<int>(a.k), begin + static_cast<int>(a.k_part));
     const int steps = (end - begin + kStepK - 1) / kStepK;
     const Weights weights(part, n0, a.k);
-    const Tokens tokens(a.x, m0, a.m, a.k);
+    const auto tokens = make_tokens();
     const auto load_step = [&](int step) {
       if (step < steps) {
         const int k0 = begin + step * kStepK;
@@ -351,7 +353,8 @@ struct MatmulBlock {
     }
   }
 
-  OCTAVO_DEVICE void write_output() {
+  // Of the tokens before m_end.
+  OCTAVO_DEVICE void write_output(int64_t m_end) {
 #pragma unroll
     for (int r = 0; r < kRowTiles; r++) {
 #pragma unroll
@@ -362,7 +365,7 @@ struct MatmulBlock {
 #pragma unroll
         for (int c = 0; c < kColTiles * 2; c++) {
           const int64_t m = m0 + (warp_m * kColTiles + c / 2) * 8 + t * 2 + c % 2;
-          if (m >= a.m) continue;
+          if (m >= m_end) continue;
           const float value = total[r][c / 2][half * 2 + c % 2] + bias;
           if (part.float_out) {
             static_cast<float*>(part.out)[m * part.n + n] = value;

@@ -31,6 +31,7 @@ struct Shared {
   double doubles[kWarps];
   int32_t ints[kWarps];
   int32_t chosen;
+  uint32_t listed;
 };
 
 struct Sampler {
@@ -101,33 +102,38 @@ struct Sampler {
     return r.repetition != 1 || r.frequency != 0 || r.presence != 0;
   }
   OCTAVO_DEVICE bool is_plain() const {
-    return r.num_allowed < 0 && r.num_banned == 0 && r.num_bias == 0 && !has_penalties();
+    return r.mask_row < 0 && r.num_allowed < 0 && r.num_banned == 0 && r.num_bias == 0 &&
+           !has_penalties();
   }
 
-  // Lists, bias, penalties, in the order of ops.h.
-  OCTAVO_DEVICE void adjust(float* values, uint32_t* counts) {
+  // What the mask leaves of a logit.
+  OCTAVO_DEVICE float unmasked(const uint32_t* mask, int32_t i) const {
+    return mask == nullptr || (mask[i / 32] >> (i % 32) & 1u) != 0 ? raw[i] : -INFINITY;
+  }
+
+  // Mask, lists, bias, penalties, in the order of ops.h.
+  OCTAVO_DEVICE void adjust(float* values) {
     const auto list = [&](int32_t begin, int32_t count, auto fn) {
       for (int32_t i = tid; i < count; i += kThreads) fn(a.ints[begin + i], i);
       __syncthreads();
     };
-    each([&](int32_t i) { values[i] = r.num_allowed >= 0 ? -INFINITY : raw[i]; });
+    const int32_t words = mask_words_of(a.vocab);
+    const uint32_t* const mask =
+        r.mask_row < 0 ? nullptr : a.masks + static_cast<int64_t>(r.mask_row) * words;
+    each([&](int32_t i) { values[i] = r.num_allowed >= 0 ? -INFINITY : unmasked(mask, i); });
     __syncthreads();
-    list(r.allowed, r.num_allowed, [&](int32_t id, int32_t) { values[id] = raw[id]; });
+    list(r.allowed, r.num_allowed, [&](int32_t id, int32_t) { values[id] = unmasked(mask, id); });
     list(r.banned, r.num_banned, [&](int32_t id, int32_t) { values[id] = -INFINITY; });
     list(r.bias_ids, r.num_bias,
          [&](int32_t id, int32_t i) { values[id] += a.floats[r.bias_values + i]; });
-    if (!has_penalties()) return;
-    constexpr uint32_t kSeen = 1u << 31;
-    list(r.prompt, r.prompt_len, [&](int32_t id, int32_t) { atomicMax(&counts[id], kSeen); });
-    list(r.output, r.output_len, [&](int32_t id, int32_t) { atomicMax(&counts[id], kSeen); });
-    list(r.output, r.output_len, [&](int32_t id, int32_t) { atomicAdd(&counts[id], 1u); });
+    if (r.counted < 0 || !has_penalties()) return;
+    const uint32_t* counts = a.counts + static_cast<int64_t>(r.counted) * a.vocab;
     each([&](int32_t i) {
       const uint32_t count = counts[i];
       if (count == 0) return;
-      counts[i] = 0;
       float v = values[i];
       if (r.repetition != 1) v = v > 0 ? v / r.repetition : v * r.repetition;
-      const float times = static_cast<float>(count & ~kSeen);
+      const float times = static_cast<float>(count & ~kInPrompt);
       if (times > 0) v -= r.frequency * times + r.presence;
       values[i] = v;
     });
@@ -290,36 +296,50 @@ struct Sampler {
     return static_cast<int32_t>(block_sum(n));
   }
 
-  // The best tokens of the raw row, one after the other: the next is the best one behind the last.
+  // The best tokens of the raw row, ties by lower id, in no order: the host sorts so few.
   OCTAVO_DEVICE void report_top() {
-    uint32_t last_key = ~0u;
-    int32_t last_id = -1;
-    for (int32_t n = 0; n < r.num_top; n++) {
-      float best = -INFINITY;
-      int32_t id = INT32_MAX;
-      each([&](int32_t i) {
-        const uint32_t key = key_of(raw[i]);
-        const bool behind = n == 0 || key < last_key || (key == last_key && i > last_id);
-        if (behind && (raw[i] > best || (raw[i] == best && i < id))) best = raw[i], id = i;
-      });
-      for (int bit = 16; bit > 0; bit /= 2) {
-        take_better(best, id, __shfl_xor_sync(kAllLanes, best, bit),
-                    __shfl_xor_sync(kAllLanes, id, bit));
-      }
-      __syncthreads();
-      if (lane == 0) s.floats[warp] = best, s.ints[warp] = id;
-      __syncthreads();
-      best = s.floats[0], id = s.ints[0];
-      for (int w = 1; w < kWarps; w++) take_better(best, id, s.floats[w], s.ints[w]);
-      if (tid == 0) {
-        a.top_ids[r.top_begin + n] = id;
-        a.top_logprobs[r.top_begin + n] = static_cast<double>(best) - log_sum;
-      }
-      last_key = key_of(best);
-      last_id = id;
-    }
+    if (r.num_top == 0) return;
+    x = raw;
+    const Mass wanted = static_cast<Mass>(r.num_top);
+    const uint32_t key = select_key(wanted, [](int32_t) -> Mass { return 1; });
+    const Mass missing = wanted - s.chosen_before;
+    const int32_t last =
+        find_id(missing - 1, [&](int32_t i) -> Mass { return key_of(raw[i]) == key; });
+    if (tid == 0) s.listed = 0;
+    __syncthreads();
+    each([&](int32_t i) {
+      const uint32_t own = key_of(raw[i]);
+      if (own < key || (own == key && i > last)) return;
+      const int32_t place = r.top_begin + static_cast<int32_t>(atomicAdd(&s.listed, 1u));
+      a.top_ids[place] = i;
+      a.top_logits[place] = raw[i];
+    });
   }
 };
+
+// Grid: one block a request.
+__global__ void __launch_bounds__(kThreads) count_tokens_kernel(const CountArgs a) {
+  const CountRequest& r = a.requests[blockIdx.x];
+  uint32_t* counts = a.counts + static_cast<int64_t>(r.row) * a.vocab;
+  if (r.begins != 0) {
+    for (int32_t i = threadIdx.x; i < a.vocab; i += kThreads) counts[i] = 0;
+  }
+  __syncthreads();
+  for (int32_t i = threadIdx.x; i < r.prompt_len; i += kThreads) {
+    atomicMax(&counts[a.ints[r.prompt + i]], kInPrompt);
+  }
+  __syncthreads();  // before counts, which atomicMax would lose
+  for (int32_t i = threadIdx.x; i < r.output_len; i += kThreads) {
+    atomicAdd(&counts[a.ints[r.output + i]], 1u);
+  }
+}
+
+// Grid: one block an update.
+__global__ void __launch_bounds__(kThreads) set_masks_kernel(const MaskArgs a) {
+  const uint32_t* const from = a.bits + static_cast<int64_t>(blockIdx.x) * a.words;
+  uint32_t* const to = a.masks + static_cast<int64_t>(a.rows[blockIdx.x]) * a.words;
+  for (int32_t i = threadIdx.x; i < a.words; i += kThreads) to[i] = from[i];
+}
 
 // Grid: one block a request.
 __global__ void __launch_bounds__(kThreads) sample_kernel(const SampleArgs a) {
@@ -329,21 +349,24 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(const SampleArgs a) {
   Sampler sampler{a, r, raw, raw, *reinterpret_cast<Shared*>(shared)};
   SampleResult& result = a.results[blockIdx.x];
   const bool first = threadIdx.x == 0;
-  if (first) result = {NAN, -1, 0};
+  if (first) result = {NAN, 0, -1, 0};
   if (!sampler.read_raw()) return;
   int32_t token = r.target;
   if (token < 0 && r.temperature == 0 && sampler.is_plain()) token = sampler.raw_best;
   if (token < 0) {
     if (!sampler.is_plain()) {
       float* values = a.values + static_cast<int64_t>(blockIdx.x) * a.vocab;
-      sampler.adjust(values, a.counts + static_cast<int64_t>(blockIdx.x) * a.vocab);
+      sampler.adjust(values);
       sampler.x = values;
     }
     token = sampler.choose();
   }
   if (token < 0) return;
-  if (first)
-    result.token = token, result.logprob = static_cast<double>(raw[token]) - sampler.log_sum;
+  if (first) {
+    result.token = token;
+    result.logprob = static_cast<double>(raw[token]) - sampler.log_sum;
+    result.log_sum = sampler.log_sum;
+  }
   if (r.num_top < 0) return;
   const int32_t larger = sampler.count_larger(raw[token]);
   if (first) result.rank = 1 + larger;
@@ -351,6 +374,16 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(const SampleArgs a) {
 }
 
 }  // namespace
+
+void launch_count_tokens(const CountArgs& args, cudaStream_t stream) {
+  launch(count_tokens_kernel, dim3(static_cast<uint32_t>(args.num_requests)), dim3(kThreads), 0,
+         stream, args);
+}
+
+void launch_set_masks(const MaskArgs& args, cudaStream_t stream) {
+  launch(set_masks_kernel, dim3(static_cast<uint32_t>(args.num_updates)), dim3(kThreads), 0, stream,
+         args);
+}
 
 void launch_sample(const SampleArgs& args, cudaStream_t stream) {
   launch(sample_kernel, dim3(static_cast<uint32_t>(args.num_requests)), dim3(kThreads),

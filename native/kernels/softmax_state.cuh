@@ -28,6 +28,15 @@ struct SoftmaxState {
   }
   // What a weighted sum is multiplied with at last. Empty states give zero, not NaN.
   OCTAVO_DEVICE float inverse() const { return sum > 0.0f ? 1.0f / sum : 0.0f; }
+  // The same with a sink, if there are any: a last chunk of one token whose value is 0.
+  OCTAVO_DEVICE float inverse(const float* sinks, int head) {
+    if (sinks == nullptr) return inverse();
+    SoftmaxState sink;
+    sink.max = sinks[head] * 1.4426950408889634f;
+    sink.sum = 1.0f;
+    const float mine = merge(sink).mine;
+    return mine * inverse();
+  }
 };
 
 }  // namespace octavo::device

@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 
 #include "base/error.h"
-#include "cpu/cpu_backend.h"
-#include "kernels/device.h"
 #include "model/forward.h"
 #include "model/weights.h"
 
@@ -13,34 +12,45 @@ namespace octavo {
 
 namespace {
 
-std::unique_ptr<Backend> make_backend(const LoadRequest& r) {
-  if (r.device < 0) {
-    return CpuBackend::create(r.num_threads, r.isa.empty() ? nullptr : r.isa.c_str(),
-                              r.int8_activations);
-  }
-  DeviceOptions options;
-  options.device = r.device;
-  options.activation = r.activation;
-  options.graphs = r.graphs;
-  options.share_prefixes = r.share_prefixes;
-  options.batch_invariant = r.batch_invariant;
-  return make_device_backend(options);
+bool same(const AttentionShape& a, const AttentionShape& b) {
+  return a.num_heads == b.num_heads && a.num_kv_heads == b.num_kv_heads &&
+         a.head_size == b.head_size && a.reach == b.reach && a.block_size == b.block_size;
+}
+
+// Notes that group `g` has layers of this shape.
+void add(std::vector<AttentionShape>& known, const AttentionSpec& a, int32_t block_size,
+         int32_t g) {
+  AttentionShape shape{a.num_heads, a.num_kv_heads, a.head_size, a.reach, block_size, {g}};
+  const auto found = std::find_if(known.begin(), known.end(),
+                                  [&](const AttentionShape& s) { return same(s, shape); });
+  if (found == known.end()) return known.push_back(std::move(shape));
+  if (found->groups.back() != g) found->groups.push_back(g);
 }
 
 ModelShape shape_of(const LoadRequest& r) {
-  const ModelConfig& c = r.config;
   const EngineLimits& l = r.limits;
-  return {c.hidden_size,
-          c.num_heads,
-          c.num_kv_heads,
-          c.head_size,
-          c.intermediate_size,
-          c.vocab_size,
-          l.block_size,
-          l.max_num_seqs,
-          l.max_num_batched_tokens,
-          l.blocks_per_row,
-          !r.kv_as_activation && is_8bit_cache(r.kv_dtype)};
+  ModelShape shape;
+  shape.hidden_size = r.spec.hidden_size;
+  shape.vocab_size = r.spec.vocab_size;
+  shape.max_num_seqs = l.max_num_seqs;
+  shape.max_num_batched_tokens = l.max_num_batched_tokens;
+  shape.kv_8bit = !r.kv_as_activation && is_8bit_cache(r.kv_dtype);
+  for (size_t g = 0; g < l.groups.size(); ++g) {
+    shape.blocks_per_row.push_back(l.groups[g].blocks_per_row);
+    for (int32_t layer : l.groups[g].layers) {
+      add(shape.attentions, r.spec.layers[static_cast<size_t>(layer)].attention,
+          l.groups[g].block_size, static_cast<int32_t>(g));
+    }
+  }
+  for (const LayerSpec& layer : r.spec.layers) {
+    auto& sizes = shape.mlp_sizes;
+    for (const int32_t size : {layer.mlp.intermediate_size, layer.experts.intermediate_size}) {
+      const bool known = std::find(sizes.begin(), sizes.end(), size) != sizes.end();
+      if (size > 0 && !known) sizes.push_back(size);
+    }
+    if (layer.experts.any()) shape.routers.push_back(layer.experts.router);
+  }
+  return shape;
 }
 
 }  // namespace
@@ -49,22 +59,21 @@ ModelShape shape_of(const LoadRequest& r) {
 struct Executor::Engine {
   explicit Engine(const LoadRequest& r)
       : backend(prepared(r)),
-        config(r.config),
-        weights(backend->ops(), r.config, r.files, r.tensors, r.quantise),
-        forward(backend->ops(), r.config, r.limits, weights, kv_dtype(r)) {
-    if (r.device >= 0) forward.profile();
+        weights(backend->ops(), r.spec, r.files, r.tensors, r.quantise),
+        forward(backend->ops(), r.spec, r.limits, weights, kv_dtype(r)) {
+    if (r.backend.device >= 0) forward.profile();
     forward.allocate_cache(num_blocks(r));
   }
 
   static std::unique_ptr<Backend> prepared(const LoadRequest& r) {
-    std::unique_ptr<Backend> backend = make_backend(r);
+    std::unique_ptr<Backend> backend = make_backend(r.backend);
     const char* why = backend->ops().prepare(backend->ops().context, shape_of(r));
     if (why != nullptr) throw Error(kErrModelUnsupported, why);
     return backend;
   }
 
   DType kv_dtype(const LoadRequest& r) const {
-    const bool on_cpu = r.device < 0;
+    const bool on_cpu = r.backend.device < 0;
     if (r.kv_as_activation) return backend->ops().activation;
     const bool is_8bit = is_8bit_cache(r.kv_dtype);
     if (r.kv_dtype != DType::kI8 && is_8bit == on_cpu) {
@@ -97,12 +106,19 @@ struct Executor::Engine {
   }
 
   std::unique_ptr<Backend> backend;
-  ModelConfig config;
   Weights weights;
   Forward forward;
 };
 
-Executor::Executor() : thread_([this] { loop(); }) {}
+Executor::Executor() {
+  try {
+    thread_ = std::thread([this] { loop(); });
+  } catch (const std::system_error& e) {
+    throw Error(kErrOutOfMemory, std::string("no thread could be started for the engine (") +
+                                     e.what() +
+                                     "); raise the limit of processes (ulimit -u, pids.max)");
+  }
+}
 
 Executor::~Executor() { stop(); }
 
@@ -147,6 +163,7 @@ LoadedInfo Executor::load(const LoadRequest& request) {
   info.num_blocks = engine_->forward.num_blocks();
   info.block_bytes = engine_->forward.block_bytes();
   info.weight_bytes = engine_->weights.bytes();
+  info.num_threads = engine_->backend->num_threads();
   return info;
 }
 

@@ -11,31 +11,25 @@
 #include <thread>
 #include <vector>
 
-#include "model/config.h"
+#include "backends.h"
+#include "model/limits.h"
+#include "model/spec.h"
 #include "model/step.h"
 
 namespace octavo {
 
 struct LoadRequest {
-  ModelConfig config;
+  ModelSpec spec;
   EngineLimits limits;
+  BackendOptions backend;
   std::vector<std::string> files;
   std::vector<TensorSpec> tensors;
   DType quantise = DType::kF32;   // plain matrices become kQ8_0 or kQ4_0; kF32: as they are
   bool kv_as_activation = true;   // else kv_dtype
   DType kv_dtype = DType::kBF16;  // kF8E4M3: a device; kF32, kF16, kBF16: the CPU; kI8: both
-  int32_t device = -1;            // −1 = the CPU, else the number of a GPU
-  // Of the CPU:
-  int32_t num_threads = 1;
-  std::string isa;  // empty = the best this machine has
-  bool int8_activations = true;
-  // Of a device:
-  DType activation = DType::kBF16;     // or kF16
+  // Of a device whose pool is measured:
   double memory_utilization = 0.9;     // share of its memory that all may take together
-  int32_t max_num_blocks = INT32_MAX;  // of a pool that is measured
-  bool graphs = true;
-  bool share_prefixes = true;
-  bool batch_invariant = true;
+  int32_t max_num_blocks = INT32_MAX;  // of the pool
 };
 
 struct LoadedInfo {
@@ -43,11 +37,12 @@ struct LoadedInfo {
   int32_t num_blocks = 0;
   int64_t block_bytes = 0;
   int64_t weight_bytes = 0;
+  int32_t num_threads = 1;  // that compute; fewer than asked for where no more could be started
 };
 
 class Executor {
  public:
-  Executor();
+  Executor();   // throws ERR_OUT_OF_MEMORY when no thread can be started
   ~Executor();  // runs what is queued, then joins
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;

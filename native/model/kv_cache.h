@@ -1,55 +1,72 @@
-// The block pool: one allocation, laid out as base/paged_kv.h says. An 8-bit cache has the scales
-// of a block behind its values: [num_layers][K|V][num_kv_heads][block_size] floats.
+// The block pool: one allocation, laid out as base/paged_kv.h says. The layers of a KV group lie
+// one after the other in its blocks, each with its own heads and sizes. Behind the values of the
+// largest group an 8-bit cache has a plane of scales, by layer too: [K|V][num_kv_heads][block_size]
+// floats.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <vector>
 
 #include "base/paged_kv.h"
 #include "buffer.h"
-#include "model/config.h"
+#include "model/limits.h"
+#include "model/spec.h"
 
 namespace octavo {
 
 class KvCache {
  public:
-  KvCache() = default;
-  KvCache(const ModelConfig& config, int32_t block_size, DType dtype)
-      : config_(&config),
-        dtype_(dtype),
-        block_size_(block_size),
-        kv_stride_(int64_t{config.num_kv_heads} * block_size * config.head_size),
-        values_bytes_(2 * config.num_layers * kv_stride_ * octavo::block_bytes(dtype)) {
-    const int64_t scales = 2 * config.num_layers * int64_t{config.num_kv_heads} * block_size;
-    const int64_t bytes = values_bytes_ + (is_8bit_cache(dtype) ? scales * 4 : 0);
+  KvCache(const ModelSpec& spec, const std::vector<KvGroupSpec>& groups, DType dtype)
+      : dtype_(dtype), layers_(spec.layers.size()) {
+    int64_t most_values = 0, most_scales = 0;
+    for (size_t g = 0; g < groups.size(); ++g) {
+      const int32_t size = groups[g].block_size;
+      int64_t values = 0, scales = 0;
+      for (int32_t index : groups[g].layers) {
+        const AttentionSpec& a = spec.layers[static_cast<size_t>(index)].attention;
+        layers_[static_cast<size_t>(index)] = {
+            static_cast<int32_t>(g), size, a.num_kv_heads, a.head_size, values, scales};
+        values += 2 * int64_t{a.kv_size()} * size;
+        scales += 2 * int64_t{a.num_kv_heads} * size;
+      }
+      most_values = std::max(most_values, values);
+      most_scales = std::max(most_scales, scales);
+    }
+    values_bytes_ = most_values * octavo::block_bytes(dtype);
+    if (is_8bit_cache(dtype)) values_bytes_ = (values_bytes_ + 15) / 16 * 16;
+    const int64_t bytes = values_bytes_ + (is_8bit_cache(dtype) ? most_scales * 4 : 0);
     block_bytes_ = (bytes + kAlign - 1) / kAlign * kAlign;
   }
 
-  // Takes the memory; before that layer() has a null base. The null block becomes zeros: where a
-  // window has moved past a block, masked lanes may still read it, and 0 · NaN is not 0.
+  // Takes the memory; before that layer() has a null base. The null block becomes zeros: it
+  // stands where a window has moved past, and 0 · NaN would not be 0 if a masked lane read it.
   void allocate(const Ops& ops, int32_t num_blocks, int32_t num_host_blocks) {
     num_blocks_ = num_blocks;
-    pool_ = Buffer(ops, static_cast<size_t>(num_blocks * block_bytes_), "the KV cache");
-    host_pool_ = Buffer::for_swaps(ops, static_cast<size_t>(num_host_blocks * block_bytes_));
+    pool_ = Buffer(ops, bytes_of(num_blocks), "the KV cache");
+    host_pool_ = Buffer::for_swaps(ops, bytes_of(num_host_blocks));
     const std::vector<char> zeros(static_cast<size_t>(block_bytes_));
     ops.write(ops.context, pool_.data(), zeros.data(), zeros.size());
   }
 
   PagedKV layer(int32_t index) const {
+    const Layer& layer = layers_[static_cast<size_t>(index)];
     const int64_t element = octavo::block_bytes(dtype_);
     char* const base = static_cast<char*>(pool_.data());
     PagedKV kv;
-    kv.base = base == nullptr ? nullptr : base + 2 * index * kv_stride_ * element;
+    kv.base = base == nullptr ? nullptr : base + layer.values_at * element;
     kv.dtype = dtype_;
-    kv.block_size = block_size_;
-    kv.num_kv_heads = config_->num_kv_heads;
-    kv.head_size = config_->head_size;
+    kv.group = layer.group;
+    kv.block_size = layer.block_size;
+    kv.num_kv_heads = layer.num_kv_heads;
+    kv.head_size = layer.head_size;
     kv.block_stride = block_bytes_ / element;
-    kv.v_offset = kv_stride_;
-    kv.head_stride = int64_t{block_size_} * config_->head_size;
+    kv.head_stride = int64_t{layer.block_size} * layer.head_size;
+    kv.v_offset = layer.num_kv_heads * kv.head_stride;
     if (is_8bit_cache(dtype_) && base != nullptr) {
-      kv.scale_v_offset = int64_t{config_->num_kv_heads} * block_size_;
+      kv.scale_v_offset = int64_t{layer.num_kv_heads} * layer.block_size;
       kv.scale_block_stride = block_bytes_ / 4;
-      kv.scales = reinterpret_cast<float*>(base + values_bytes_) + 2 * index * kv.scale_v_offset;
+      kv.scales = reinterpret_cast<float*>(base + values_bytes_) + layer.scales_at;
     }
     return kv;
   }
@@ -60,11 +77,20 @@ class KvCache {
 
  private:
   static constexpr int64_t kAlign = 256;
+  // Where it is more than can be counted, more than can be had.
+  size_t bytes_of(int64_t blocks) const {
+    return blocks > INT64_MAX / block_bytes_ ? size_t{1} << 63
+                                             : static_cast<size_t>(blocks * block_bytes_);
+  }
+  struct Layer {
+    int32_t group, block_size, num_kv_heads, head_size;
+    int64_t values_at, scales_at;  // in a block, counted in elements and in floats
+  };
 
-  const ModelConfig* config_ = nullptr;
-  DType dtype_ = DType::kF32;
-  int32_t block_size_ = 0, num_blocks_ = 0;
-  int64_t kv_stride_ = 0, values_bytes_ = 0, block_bytes_ = 0;
+  DType dtype_;
+  int32_t num_blocks_ = 0;
+  std::vector<Layer> layers_;
+  int64_t values_bytes_ = 0, block_bytes_ = 0;
   Buffer pool_, host_pool_;  // same layout of blocks
 };
 

@@ -9,30 +9,43 @@
 
 namespace octavo {
 
+// The block tables of one KV group, each as long as its context takes.
+struct StepTables {
+  std::vector<int32_t> block_ids;  // all tables, one after the other
+  std::vector<int32_t> start;      // [num_seqs + 1]
+};
+
 struct StepInput {
-  std::vector<int32_t> token_ids;     // [num_tokens]
-  std::vector<int32_t> query_start;   // [num_seqs + 1]
-  std::vector<int32_t> context_len;   // [num_seqs]
-  std::vector<int32_t> block_tables;  // [num_seqs][table_stride]
-  int64_t table_stride = 0;
+  std::vector<int32_t> token_ids;    // [num_tokens]
+  std::vector<int32_t> query_start;  // [num_seqs + 1]
+  std::vector<int32_t> context_len;  // [num_seqs]
+  std::vector<StepTables> tables;    // of each KV group
+  std::vector<int32_t> long_rope;    // [num_seqs] 1 = rotates by the long table; empty = none does
   std::vector<BlockSwap> swap_outs, swap_ins;
   std::vector<BlockCopy> copies;
   // Draws first, then prompt rows. `logits_row` holds the token row until the head is computed;
-  // list pointers point into `extras`, outputs are set by the executor.
+  // list pointers point into `extras` or into what the slabs' rows keep, outputs are set by the
+  // executor.
   std::vector<SampleRow> rows;
+  std::vector<TokenUpdate> counted;  // what rows with penalties count from now on
+  std::vector<MaskUpdate> masks;     // what rows with masks may draw from now on
   std::vector<int32_t> extras;
-  int32_t num_samples = 0;      // the first of `rows`; the rest are prompt rows
-  bool capture_logits = false;  // for tests: return the logits of every row asked for
+  std::vector<uint32_t> mask_bits;  // what `masks` points at
+  int32_t num_samples = 0;          // the first of `rows`; the rest are prompt rows
+  bool capture_logits = false;      // for tests: return the logits of every row asked for
 
   void clear() {
-    for (auto* list : {&token_ids, &query_start, &context_len, &block_tables, &extras}) {
-      list->clear();
+    for (auto* list : {&token_ids, &query_start, &context_len, &long_rope, &extras}) list->clear();
+    for (StepTables& of_group : tables) {
+      of_group.block_ids.clear();
+      of_group.start.clear();
     }
     swap_outs.clear();
     swap_ins.clear();
     copies.clear();
     rows.clear();
-    table_stride = 0;
+    counted.clear();
+    masks.clear();
     num_samples = 0;
     capture_logits = false;
   }

@@ -1,9 +1,8 @@
 // What the addon exports: the Executor class, and the tables that lib/native.ts verifies.
 #include <napi.h>
 
+#include "backends.h"
 #include "base/dtype.h"
-#include "cpu/cpu_backend.h"
-#include "kernels/device.h"
 #include "napi/error.h"
 #include "napi/executor_wrap.h"
 #include "napi/step_layout.h"
@@ -35,30 +34,9 @@ Napi::Array error_codes(Napi::Env env) {
   return out;
 }
 
-// () → {kind: 'cuda' | 'simt' | 'none', devices: [{name, major, minor, memory}], reason: string}
-Napi::Value cuda_probe(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const DeviceProbe probe = probe_devices();
-  Napi::Object out = Napi::Object::New(env);
-  out.Set("kind", probe.kind);
-  out.Set("reason", probe.reason);
-  Napi::Array devices = Napi::Array::New(env);
-  for (uint32_t i = 0; i < probe.devices.size(); ++i) {
-    const DeviceInfo& d = probe.devices[i];
-    Napi::Object o = Napi::Object::New(env);
-    o.Set("name", d.name);
-    o.Set("major", d.major);
-    o.Set("minor", d.minor);
-    o.Set("memory", static_cast<double>(d.memory_bytes));
-    devices.Set(i, o);
-  }
-  out.Set("devices", devices);
-  return out;
-}
-
 #ifdef OCTAVO_SIMT
-// For tests: {order: 0 | 1 | 2, seed, asyncCopyLate, threads, memoryBytes, failAtLaunch} set what
-// is given; returns what the emulator has counted.
+// For tests: {order: 0 | 1 | 2, seed, asyncCopyLate, streamsLate, threads, memoryBytes,
+// failAtLaunch, failAtCall} set what is given; returns what the emulator has counted.
 Napi::Value simt_device(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object o = info[0].As<Napi::Object>();
@@ -70,6 +48,7 @@ Napi::Value simt_device(const Napi::CallbackInfo& info) {
   c.order = static_cast<simt::Order>(number("order", static_cast<double>(c.order)));
   c.seed = static_cast<uint64_t>(number("seed", static_cast<double>(c.seed)));
   c.async_copy_late = number("asyncCopyLate", c.async_copy_late) != 0;
+  c.streams_late = number("streamsLate", c.streams_late) != 0;
   c.threads = static_cast<int>(number("threads", c.threads));
   d.memory_bytes = static_cast<size_t>(number("memoryBytes", static_cast<double>(d.memory_bytes)));
   if (o.Has("failAtLaunch")) {
@@ -77,10 +56,17 @@ Napi::Value simt_device(const Napi::CallbackInfo& info) {
     d.sticky = cudaSuccess;
     d.fail_at_launch = after < 0 ? -1 : d.launches + static_cast<int64_t>(after);
   }
+  if (o.Has("failAtCall")) {
+    const double after = number("failAtCall", -1);
+    d.fail_at_call = after < 0 ? -1 : d.calls + static_cast<int64_t>(after);
+  }
   Napi::Object out = Napi::Object::New(env);
   out.Set("launches", static_cast<double>(d.launches));
   out.Set("usedBytes", static_cast<double>(d.used_bytes));
   out.Set("graphLaunches", static_cast<double>(d.graph_launches));
+  out.Set("graphs", static_cast<double>(d.graphs));
+  out.Set("pinnedBytes", static_cast<double>(d.pinned_bytes));
+  out.Set("calls", static_cast<double>(d.calls));
   return out;
 }
 #endif
@@ -93,12 +79,11 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("isas", [&] {
     Napi::Array out = Napi::Array::New(env);
     uint32_t i = 0;
-    for (const char* const* isa = CpuBackend::available_isas(); *isa; ++isa) {
+    for (const char* const* isa = cpu_isas(); *isa; ++isa) {
       out.Set(i++, Napi::String::New(env, *isa));
     }
     return out;
   }());
-  exports.Set("cudaProbe", Napi::Function::New(env, cuda_probe));
 #ifdef OCTAVO_SIMT
   exports.Set("simtDevice", Napi::Function::New(env, simt_device));
 #endif

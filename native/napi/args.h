@@ -34,6 +34,13 @@ inline int64_t get_int(const Napi::Object& object, const char* name, int64_t low
   return static_cast<int64_t>(d);
 }
 
+constexpr int64_t kMaxSize = 1 << 24;  // of any one dimension of a model
+
+inline int32_t get_size(const Napi::Object& object, const char* name, int64_t low = 1,
+                        int64_t high = kMaxSize) {
+  return static_cast<int32_t>(get_int(object, name, low, high));
+}
+
 inline bool get_bool(const Napi::Object& object, const char* name) {
   const Napi::Value v = get(object, name);
   if (!v.IsBoolean()) bad_option(name, "a boolean");
@@ -56,6 +63,27 @@ inline Napi::Array get_array(const Napi::Object& object, const char* name) {
   const Napi::Value v = get(object, name);
   if (!v.IsArray()) bad_option(name, "an array");
   return v.As<Napi::Array>();
+}
+
+inline Napi::Object get_element(const Napi::Array& array, uint32_t i, const char* name) {
+  const Napi::Value v = array.Get(i);
+  if (!v.IsObject()) bad_option(name, "an array of objects");
+  return v.As<Napi::Object>();
+}
+
+inline std::vector<int32_t> get_sizes(const Napi::Object& object, const char* name, int64_t low,
+                                      int64_t high) {
+  const Napi::Array array = get_array(object, name);
+  std::vector<int32_t> out;
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const Napi::Value v = array.Get(i);
+    const double d = v.IsNumber() ? v.As<Napi::Number>().DoubleValue() : NAN;
+    if (!(d >= static_cast<double>(low) && d <= static_cast<double>(high) && d == std::floor(d))) {
+      bad_option(name, "an array of whole numbers in range");
+    }
+    out.push_back(static_cast<int32_t>(d));
+  }
+  return out;
 }
 
 template <typename T>

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "backends.h"
 #include "napi/args.h"
 #include "napi/error.h"
 #include "napi/load_request.h"
@@ -48,10 +49,28 @@ Napi::Object result_to_js(Napi::Env env, const StepInput& in, const StepOutput& 
   return r;
 }
 
+Napi::Object probe_to_js(Napi::Env env, const DeviceProbe& probe) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("kind", probe.kind);
+  out.Set("reason", probe.reason);
+  Napi::Array devices = Napi::Array::New(env);
+  for (uint32_t i = 0; i < probe.devices.size(); ++i) {
+    const DeviceInfo& d = probe.devices[i];
+    Napi::Object o = Napi::Object::New(env);
+    o.Set("name", d.name);
+    o.Set("major", d.major);
+    o.Set("minor", d.minor);
+    o.Set("memory", static_cast<double>(d.memory_bytes));
+    devices.Set(i, o);
+  }
+  out.Set("devices", devices);
+  return out;
+}
+
 template <typename T>
 const T* typed_data(const Napi::Value& v, napi_typedarray_type type, int64_t* length) {
   if (!v.IsTypedArray() || v.As<Napi::TypedArray>().TypedArrayType() != type) {
-    throw Error(kErrInvalidStep, "a step is an Int32Array and its two slabs");
+    throw Error(kErrInvalidStep, "a step is an Int32Array and its slabs");
   }
   const auto a = v.As<Napi::TypedArrayOf<T>>();
   *length = static_cast<int64_t>(a.ElementLength());
@@ -64,21 +83,33 @@ Napi::Function ExecutorWrap::define(Napi::Env env) {
   return DefineClass(
       env, "Executor",
       {InstanceMethod("load", &ExecutorWrap::load), InstanceMethod("step", &ExecutorWrap::step),
-       InstanceMethod("close", &ExecutorWrap::close)});
+       InstanceMethod("close", &ExecutorWrap::close),
+       InstanceMethod("probe", &ExecutorWrap::probe)});
 }
 
-ExecutorWrap::ExecutorWrap(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<ExecutorWrap>(info), executor_(std::make_unique<Executor>()) {
-  settler_ = Settler::New(info.Env(), "octavo", 0, 1, this);
-  settler_.Unref(info.Env());
+ExecutorWrap::ExecutorWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ExecutorWrap>(info) {
+  const Napi::Env env = info.Env();
+  const Failure failure = guarded([&] { executor_ = std::make_unique<Executor>(); });
+  if (failure.failed()) throw to_js(env, failure);
+  settler_ = Settler::New(env, "octavo", 0, 1, this);
+  settler_.Unref(env);
+  napi_add_env_cleanup_hook(env, &ExecutorWrap::environment_ends, this);
 }
 
-// The object dies by garbage collection or with its environment (a worker's end, process.exit):
-// the thread is joined first, so nothing native outlives JS.
+// By garbage collection, or with the environment, whose hook has then been here before.
 ExecutorWrap::~ExecutorWrap() { shut_down(); }
+
+// Hooks run in the reverse order of their registration: before the settler's own, which frees it,
+// and before any object is destroyed. After this nothing native touches the environment.
+void ExecutorWrap::environment_ends(void* self) {
+  auto* wrap = static_cast<ExecutorWrap*>(self);
+  wrap->environment_ended_ = true;
+  wrap->shut_down();
+}
 
 void ExecutorWrap::shut_down() {
   if (executor_ == nullptr) return;
+  if (!environment_ended_) napi_remove_env_cleanup_hook(Env(), &environment_ends, this);
   executor_->stop();
   executor_.reset();
   settler_.Release();
@@ -92,19 +123,19 @@ Napi::Value ExecutorWrap::rejected(Napi::Env env, const Failure& failure) {
 
 Napi::Value ExecutorWrap::launch(Napi::Env env, std::function<void()> work,
                                  std::function<Napi::Value(Napi::Env)> done) {
-  auto* job = new Job(env);
-  job->work = std::move(work);
-  job->done = std::move(done);
-  const Napi::Value promise = job->deferred.Promise();
+  auto owned = std::make_unique<Job>(env);
+  owned->work = std::move(work);
+  owned->done = std::move(done);
+  const Napi::Value promise = owned->deferred.Promise();
   if (pending_++ == 0) {
     settler_.Ref(env);
     Ref();  // the object stays while somebody waits for it
   }
+  Job* job = owned.release();
   executor_->submit([this, job] {
     job->failure = guarded(job->work);
-    // Fails only while the environment is being torn down; then nobody waits for the promise.
-    if (settler_.BlockingCall(job) != napi_ok) {
-    }
+    // The settler is there as long as the thread is.
+    if (settler_.BlockingCall(job) != napi_ok) delete job;
   });
   return promise;
 }
@@ -147,11 +178,12 @@ Napi::Value ExecutorWrap::load(const Napi::CallbackInfo& info) {
     if (state_ != State::kEmpty) throw Error(kErrBusy, "this executor was loaded already");
     if (!info[0].IsObject()) bad_option("load()", "called with an object");
     *request = read_load_request(info[0].As<Napi::Object>());
+    rows_.resize(static_cast<size_t>(request->limits.max_num_seqs));
   });
   if (failure.failed()) return rejected(env, failure);
   state_ = State::kLoading;
   limits_ = request->limits;
-  model_ = {request->config.vocab_size, request->config.widest_window()};
+  vocab_size_ = request->spec.vocab_size;
   auto loaded = std::make_shared<LoadedInfo>();
   Executor* executor = executor_.get();
   return launch(
@@ -166,7 +198,21 @@ Napi::Value ExecutorWrap::load(const Napi::CallbackInfo& info) {
         out.Set("numBlocks", loaded->num_blocks);
         out.Set("blockBytes", static_cast<double>(loaded->block_bytes));
         out.Set("weightBytes", static_cast<double>(loaded->weight_bytes));
+        out.Set("numThreads", loaded->num_threads);
         return out;
+      });
+}
+
+Napi::Value ExecutorWrap::probe(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (state_ != State::kEmpty) {
+    return rejected(env, {kErrBusy, "ask an executor for the devices before it is loaded"});
+  }
+  auto found = std::make_shared<DeviceProbe>();
+  return launch(
+      env, [found] { *found = probe_devices(); },
+      [found](Napi::Env e) -> Napi::Value {
+        return e == nullptr ? Napi::Value() : probe_to_js(e, *found);
       });
 }
 
@@ -182,9 +228,12 @@ Napi::Value ExecutorWrap::step(const Napi::CallbackInfo& info) {
     b.words = typed_data<int32_t>(info[0], napi_int32_array, &b.num_words);
     b.tables = typed_data<int32_t>(info[1], napi_int32_array, &b.num_table_words);
     b.samplers = typed_data<double>(info[2], napi_float64_array, &b.num_sampler_doubles);
-    parse_step(b, limits_, model_, &input_);
+    if (!info[3].IsUndefined()) {
+      b.masks = typed_data<int32_t>(info[3], napi_int32_array, &b.num_mask_words);
+    }
+    parse_step(b, limits_, vocab_size_, &rows_, &input_);
 #ifdef OCTAVO_TESTING
-    input_.capture_logits = info[3].IsBoolean() && info[3].As<Napi::Boolean>().Value();
+    input_.capture_logits = info[4].IsBoolean() && info[4].As<Napi::Boolean>().Value();
 #endif
   });
   if (failure.failed()) return rejected(env, failure);

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "model/executor.h"
 #include "napi/error.h"
@@ -15,7 +16,7 @@ namespace octavo {
 class ExecutorWrap : public Napi::ObjectWrap<ExecutorWrap> {
  public:
   static Napi::Function define(Napi::Env env);
-  explicit ExecutorWrap(const Napi::CallbackInfo& info);
+  explicit ExecutorWrap(const Napi::CallbackInfo& info);  // throws ERR_OUT_OF_MEMORY
   ~ExecutorWrap() override;
 
  private:
@@ -23,8 +24,12 @@ class ExecutorWrap : public Napi::ObjectWrap<ExecutorWrap> {
   struct Job;
 
   Napi::Value load(const Napi::CallbackInfo& info);  // (request) → Promise<info>
-  Napi::Value step(const Napi::CallbackInfo& info);  // (words, tables, samplers) → Promise<result>
+  // (words, tables, samplers, masks or undefined) → Promise<result>
+  Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);  // () → Promise<void>, idempotent
+  // () → Promise<{kind: 'cuda' | 'simt' | 'none', devices: [{name, major, minor, memory}],
+  // reason}>. Before load(): starting a driver can take seconds.
+  Napi::Value probe(const Napi::CallbackInfo& info);
 
   // Runs work on the executor's thread, then done on the JS thread, which settles the promise.
   Napi::Value launch(Napi::Env env, std::function<void()> work,
@@ -33,6 +38,7 @@ class ExecutorWrap : public Napi::ObjectWrap<ExecutorWrap> {
   static void settle(Napi::Env env, Napi::Function, ExecutorWrap* self, Job* job);
   void settle_in(Napi::Env env, Job* job);
   void shut_down();  // joins; from close(), the finalizer or the environment's end
+  static void environment_ends(void* self);
 
   using Settler = Napi::TypedThreadSafeFunction<ExecutorWrap, Job, &ExecutorWrap::settle>;
   std::unique_ptr<Executor> executor_;
@@ -40,11 +46,14 @@ class ExecutorWrap : public Napi::ObjectWrap<ExecutorWrap> {
   Napi::Reference<Napi::Value> closing_;  // the promise of a close() under way
   State state_ = State::kEmpty;
   bool stepping_ = false;
+  bool environment_ended_ = false;
   StepInput input_;  // of the step that runs, its thread's until stepping_ is false again
   StepOutput output_;
+  std::vector<SlabRow>
+      rows_;         // of the slabs; what the step reads of them does not change meanwhile
   int pending_ = 0;  // while > 0 the process stays alive
   EngineLimits limits_;
-  StepModel model_;
+  int32_t vocab_size_ = 0;
 };
 
 }  // namespace octavo

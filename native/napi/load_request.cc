@@ -4,69 +4,73 @@
 #include <utility>
 
 #include "napi/args.h"
+#include "napi/model_spec.h"
 
 namespace octavo {
 namespace {
 
-constexpr int64_t kMaxSize = 1 << 24;  // of any one dimension of a model
 constexpr int64_t kMaxBytes = int64_t{1} << 52;
+constexpr int64_t kMaxBlockSize = 256;
 
-int32_t size_of(const Napi::Object& from, const char* name, int64_t low = 1,
-                int64_t high = kMaxSize) {
-  return static_cast<int32_t>(get_int(from, name, low, high));
+// The groups' layers are checked against the model's by check_groups.
+KvGroupSpec read_group(const Napi::Object& from, int64_t block_size, int64_t blocks_per_row) {
+  KvGroupSpec group;
+  group.reach.window = get_size(from, "window", 0, INT32_MAX);
+  group.reach.chunked = !get(from, "chunked").IsUndefined() && get_bool(from, "chunked");
+  group.block_size = get_size(from, "blockSize", block_size, kMaxBlockSize);
+  const int64_t ratio = group.block_size / block_size;
+  if (group.block_size % block_size != 0 || (ratio & (ratio - 1)) != 0) {
+    bad_option("blockSize of a group", "limits.blockSize times a power of two");
+  }
+  group.blocks_per_row = static_cast<int32_t>((blocks_per_row + ratio - 1) / ratio);
+  group.layers = get_sizes(from, "layers", 0, kMaxSize);
+  return group;
 }
 
-ModelConfig read_config(const Napi::Object& from) {
-  ModelConfig c;
-  c.vocab_size = size_of(from, "vocabSize");
-  c.hidden_size = size_of(from, "hiddenSize");
-  c.num_layers = size_of(from, "numLayers", 1, 4096);
-  c.num_heads = size_of(from, "numHeads", 1, 4096);
-  c.num_kv_heads = size_of(from, "numKvHeads", 1, 4096);
-  c.head_size = size_of(from, "headSize", 1, 4096);
-  c.intermediate_size = size_of(from, "intermediateSize");
-  c.norm_eps = static_cast<float>(get_number(from, "normEps", 0, 1));
-  c.attention_scale = static_cast<float>(get_number(from, "attentionScale", -1e6, 1e6));
-  c.qk_norm = get_bool(from, "qkNorm");
-  c.activation = static_cast<Activation>(get_int(from, "activation", 0, 1));
-  c.tied_head = get_bool(from, "tiedHead");
-  c.rotary_size = size_of(from, "rotarySize", 2, c.head_size);
-  c.rope_interleaved = get_bool(from, "ropeInterleaved");
-  c.rope_attention_factor = static_cast<float>(get_number(from, "ropeAttentionFactor", 0, 1e6));
-  c.inverse_frequencies = copy_typed_array<float>(get(from, "inverseFrequencies"),
-                                                  napi_float32_array, "inverseFrequencies");
-  c.windows = copy_typed_array<int32_t>(get(from, "windows"), napi_int32_array, "windows");
-  if (c.num_heads % c.num_kv_heads != 0) bad_option("numHeads", "a multiple of numKvHeads");
-  if (c.rotary_size % 2 != 0) bad_option("rotarySize", "even");
-  if (c.inverse_frequencies.size() != static_cast<size_t>(c.rotary_size / 2)) {
-    bad_option("inverseFrequencies", "rotarySize / 2 long");
+// Each layer is in one group, which keeps what the layer looks at.
+void check_groups(const std::vector<KvGroupSpec>& groups, const ModelSpec& spec) {
+  std::vector<bool> known(spec.layers.size());
+  size_t count = 0;
+  for (const KvGroupSpec& group : groups) {
+    for (int32_t index : group.layers) {
+      const auto layer = static_cast<size_t>(index);
+      if (layer >= known.size() || known[layer]) bad_option("groups", "of layers, each in one");
+      known[layer] = true;
+      ++count;
+      if (!group.reach.covers(spec.layers[layer].attention.reach)) {
+        bad_option("window of a group", "0, or what covers that of each of its layers");
+      }
+    }
   }
-  if (c.windows.size() != static_cast<size_t>(c.num_layers)) {
-    bad_option("windows", "one number per layer");
-  }
-  for (int32_t w : c.windows) {
-    if (w < 0) bad_option("windows", "0 or positive");
-  }
-  return c;
+  if (count != known.size()) bad_option("groups", "of layers, each in one");
 }
 
 EngineLimits read_limits(const Napi::Object& from) {
   EngineLimits l;
-  l.num_blocks = size_of(from, "numBlocks", 0, INT32_MAX);
-  l.block_size = size_of(from, "blockSize", 1, 256);
-  l.max_num_seqs = size_of(from, "maxNumSeqs", 1, 1 << 20);
-  l.max_num_batched_tokens = size_of(from, "maxNumBatchedTokens", 1, 1 << 24);
-  l.max_model_len = size_of(from, "maxModelLen", 1, INT32_MAX);
-  l.blocks_per_row = size_of(from, "blocksPerRow", 1, INT32_MAX);
-  l.num_host_blocks = size_of(from, "numHostBlocks", 0, INT32_MAX);
+  l.num_blocks = get_size(from, "numBlocks", 0, INT32_MAX);
+  l.max_num_seqs = get_size(from, "maxNumSeqs", 1, 1 << 20);
+  l.max_num_batched_tokens = get_size(from, "maxNumBatchedTokens", 1, 1 << 24);
+  l.max_model_len = get_size(from, "maxModelLen", 1, INT32_MAX);
+  l.num_host_blocks = get_size(from, "numHostBlocks", 0, INT32_MAX);
+  const int32_t block_size = get_size(from, "blockSize", 1, kMaxBlockSize);
+  const int32_t blocks_per_row = get_size(from, "blocksPerRow", 1, INT32_MAX);
+  const Napi::Array groups = get_array(from, "groups");
+  if (groups.Length() < 1 || groups.Length() > kMaxKvGroups) bad_option("groups", "1 to 32");
+  for (uint32_t g = 0; g < groups.Length(); ++g) {
+    l.groups.push_back(read_group(get_element(groups, g, "groups"), block_size, blocks_per_row));
+  }
+  if (l.table_row() > INT32_MAX / l.max_num_seqs) {
+    bad_option("blocksPerRow", "so small that all block tables have less than 2^31 entries");
+  }
   return l;
 }
 
 // What a device is told; on the CPU nothing of it is looked at.
 void read_device(const Napi::Object& from, LoadRequest& r) {
-  r.device = size_of(from, "index", -1, 1023);
-  const int64_t activation = get_int(from, "activation", 0, kNumDTypes - 1);
-  r.activation = activation == static_cast<int64_t>(DType::kF16) ? DType::kF16 : DType::kBF16;
+  BackendOptions& b = r.backend;
+  b.device = get_size(from, "index", -1, 1023);
+  const int64_t dtype = get_int(from, "dtype", 0, kNumDTypes - 1);
+  b.dtype = dtype == static_cast<int64_t>(DType::kF16) ? DType::kF16 : DType::kBF16;
   const std::string kv = get_string(from, "kvCacheDtype");
   r.kv_as_activation = kv == "auto";
   const std::pair<const char*, DType> caches[] = {{"float32", DType::kF32},
@@ -82,10 +86,10 @@ void read_device(const Napi::Object& from, LoadRequest& r) {
   }
   if (!known) bad_option("kvCacheDtype", "auto, float32, float16, bfloat16, fp8 or int8");
   r.memory_utilization = get_number(from, "memoryUtilization", 0.01, 1);
-  r.max_num_blocks = size_of(from, "maxNumBlocks", 2, INT32_MAX);
-  r.graphs = get_bool(from, "graphs");
-  r.share_prefixes = get_bool(from, "sharePrefixes");
-  r.batch_invariant = get_bool(from, "batchInvariant");
+  r.max_num_blocks = get_size(from, "maxNumBlocks", 2, INT32_MAX);
+  b.graphs = get_bool(from, "graphs");
+  b.share_prefixes = get_bool(from, "sharePrefixes");
+  b.batch_invariant = get_bool(from, "batchInvariant");
 }
 
 TensorSpec read_tensor(const Napi::Object& from) {
@@ -97,32 +101,41 @@ TensorSpec read_tensor(const Napi::Object& from) {
   t.file = static_cast<int32_t>(get_int(from, "file", 0, INT32_MAX));
   t.offset = get_int(from, "offset", 0, kMaxBytes);
   t.bytes = get_int(from, "bytes", 0, kMaxBytes);
+  if (!get(from, "step").IsUndefined()) t.step = get_int(from, "step", 1, kMaxBytes);
+  if (!get(from, "scales").IsUndefined()) {
+    const Napi::Object scales = get_object(from, "scales");
+    t.scales_file = static_cast<int32_t>(get_int(scales, "file", 0, INT32_MAX));
+    t.scales_offset = get_int(scales, "offset", 0, kMaxBytes);
+  }
+  if (get(from, "transposed").IsUndefined()) return t;
+  const Napi::Object transposed = get_object(from, "transposed");
+  t.transposed_of = get_int(transposed, "of", 1, kMaxBytes);
+  t.transposed_from = get_int(transposed, "from", 0, kMaxBytes);
   return t;
-}
-
-Napi::Object element(const Napi::Array& array, uint32_t i, const char* name) {
-  const Napi::Value v = array.Get(i);
-  if (!v.IsObject()) bad_option(name, "an array of objects");
-  return v.As<Napi::Object>();
 }
 
 }  // namespace
 
 LoadRequest read_load_request(const Napi::Object& from) {
   LoadRequest r;
-  r.config = read_config(get_object(from, "config"));
+  r.spec = read_model_spec(get_object(from, "spec"));
   r.limits = read_limits(get_object(from, "limits"));
-  r.num_threads = size_of(from, "numThreads", 1, 1024);
-  r.isa = get_string(from, "isa");
+  check_groups(r.limits.groups, r.spec);
+  // A learned position has a row, or it does not exist.
+  if (r.spec.num_positions > 0 && r.limits.max_model_len > r.spec.num_positions) {
+    bad_option("maxModelLen", "at most numPositions");
+  }
+  r.backend.num_threads = get_size(from, "numThreads", 1, 1024);
+  r.backend.isa = get_string(from, "isa");
   const std::string activations = get_string(from, "activations");
-  r.int8_activations = activations == "int8";
-  if (!r.int8_activations && activations != "f32") bad_option("activations", "int8 or f32");
+  r.backend.int8_activations = activations == "int8";
+  if (!r.backend.int8_activations && activations != "f32") bad_option("activations", "int8 or f32");
   const std::string quantise = get_string(from, "quantize");
   if (quantise == "q8_0") r.quantise = DType::kQ8_0;
   if (quantise == "q4_0") r.quantise = DType::kQ4_0;
   if (!quantise.empty() && r.quantise == DType::kF32) bad_option("quantize", "q8_0, q4_0 or ''");
   read_device(get_object(from, "device"), r);
-  if (r.limits.num_blocks < 2 && (r.device < 0 || r.limits.num_blocks == 1)) {
+  if (r.limits.num_blocks < 2 && (r.backend.device < 0 || r.limits.num_blocks == 1)) {
     bad_option("numBlocks", "at least 2");
   }
   const Napi::Array files = get_array(from, "files");
@@ -133,7 +146,7 @@ LoadRequest read_load_request(const Napi::Object& from) {
   }
   const Napi::Array tensors = get_array(from, "tensors");
   for (uint32_t i = 0; i < tensors.Length(); ++i) {
-    r.tensors.push_back(read_tensor(element(tensors, i, "tensors")));
+    r.tensors.push_back(read_tensor(get_element(tensors, i, "tensors")));
   }
   return r;
 }

@@ -1,4 +1,4 @@
-// Reads the argument of Executor.load(): NativeModelConfig, limits, files and tensors.
+// Reads the argument of Executor.load(): the model, limits, files and tensors.
 #pragma once
 
 #include <napi.h>

@@ -1,7 +1,7 @@
 #include "napi/step_layout.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <string>
 
 #include "base/error.h"
@@ -19,18 +19,22 @@ void require(bool holds, const char* what) {
 
 class Parser {
  public:
-  Parser(const StepBuffers& in, const EngineLimits& limits, const StepModel& model, StepInput* out)
-      : in_(in), limits_(limits), vocab_(model.vocab_size), window_(model.window), out_(*out) {}
+  Parser(const StepBuffers& in, const EngineLimits& limits, int32_t vocab_size,
+         std::vector<SlabRow>* rows, StepInput* out)
+      : in_(in), limits_(limits), vocab_(vocab_size), rows_(*rows), out_(*out) {}
 
   void run() {
     require(in_.num_words >= layout::headerWords, "the buffer is shorter than its header");
     require(word(layout::headerVersion) == layout::version, "its layout has another version");
     total_ = word(layout::headerTotalWords);
     require(total_ >= layout::headerWords && total_ <= in_.num_words, "its length is wrong");
+    require(word(layout::headerNumGroups) == num_groups(), "it has not the model's KV groups");
     const int64_t rows = limits_.max_num_seqs;
-    require(in_.num_table_words >= rows * limits_.blocks_per_row, "the table slab is too short");
+    require(in_.num_table_words >= rows * limits_.table_row(), "the table slab is too short");
     require(in_.num_sampler_doubles >= rows * layout::samplerDoubles,
             "the sampler slab is too short");
+    const int64_t mask_words = rows * mask_row_words();
+    require(in_.masks == nullptr || in_.num_mask_words >= mask_words, "the mask slab is too short");
     sequences();
     tokens();
     swaps();
@@ -38,12 +42,15 @@ class Parser {
     extras();
     samples();
     prompt_rows();
+    take_news();  // nothing is refused any more
   }
 
  private:
   int32_t word(int64_t at) const { return in_.words[at]; }
+  int64_t num_groups() const { return static_cast<int64_t>(limits_.groups.size()); }
 
-  // A section of `count` records; checked to lie inside the buffer.
+  // A section of `count` records (where they lie in columns, word k of record i is at k · count +
+  // i); checked to lie inside the buffer.
   const int32_t* section(int at_word, int64_t count, int64_t record_words) const {
     const int64_t at = word(at_word);
     require(at >= layout::headerWords && at <= total_ && count * record_words <= total_ - at,
@@ -60,40 +67,56 @@ class Parser {
   void sequences() {
     const int64_t n = count(layout::headerNumSeqs, limits_.max_num_seqs, "too many sequences");
     require(n >= 1, "it has no sequence");
-    const int32_t* s = section(layout::headerSeqsAt, n, layout::seqWords);
-    int64_t widest = 1, sum = 0;
+    const int32_t* s = section(layout::headerSeqsAt, n, layout::seqWords + num_groups() - 1);
+    int64_t sum = 0;
     out_.query_start.push_back(0);
-    for (int64_t i = 0; i < n; ++i, s += layout::seqWords) {
-      const int32_t query = s[layout::seqQueryLen], context = s[layout::seqContextLen];
-      const int32_t row = s[layout::seqRow], blocks = s[layout::seqNumBlocks];
+    out_.tables.resize(limits_.groups.size());
+    for (StepTables& tables : out_.tables) tables.start.push_back(0);
+    for (int64_t i = 0; i < n; ++i, ++s) {
+      const int32_t query = s[layout::seqQueryLen * n], context = s[layout::seqContextLen * n];
+      const int32_t row = s[layout::seqRow * n];
       require(query >= 1 && context >= query, "a query is empty or longer than its context");
       require(context <= limits_.max_model_len, "a context is longer than maxModelLen");
       require(row >= 0 && row < limits_.max_num_seqs, "a slab row is out of range");
-      require(blocks >= 0 && blocks <= limits_.blocks_per_row &&
-                  int64_t{blocks} * limits_.block_size >= context,
-              "a block table does not cover its context");
       sum += query;
       require(sum <= limits_.max_num_batched_tokens, "more tokens than maxNumBatchedTokens");
       out_.query_start.push_back(static_cast<int32_t>(sum));
       out_.context_len.push_back(context);
-      widest = blocks > widest ? blocks : widest;
-    }
-    out_.table_stride = widest;
-    out_.block_tables.assign(static_cast<size_t>(n * widest), 0);
-    s -= n * layout::seqWords;
-    for (int64_t i = 0; i < n; ++i, s += layout::seqWords) {
-      const int32_t blocks = s[layout::seqNumBlocks];
-      const int32_t* from = in_.tables + int64_t{s[layout::seqRow]} * limits_.blocks_per_row;
-      int32_t* to = out_.block_tables.data() + i * widest;
-      // Blocks that no layer's window reaches any more may have been replaced by the null block.
-      const int64_t first = int64_t{s[layout::seqContextLen]} - s[layout::seqQueryLen];
-      const int64_t slid = window_ == 0 ? 0 : (first - window_ + 1) / limits_.block_size;
-      for (int32_t b = 0; b < blocks; ++b) {
-        require((from[b] >= 1 || (from[b] == 0 && b < slid)) && from[b] < limits_.num_blocks,
-                "a block id is out of range");
-        to[b] = from[b];
+      const int32_t* table = in_.tables + int64_t{row} * limits_.table_row();
+      for (int64_t g = 0; g < num_groups(); ++g) {
+        const KvGroupSpec& group = limits_.groups[static_cast<size_t>(g)];
+        take_table(group, table, s[(layout::seqNumBlocks + g) * n], query,
+                   &out_.tables[static_cast<size_t>(g)]);
+        table += group.blocks_per_row;
       }
+      long_rope(s[layout::seqLongRope * n], n);
     }
+  }
+
+  // One flag a sequence, or none where none is set.
+  void long_rope(int32_t flag, int64_t num_seqs) {
+    require(flag == 0 || flag == 1, "a flag is neither 0 nor 1");
+    if (flag == 1) {
+      out_.long_rope.resize(static_cast<size_t>(num_seqs));
+      out_.long_rope[out_.context_len.size() - 1] = 1;
+    }
+  }
+
+  // Of the last sequence, what its context takes. Blocks that the group does not reach any
+  // more, seen from the first of `query`, may have been replaced by the null block.
+  void take_table(const KvGroupSpec& group, const int32_t* from, int32_t blocks, int32_t query,
+                  StepTables* to) const {
+    const int32_t context = out_.context_len.back();
+    const int64_t used = (int64_t{context} + group.block_size - 1) / group.block_size;
+    require(blocks >= used && blocks <= group.blocks_per_row,
+            "a block table does not cover its context");
+    const int64_t slid = group.reach.first_seen(context - query + 1) / group.block_size;
+    for (int64_t b = 0; b < used; ++b) {
+      require((from[b] >= 1 || (from[b] == 0 && b < slid)) && from[b] < limits_.num_blocks,
+              "a block id is out of range");
+    }
+    to->block_ids.insert(to->block_ids.end(), from, from + used);
+    to->start.push_back(static_cast<int32_t>(to->block_ids.size()));
   }
 
   void tokens() {
@@ -123,7 +146,8 @@ class Parser {
   }
 
   void copies() {
-    const int64_t n = count(layout::headerNumCopies, limits_.num_blocks, "too many block copies");
+    const int64_t n =
+        count(layout::headerNumCopies, limits_.max_num_copies(), "too many block copies");
     const int32_t* c = section(layout::headerCopiesAt, n, layout::copyWords);
     std::vector<bool> target(static_cast<size_t>(n > 0 ? limits_.num_blocks : 0));
     for (int64_t i = 0; i < n; ++i, c += layout::copyWords) {
@@ -159,18 +183,58 @@ class Parser {
   void samples() {
     const int64_t n = count(layout::headerNumSamples, limits_.max_num_seqs, "too many samples");
     const int32_t* s = section(layout::headerSamplesAt, n, layout::sampleWords);
-    for (int64_t i = 0; i < n; ++i, s += layout::sampleWords) {
+    for (SlabRow& row : rows_) row.sampled = false;
+    for (int64_t i = 0; i < n; ++i, ++s) {
       SampleRow row;
-      row.logits_row = token_row(s[layout::sampleTokenRow]);
-      const int32_t slab = s[layout::sampleSeqRow];
+      row.logits_row = token_row(s[layout::sampleTokenRow * n]);
+      const int32_t slab = s[layout::sampleSeqRow * n];
       require(slab >= 0 && slab < limits_.max_num_seqs, "a slab row is out of range");
-      require(s[layout::samplePosition] >= 0, "a position is negative");
-      row.position = static_cast<uint64_t>(s[layout::samplePosition]);
+      require(s[layout::samplePosition * n] >= 0, "a position is negative");
+      row.position = static_cast<uint64_t>(s[layout::samplePosition * n]);
       sampler(in_.samplers + int64_t{slab} * layout::samplerDoubles, &row);
-      if (s[layout::sampleExtra] != -1) lists(s[layout::sampleExtra] - extras_at_, &row);
+      row.counted = slab;
+      SlabRow& kept = rows_[static_cast<size_t>(slab)];
+      require(!kept.sampled, "a row has two samples");
+      kept.sampled = true;
+      kept.news_at = -1;
+      bool begins = false;
+      if (s[layout::sampleExtra * n] != layout::nothingNew) {
+        begins = check_news(s[layout::sampleExtra * n] - extras_at_, &kept, &row);
+      } else {
+        require(kept.begun, "a row is drawn from that has not begun");
+        require(kept.penalised || !has_penalties(row), "a row has got penalties since it began");
+      }
+      mask(s[layout::sampleMask * n], slab, begins || !kept.masked, &row);
       out_.rows.push_back(row);
     }
+    own_masks();
     out_.num_samples = static_cast<int32_t>(n);
+  }
+
+  int64_t mask_row_words() const { return (int64_t{vocab_} + 31) / 32; }
+
+  // The bits of a new mask still lie in the slab.
+  void mask(int32_t kind, int32_t slab, bool has_none, SampleRow* row) {
+    require(kind == layout::noMask || kind == layout::newMask || kind == layout::maskAsBefore,
+            "a mask is neither new nor as before");
+    if (kind == layout::noMask) return;
+    row->mask_row = slab;
+    require(kind == layout::newMask || !has_none, "a mask is as before where there was none");
+    if (kind == layout::maskAsBefore) return;
+    require(in_.masks != nullptr, "a mask is new, but the mask slab is missing");
+    const int32_t* bits = in_.masks + slab * mask_row_words();
+    out_.masks.push_back({slab, reinterpret_cast<const uint32_t*>(bits)});
+  }
+
+  void own_masks() {
+    const auto words = static_cast<size_t>(mask_row_words());
+    out_.mask_bits.resize(out_.masks.size() * words);
+    uint32_t* to = out_.mask_bits.data();
+    for (MaskUpdate& update : out_.masks) {
+      std::copy_n(update.bits, words, to);
+      update.bits = to;
+      to += words;
+    }
   }
 
   void sampler(const double* p, SampleRow* row) const {
@@ -196,51 +260,97 @@ class Parser {
     row->seed = static_cast<uint64_t>(high) << 32 | static_cast<uint64_t>(low);
   }
 
-  // Points the row's lists into our own copy of the extras.
-  void lists(int64_t at, SampleRow* row) {
+  // What a sample brings for its row, in our own copy of the extras. True: the row begins.
+  bool check_news(int64_t at, SlabRow* kept, SampleRow* row) const {
     const int64_t size = static_cast<int64_t>(out_.extras.size());
     require(at >= 0 && at <= size - layout::extraWords, "extras lie outside the buffer");
     const int32_t* e = out_.extras.data() + at;
-    const int32_t allowed = e[layout::extraNumAllowed];
-    row->num_allowed = allowed;
+    const int32_t counted = e[layout::extraCounted], allowed = e[layout::extraNumAllowed];
+    const int32_t num_bias = e[layout::extraNumBias], prompt_len = e[layout::extraPromptLen];
+    const int32_t output_len = e[layout::extraOutputLen];
     row->num_banned = e[layout::extraNumBanned];
-    row->num_bias = e[layout::extraNumBias];
-    row->prompt_len = e[layout::extraPromptLen];
-    row->output_len = e[layout::extraOutputLen];
-    require(allowed >= -1 && row->num_banned >= 0 && row->num_bias >= 0 && row->prompt_len >= 0 &&
-                row->output_len >= 0,
+    const bool begins = counted == layout::rowBegins;
+    require(begins || kept->begun, "a row goes on that has not begun");
+    require(begins || counted == kept->num_counted, "ids that a row should count are missing");
+    require(begins || kept->penalised || !has_penalties(*row),
+            "a row has got penalties since it began");
+    require(allowed >= layout::everyToken || (allowed == layout::asBefore && !begins),
             "a list has a negative length");
-    const int64_t allowed_words = allowed > 0 ? allowed : 0;
-    const int64_t words = allowed_words + row->num_banned + 2 * int64_t{row->num_bias} +
-                          row->prompt_len + row->output_len;
-    require(words <= size - at - layout::extraWords, "a list runs past the buffer");
+    require(row->num_banned >= 0 && num_bias >= 0 && prompt_len >= 0 && output_len >= 0,
+            "a list has a negative length");
+    require(begins || (num_bias == 0 && prompt_len == 0), "biases or a prompt come late");
+    const int64_t num_ids = std::max(0, allowed) + int64_t{row->num_banned} + num_bias;
+    const int64_t num_counted = int64_t{prompt_len} + output_len;
+    require(num_ids + num_bias + num_counted <= size - at - layout::extraWords,
+            "a list runs past the buffer");
+    require(num_counted + std::max(0, counted) <= static_cast<int64_t>(row->position),
+            "more ids are counted than the sequence has");
     const int32_t* p = e + layout::extraWords;
-    row->allowed = p;
-    row->banned = p += allowed_words;
-    row->bias_ids = p += row->num_banned;
-    p += row->num_bias;
-    row->bias = reinterpret_cast<const float*>(p);
-    for (int32_t i = 0; i < row->num_bias; ++i) {
-      require(std::isfinite(row->bias[i]), "a bias is not finite");
+    row->banned = p + std::max(0, allowed);
+    for (const int32_t* end = p + num_ids; p < end; ++p) check_id(*p);
+    for (int32_t i = 0; i < num_bias; ++i, ++p) {
+      require(std::isfinite(*reinterpret_cast<const float*>(p)), "a bias is not finite");
     }
-    row->prompt = p += row->num_bias;
-    row->output = p += row->prompt_len;
-    for (const int32_t* id = e + layout::extraWords; id < row->bias_ids + row->num_bias; ++id) {
-      check_id(*id);
+    for (const int32_t* end = p + num_counted; p < end; ++p) check_id(*p);
+    kept->news_at = at;
+    return begins;
+  }
+
+  // The rows take in what was checked; the samples point at what their rows have now.
+  void take_news() {
+    for (int32_t i = 0; i < out_.num_samples; ++i) {
+      SampleRow& row = out_.rows[static_cast<size_t>(i)];
+      SlabRow& kept = rows_[static_cast<size_t>(row.counted)];
+      if (kept.news_at >= 0) take(out_.extras.data() + kept.news_at, row, &kept);
+      row.num_allowed = kept.num_allowed;
+      row.allowed = kept.allowed.data();
+      row.num_bias = static_cast<int32_t>(kept.bias.size());
+      row.bias_ids = kept.bias_ids.data();
+      row.bias = kept.bias.data();
+      if (!has_penalties(row)) row.counted = -1;
     }
-    for (const int32_t* id = row->prompt; id < row->output + row->output_len; ++id) check_id(*id);
+    for (const MaskUpdate& u : out_.masks) rows_[static_cast<size_t>(u.row)].masked = true;
+  }
+
+  void take(const int32_t* e, const SampleRow& row, SlabRow* kept) {
+    const bool begins = e[layout::extraCounted] == layout::rowBegins;
+    const int32_t allowed = e[layout::extraNumAllowed], num_bias = e[layout::extraNumBias];
+    const int32_t* p = e + layout::extraWords;
+    if (allowed != layout::asBefore) {
+      kept->num_allowed = allowed;
+      kept->allowed.assign(p, p + std::max(0, allowed));
+    }
+    p = row.banned + row.num_banned;
+    const float* bias = reinterpret_cast<const float*>(p + num_bias);
+    if (begins) {
+      kept->begun = true;
+      kept->masked = false;
+      kept->penalised = has_penalties(row);
+      kept->num_counted = 0;
+      kept->bias_ids.assign(p, p + num_bias);
+      kept->bias.assign(bias, bias + num_bias);
+    }
+    p += 2 * num_bias;
+    const TokenUpdate update{row.counted,
+                             begins,
+                             e[layout::extraPromptLen],
+                             e[layout::extraOutputLen],
+                             p,
+                             p + e[layout::extraPromptLen]};
+    kept->num_counted += update.prompt_len + update.output_len;
+    if (kept->penalised) out_.counted.push_back(update);
   }
 
   void prompt_rows() {
     const int64_t n =
         count(layout::headerNumPromptRows, limits_.max_num_batched_tokens, "too many prompt rows");
     const int32_t* r = section(layout::headerPromptRowsAt, n, layout::promptRowWords);
-    for (int64_t i = 0; i < n; ++i, r += layout::promptRowWords) {
+    for (int64_t i = 0; i < n; ++i, ++r) {
       SampleRow row;
-      row.logits_row = token_row(r[layout::promptRowTokenRow]);
-      row.target = r[layout::promptRowTarget];
+      row.logits_row = token_row(r[layout::promptRowTokenRow * n]);
+      row.target = r[layout::promptRowTarget * n];
       check_id(row.target);
-      row.num_top = check_num_top(r[layout::promptRowNumTop]);
+      row.num_top = check_num_top(r[layout::promptRowNumTop * n]);
       out_.rows.push_back(row);
     }
   }
@@ -248,7 +358,7 @@ class Parser {
   const StepBuffers& in_;
   const EngineLimits& limits_;
   const int32_t vocab_;
-  const int32_t window_;
+  std::vector<SlabRow>& rows_;
   StepInput& out_;
   int64_t total_ = 0;
   int64_t extras_at_ = 0;
@@ -256,10 +366,10 @@ class Parser {
 
 }  // namespace
 
-void parse_step(const StepBuffers& in, const EngineLimits& limits, const StepModel& model,
-                StepInput* out) {
+void parse_step(const StepBuffers& in, const EngineLimits& limits, int32_t vocab_size,
+                std::vector<SlabRow>* rows, StepInput* out) {
   out->clear();
-  Parser(in, limits, model, out).run();
+  Parser(in, limits, vocab_size, rows, out).run();
 }
 
 }  // namespace octavo

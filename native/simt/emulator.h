@@ -30,7 +30,8 @@ struct Config {
   // Late: cp.async poisons its target at once and copies at the wait (finds a missing wait). Early:
   // it copies at once (finds a target that is overwritten too soon).
   bool async_copy_late = true;
-  int threads = 1;  // blocks of a grid in parallel
+  bool streams_late = false;  // runtime_api.h
+  int threads = 1;            // blocks of a grid in parallel
 };
 Config& config();
 

@@ -1,6 +1,8 @@
 // The part of the CUDA runtime API that the device backend uses, on the host. A stream runs what it
-// is given at once; while it captures, it records instead, and a graph replays. Device memory is
-// host memory of exact size, poisoned with NaN, bounded by simt::device().memory_bytes.
+// is given at once or, as a device may (Config::streams_late), when somebody waits for it: then a
+// host that reads or overwrites too early is seen. While a stream captures, it records, and a graph
+// replays. Device memory is host memory of exact size, poisoned with NaN, bounded by
+// simt::device().memory_bytes. A call that fails leaves its error for cudaGetLastError, too.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +23,7 @@ enum cudaError_t {
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
   cudaErrorIllegalAddress = 700,
+  cudaErrorStreamCaptureInvalidated = 901,
 };
 enum cudaMemcpyKind {
   cudaMemcpyHostToDevice = 1,
@@ -76,6 +79,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, uint64_t flags);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
+cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t stream);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int bytes) {
@@ -93,8 +97,17 @@ struct Device {
   int64_t fail_at_launch = -1;  // this kernel launch and every later call fail: the device is lost
   int64_t launches = 0, graph_launches = 0;
   cudaError_t sticky = cudaSuccess;
+  // Calls that may run out of memory: allocations, launches, copies, recordings, waits. The one
+  // with the number fail_at_call does, and does nothing else; the device lives on.
+  int64_t calls = 0, fail_at_call = -1;
+  size_t pinned_bytes = 0;            // page-locked host memory that is taken
+  size_t graph_node_bytes = 4 << 10;  // device memory of each kernel or copy of a graph
+  int64_t graphs = 0;                 // that are instantiated
 };
 Device& device();
+
+// Puts host work on a stream, where a library would put its kernels.
+void submit(cudaStream_t stream, std::function<void()> work);
 
 // What `kernel<<<grid, block, shared, stream>>>` means here: run, or record while capturing.
 void enqueue(cudaStream_t stream, Dim3 grid, Dim3 block, size_t shared_bytes,

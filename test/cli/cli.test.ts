@@ -1,9 +1,19 @@
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  cpSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ROOT } from '../support/addon.js';
+import { nestModel } from '../support/nest-model.js';
+import { temporaryFolder } from '../support/write-model.js';
 
 const BIN = join(ROOT, 'bin', 'octavo.js');
 let folder: string;
@@ -16,7 +26,7 @@ function octavo(args: string[], input?: string) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [BIN, ...args], {
     encoding: 'utf8',
     input: input ?? '',
-    timeout: 60_000,
+    timeout: 300_000,
   });
   return { status, stdout, stderr };
 }
@@ -32,6 +42,8 @@ const golden = JSON.parse(
 ) as { prompts: { text: string; greedy_text: string; prompt_token_ids: number[] }[] };
 const { text, greedy_text: greedyText, prompt_token_ids: ids } = golden.prompts[0];
 const GREEDY = ['--temperature', '0', '--max-tokens', '48'];
+
+const ended = (child: ChildProcess) => new Promise((resolve) => child.on('close', resolve));
 
 describe('octavo generate', () => {
   it('prints plain text: from an argument, stdin, a file, ids', () => {
@@ -160,40 +172,112 @@ describe('octavo generate', () => {
     [['--block-size', '5'], 2],
     [['--file', '/nowhere'], 2],
     [['--logit-bias', 'x:1'], 2],
+    [['--prompt-token-ids', '5,6'], 2], // beside a prompt
   ])('%s is one sentence and an exit code', (args, code) => {
     const { status, stdout, stderr } = octavo(['generate', 'A', ...(args as string[])]);
     expect({ status, stdout }).toEqual({ status: code, stdout: '' });
     expect(stderr).toMatch(/^octavo: .+ \(ERR_\w+\)\n$/);
   });
 
-  it('Ctrl-C ends cleanly with what was generated', async () => {
-    const child = spawn(process.execPath, [
-      BIN,
-      'generate',
-      'The sea',
-      '--ignore-eos',
-      '--max-tokens',
-      '1000',
-      '--seed',
-      '1',
-      '--num-threads',
-      '1',
-      '--isa',
-      'scalar',
-    ]);
+  it.each([['--max-token', '5'], ['--max-tokens'], ['A', 'second', 'argument']])(
+    '%s is a mistyped call: exit code 2',
+    (...args) => {
+      const { status, stdout, stderr } = octavo(['generate', ...args]);
+      expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+      expect(stderr).toMatch(/^error: /);
+    },
+  );
+
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('%s ends cleanly with what was generated: %i', async (signal, code) => {
+    const slow = ['--max-tokens', '1000', '--num-threads', '1', '--isa', 'scalar'];
+    const child = spawn(process.execPath, [BIN, 'generate', 'The sea', '--ignore-eos', ...slow]);
     let stdout = '';
     let stderr = '';
     child.stderr.on('data', (data) => {
       stderr += data;
     });
     child.stdout.on('data', (data) => {
-      if (stdout === '') child.kill('SIGINT');
+      if (stdout === '') child.kill(signal);
       stdout += data;
     });
-    const code = await new Promise((resolve) => child.on('close', resolve));
-    expect({ code, stderr }).toEqual({ code: 130, stderr: '' });
+    expect(await ended(child)).toBe(code);
+    expect(stderr).toBe('');
     expect(stdout.length).toBeGreaterThan(1);
     expect(stdout.endsWith('\n')).toBe(true);
+  });
+
+  it('a bare prompt for a model made for conversations gets a hint', () => {
+    const model = join(folder, 'chat');
+    const demo = join(ROOT, 'models', 'octavo-demo');
+    cpSync(demo, model, { recursive: true });
+    writeFileSync(
+      join(model, 'chat_template.jinja'),
+      '{% for m in messages %}{{ bos_token + m.content + eos_token }}{% endfor %}',
+    );
+    const run = (...args: string[]) => octavo(['generate', '--model', model, ...args, ...GREEDY]);
+    const hint =
+      'octavo: this model is made for conversations; --chat asks it as one (this was plain text)\n';
+    expect(run(text)).toEqual({ status: 0, stdout: `${greedyText}\n`, stderr: hint });
+    for (const knows of [
+      ['--chat', text],
+      ['--prompt-token-ids', ids.join()],
+    ]) {
+      expect(run(...knows)).toMatchObject({ status: 0, stderr: '' });
+    }
+  });
+
+  it('a full disk is one sentence', () => {
+    const full = openSync('/dev/full', 'w');
+    for (const args of [['generate', 'A', '--max-tokens', '2'], ['inspect']]) {
+      const { status, stderr } = spawnSync(process.execPath, [BIN, ...args], {
+        encoding: 'utf8',
+        stdio: ['ignore', full, 'pipe'],
+      });
+      expect({ status, stderr }).toEqual({
+        status: 1,
+        stderr: 'octavo: cannot write to stdout: ENOSPC: no space left on device, write\n',
+      });
+    }
+    closeSync(full);
+  });
+
+  it('a reader of stderr that goes away harms nothing', async () => {
+    const child = spawn(process.execPath, [BIN, 'generate', text, '--stats', ...GREEDY]);
+    child.stderr.destroy();
+    let stdout = '';
+    child.stdout.on('data', (data) => {
+      stdout += data;
+    });
+    expect(await ended(child)).toBe(0);
+    expect(stdout).toBe(`${greedyText}\n`);
+  });
+
+  it('events go to a file, or to a FIFO that somebody reads', async () => {
+    const path = join(folder, 'events');
+    expect(octavo(['generate', text, '--events', path, ...GREEDY]).status).toBe(0);
+    expect(JSON.parse(readFileSync(path, 'utf8').trim().split('\n').at(-1)!)).toMatchObject({
+      generationTokens: 48,
+    });
+    const fifo = join(folder, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    const { status, stderr } = octavo(['generate', text, '--events', fifo]);
+    expect({ status, stderr }).toEqual({
+      status: 2,
+      stderr: `octavo: cannot write ${fifo}: nobody reads it (ERR_FILE)\n`,
+    });
+    const reader = spawn('tail', ['-n', '1', fifo]);
+    const read = ended(reader);
+    let last = '';
+    reader.stdout.on('data', (data) => {
+      last += data;
+    });
+    // Again until the reader has the FIFO open.
+    while (octavo(['generate', text, '--events', fifo, ...GREEDY]).status !== 0);
+    await read;
+    expect(JSON.parse(last)).toMatchObject({ generationTokens: 48 });
   });
 
   it('a reader that goes away is no error', () => {
@@ -207,6 +291,13 @@ describe('octavo generate', () => {
   });
 });
 
+it('a command that is none is a mistyped call: exit code 2', () => {
+  const { status, stdout, stderr } = octavo(['serf']);
+  expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+  expect(stderr).toMatch(/^error: unknown command 'serf'/);
+  expect(octavo(['--version']).status).toBe(0);
+});
+
 describe('octavo inspect, tokenize', () => {
   it('tells what a model is', () => {
     const { stdout } = octavo(['inspect']);
@@ -217,6 +308,28 @@ describe('octavo inspect, tokenize', () => {
     const record = JSON.parse(octavo(['inspect', gguf, '--json', '--block-size', '8']).stdout);
     expect(record).toMatchObject({ architecture: 'llama', numLayers: 3, blockSize: 8 });
     expect(Object.keys(record.dtypes)).toContain('Q8_0');
+    const mixed = join(ROOT, 'test', 'fixtures', 'models', 'gemma3');
+    const short = ['--max-num-seqs', '2', '--max-model-len', '100'];
+    // 100 tokens in the one, at most the window and a step of 256 in the others.
+    const rows = octavo(['inspect', mixed, ...short]).stdout;
+    expect(rows).toMatch(
+      /KV groups +3 layers in 3 groups: a window of 20 in blocks of 16; 1 layer /,
+    );
+    expect(rows).toMatch(
+      /KV pool here +57 blocks of all groups, 228 KiB: at least 2 sequences of 100 tokens/,
+    );
+    expect(JSON.parse(octavo(['inspect', mixed, ...short, '--json']).stdout)).toMatchObject({
+      ...{ numBlocks: 57, blockBytes: 4096, numFullSeqs: 2 },
+      kvGroups: [20, 20, 20, 0].map((window) => ({ window, blockSize: 16, numLayers: 1 })),
+    });
+    const folder = temporaryFolder();
+    const plain = join(ROOT, 'test', 'fixtures', 'models', 'mistral-window');
+    nestModel(plain, folder, 'model.language_model.', { model_type: 'mistral3' });
+    expect(octavo(['inspect', folder]).stdout).toMatch(/passed over +vision \(1 tensors\)/);
+    expect(JSON.parse(octavo(['inspect', folder, '--json']).stdout)).toMatchObject({
+      skipped: { vision: 1 },
+      slidingWindows: [24],
+    });
   });
 
   it('encodes and decodes', () => {
@@ -228,5 +341,13 @@ describe('octavo inspect, tokenize', () => {
     const bad = octavo(['tokenize', '--decode', '5,99999']);
     expect(bad.status).toBe(2);
     expect(bad.stderr).toContain('99999');
+  });
+
+  it('needs no more of a model than its vocabulary', () => {
+    const file = join(ROOT, 'test', 'fixtures', 'tokenizers', 'wordpiece.gguf');
+    const pieces = JSON.parse(octavo(['tokenize', 'The sea', '--json', '--model', file]).stdout);
+    expect(pieces[0]).toEqual({ id: 2, token: '[CLS]' });
+    expect(pieces[1].token).toBe('the');
+    expect(pieces.at(-1)).toEqual({ id: 3, token: '[SEP]' });
   });
 });

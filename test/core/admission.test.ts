@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { worstCaseBlocks } from '../../lib/core/admission.js';
 import { Scheduler } from '../../lib/core/scheduler.js';
 import { advance, group, range } from '../support/core.js';
 
@@ -23,12 +22,17 @@ describe('the gate', () => {
     });
 
   test('worst case = (prompt + maxTokens, at most the context) × n, shared blocks once', () => {
-    const config = { blockSize: 4, maxModelLen: 40 };
-    expect(worstCaseBlocks(10, 6, 1, config)).toBe(4);
-    expect(worstCaseBlocks(10, 7, 1, config)).toBe(5);
-    expect(worstCaseBlocks(10, 100, 1, config)).toBe(10);
-    expect(worstCaseBlocks(10, 6, 3, config)).toBe(2 + 3 * 2);
-    expect(worstCaseBlocks(12, 4, 4, config)).toBe(3 + 4);
+    const wide = () => new Scheduler({ numBlocks: 1 + 8, blockSize: 4, maxModelLen: 40 });
+    const fits = (prompt: number, maxTokens: number, n: number) => {
+      const asked = () => wide().checkFeasible(group('a', range(prompt), { maxTokens, n }));
+      return expect(asked);
+    };
+    fits(10, 23, 1).toThrow(/may need 9 blocks of 4 tokens, but the KV pool has 8/);
+    fits(10, 100, 1).toThrow(/may need 10 blocks/);
+    fits(10, 22, 1).not.toThrow();
+    fits(10, 6, 4).toThrow(/may need 10 blocks/); // 2 + 4 · 2
+    fits(10, 6, 3).not.toThrow(); // 2 + 3 · 2
+    fits(12, 4, 6).toThrow(/may need 9 blocks/); // 3 + 6
   });
 
   test('what can never fit is refused at once, what just fits runs', () => {
@@ -121,4 +125,23 @@ describe('admission', () => {
     expect(advance(scheduler)).toEqual({ a: 1 });
     expect(advance(scheduler)).toEqual({ large: 30, small: 2 });
   });
+});
+
+test('a prompt is counted once as looked up, what is computed again apart', () => {
+  const scheduler = new Scheduler({ numBlocks: 11, blockSize: 4, maxModelLen: 32, maxNumSeqs: 4 });
+  const a = group('a', range(15), { maxTokens: 12 });
+  const b = group('b', [...range(8), ...range(7, 50)], { maxTokens: 12 });
+  scheduler.add(a);
+  advance(scheduler);
+  scheduler.add(b);
+  while (b.numPreemptions === 0) advance(scheduler);
+  const first = { numPrefixQueries: 15 + 15, numPrefixHits: 8 };
+  const none = { numPreemptedQueries: 0, numPreemptedHits: 0 };
+  expect(scheduler.stats).toMatchObject({ ...first, ...none });
+  const { numTokens } = b.sequences[0];
+  expect(numTokens).toBeGreaterThan(15);
+  while (scheduler.hasUnfinished) advance(scheduler);
+  expect(b.numPreemptions).toBe(1);
+  expect(scheduler.stats).toMatchObject({ ...first, numPreemptedQueries: numTokens });
+  expect(scheduler.stats.numPreemptedHits).toBeGreaterThan(0);
 });

@@ -2,9 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { completeBeamParams } from '../../lib/core/beam-params.js';
 import { Scheduler } from '../../lib/core/scheduler.js';
 import { type Sequence, SequenceGroup } from '../../lib/core/sequence.js';
-import type { StepResult } from '../../lib/core/step.js';
-import type { Step } from '../../lib/core/step-record.js';
-import { copiesOf, neverStop, planOf, range, tableOf } from '../support/core.js';
+import type { Step } from '../../lib/core/step.js';
+import { offsetsOf, resultOfTokens, type StepResult } from '../../lib/core/step-result.js';
+import { copiesOf, neverStop, planOf, range } from '../support/core.js';
 
 const VOCAB = 50;
 
@@ -16,30 +16,26 @@ function beamGroup(promptLen: number, beamWidth: number, maxTokens = 8): Sequenc
 
 /** Each sample's list begins with what `best` says of it; the rest is much less likely. */
 function lists(
+  scheduler: Scheduler,
   step: Step,
   best: (i: number, sequence: Sequence) => readonly (readonly [token: number, logprob: number])[],
 ): StepResult {
   const ids: number[] = [];
   const logprobs: number[] = [];
   for (let i = 0; i < step.numSamples; i++) {
-    const { numLogprobs } = step.sampleSeqs[i].group.params;
-    const given = best(i, step.sampleSeqs[i]);
+    const given = best(i, scheduler.sequenceAt(step.sampleRows[i])!);
     const taken = given.map(([token]) => token);
     const rest = range(VOCAB).filter((t) => !taken.includes(t));
-    for (let k = 0; k < numLogprobs; k++) {
+    for (let k = 0; k < step.sampleNumTops[i]; k++) {
       ids.push(k < given.length ? given[k][0] : rest[k]);
       logprobs.push(k < given.length ? given[k][1] : -1000 - k);
     }
   }
-  return {
-    tokenIds: new Int32Array(step.numSamples),
-    logprobs: new Float64Array(step.numSamples),
-    ranks: new Int32Array(step.numSamples),
-    promptLogprobs: new Float64Array(0),
-    promptRanks: new Int32Array(0),
+  return resultOfTokens(new Int32Array(step.numSamples), 0, {
+    topAt: offsetsOf(step.sampleNumTops, step.numSamples),
     topTokenIds: Int32Array.from(ids),
     topLogprobs: Float64Array.from(logprobs),
-  };
+  });
 }
 
 function setup(promptLen: number, width: number, numBlocks = 64) {
@@ -52,11 +48,11 @@ function setup(promptLen: number, width: number, numBlocks = 64) {
   });
   const group = beamGroup(promptLen, width);
   scheduler.add(group);
-  const step = (best: Parameters<typeof lists>[1]) => {
+  const step = (best: Parameters<typeof lists>[2]) => {
     const planned = scheduler.schedule()!;
     const copies = copiesOf(planned);
-    const plan = planOf(planned);
-    scheduler.commit(planned, lists(planned, best), neverStop);
+    const plan = planOf(scheduler, planned);
+    scheduler.commit(planned, lists(scheduler, planned, best), neverStop);
     scheduler.checkInvariants();
     return { copies, plan };
   };
@@ -87,7 +83,7 @@ describe('the sequences of a beam search', () => {
       [8, -2],
       [9, -3],
     ]);
-    const tables = live().map((s) => tableOf(scheduler, s));
+    const tables = live().map((s) => scheduler.tableOf(s));
     const { copies, plan } = step((i) => [[10 + i, -1]]);
     expect(Object.values(plan)).toEqual([1, 1, 1]);
     expect(copies).toHaveLength(2);
@@ -156,10 +152,10 @@ describe('the sequences of a beam search', () => {
     const plans: Record<string, number>[] = [];
     for (let i = 0; i < 40 && small.hasUnfinished; i++) {
       const planned = small.schedule()!;
-      plans.push(planOf(planned));
+      plans.push(planOf(small, planned));
       small.commit(
         planned,
-        lists(planned, (k) => [
+        lists(small, planned, (k) => [
           [10 + k, -1],
           [20 + k, -1.5],
         ]),
@@ -196,8 +192,7 @@ describe('the sequences of a beam search', () => {
   it('end with an error where a row has nothing finite', () => {
     const { scheduler, group } = setup(5, 2);
     const planned = scheduler.schedule()!;
-    const result = lists(planned, () => [[7, -1]]);
-    result.tokenIds[0] = -1;
+    const result = { ...lists(scheduler, planned, () => [[7, -1]]), ...resultOfTokens([-1]) };
     expect(scheduler.commit(planned, result, neverStop)).toEqual([group]);
     expect(group.sequences.map((s) => s.finishReason)).toEqual(['error', 'error']);
     expect(scheduler.pool.usage).toBe(0);

@@ -55,4 +55,23 @@ describe('parameters of a beam search', () => {
     expect(error).toMatchObject({ code: 'ERR_INVALID_PARAM', param });
     expect(error.message).toContain(param);
   });
+
+  it.each(['toString', 'constructor', 'hasOwnProperty', '__proto__'])('%s is no name', (name) => {
+    const input = JSON.parse(`{"beamWidth": 2, "${name}": 5}`);
+    expect(refusal(input)).toMatchObject({ code: 'ERR_INVALID_PARAM', param: name });
+  });
+
+  it('so many ending ids that each step would list thousands of candidates are refused', () => {
+    const large = { ...context, vocabSize: 10_000 };
+    const stopTokenIds = Array.from({ length: 62 }, (_, i) => i);
+    const params = (ids: number[]) =>
+      completeBeamParams({ beamWidth: 64, stopTokenIds: ids }, large);
+    expect(params(stopTokenIds).numLogprobs).toBe(4096);
+    expect(() => params([...stopTokenIds, 62])).toThrow(
+      expect.objectContaining({
+        param: 'stopTokenIds',
+        message: expect.stringContaining('at most 63 ids with beamWidth 64'),
+      }),
+    );
+  });
 });

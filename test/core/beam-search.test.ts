@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { completeBeamParams } from '../../lib/core/beam-params.js';
 import { type BeamSearch, numCandidates } from '../../lib/core/beam-search.js';
-import { SequenceGroup } from '../../lib/core/sequence.js';
+import { type Sequence, SequenceGroup } from '../../lib/core/sequence.js';
 import { beamReference } from '../reference/beam-search.js';
 import { randomFrom } from '../support/fake-executor.js';
 
@@ -11,7 +11,7 @@ const VOCAB = 12;
 function search(
   group: SequenceGroup,
   logprobsAfter: (generated: readonly number[]) => number[],
-): BeamSearch {
+): BeamSearch<Sequence> {
   const beams = group.beams!;
   for (let length = 1; length < 100; length++) {
     for (const sequence of beams.live) {
@@ -26,7 +26,7 @@ function search(
     const survivors = beams.advance();
     if (survivors === null) return beams;
     // Fresh bodies each step: who reuses what is another file's business.
-    beams.live = survivors.map(({ parent, token, cumulativeLogprob }, i) => {
+    const live = survivors.map(({ parent, token, cumulativeLogprob }, i) => {
       const body = new SequenceGroup({ id: 'b', promptTokens: [1], params: group.params })
         .sequences[i];
       body.endsAt = parent.endsAt;
@@ -35,6 +35,7 @@ function search(
       body.cumulativeLogprob = cumulativeLogprob;
       return body;
     });
+    beams.goOn(live);
   }
   throw new Error('the search does not end');
 }

@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { BlockPool } from '../../lib/core/block-pool.js';
 import { BlockTables, type CopySink, type TableOwner } from '../../lib/core/block-table.js';
+import { IntList } from '../../lib/core/int-list.js';
+import { KvGroups } from '../../lib/core/kv-groups.js';
+import { range } from '../support/core.js';
 
 class Copies implements CopySink {
   readonly list: [number, number][] = [];
@@ -13,14 +16,44 @@ function setUp(numBlocks: number, blockSize = 4, rows = 4) {
   const pool = new BlockPool({ numBlocks, blockSize });
   const tables = new BlockTables(pool, rows, 8);
   const owner = (): TableOwner => {
-    const made = { row: -1, numBlocks: 0, numSlots: 0 };
+    const made = { row: -1, numSlots: 0 };
     tables.takeRow(made);
     return made;
   };
   return { pool, tables, owner, copies: new Copies() };
 }
 
+/** A slab of the same shape that knows only what steps carried. */
+function follow(tables: BlockTables) {
+  const slab = new Int32Array(tables.slab.length);
+  let changes = new IntList();
+  return () => {
+    changes.cut(0);
+    changes = tables.takeChanges(changes);
+    for (let i = 0; i < changes.length; i += 2) slab[changes.at(i)] = changes.at(i + 1);
+    return { slab, count: changes.length / 2 };
+  };
+}
+
 describe('BlockTables', () => {
+  test('whoever follows the changes has the same tables, whatever made them', () => {
+    const { tables, owner, copies } = setUp(20);
+    const next = follow(tables);
+    const [a, b] = [owner(), owner()];
+    tables.grow(a, 10);
+    expect(next().count).toBe(3);
+    tables.fork(a, b, 10);
+    tables.prepareWrite(a, 10, 13, copies);
+    expect(next().slab).toEqual(tables.slab);
+    tables.dropHead(b, 0, 1);
+    tables.undoCopy(a, 2, copies.list[0][0]);
+    expect(next()).toEqual({ slab: tables.slab, count: 2 });
+    const c = owner();
+    tables.adopt(c, [7, 9]);
+    expect(next().slab).toEqual(tables.slab);
+    expect(next().count).toBe(0);
+  });
+
   test('grows by whole blocks: 3 + 2 tokens at block 4 are 2 blocks', () => {
     const { tables, owner } = setUp(10);
     const a = owner();
@@ -28,7 +61,7 @@ describe('BlockTables', () => {
     expect(tables.blocksOf(a)).toEqual([1, 2]);
     expect(a.numSlots).toBe(8);
     tables.grow(a, 8);
-    expect(a.numBlocks).toBe(2);
+    expect(tables.numBlocksOf(a)).toBe(2);
     tables.grow(a, 9);
     expect(tables.blocksOf(a)).toEqual([1, 2, 3]);
   });
@@ -38,7 +71,7 @@ describe('BlockTables', () => {
     const a = owner();
     const sizes = [7, 8, 9].map((tokens) => {
       tables.grow(a, tokens);
-      return a.numBlocks;
+      return tables.numBlocksOf(a);
     });
     expect(sizes).toEqual([2, 2, 3]);
   });
@@ -160,7 +193,7 @@ describe('BlockTables', () => {
     const a = owner();
     const b = owner();
     tables.grow(a, 12);
-    tables.adopt(b, [9, 1, 2], 1, 2);
+    tables.adopt(b, [1, 2]);
     expect(tables.blocksOf(b)).toEqual([1, 2]);
     expect([1, 2, 3].map((block) => pool.refCounts[block])).toEqual([2, 2, 1]);
     tables.release(b);
@@ -181,5 +214,126 @@ describe('BlockTables', () => {
     expect(a.row).toBe(-1);
     expect(owner().row).toBe(0);
     expect(() => tables.grow(b, 33)).toThrow(/outgrew/);
+  });
+});
+
+describe('tables of several groups', () => {
+  /** A window of six tokens and blocks of 4, all tokens in blocks of 4, all tokens in blocks of 8. */
+  function setUpGroups(numBlocks: number) {
+    const groups = new KvGroups({
+      groups: [
+        { window: 6, blockSize: 4 },
+        { window: 0, blockSize: 4 },
+        { window: 0, blockSize: 8 },
+      ],
+      blockSize: 4,
+      maxModelLen: 40,
+      maxNumBatchedTokens: 8,
+      longPrefillThreshold: 0,
+    });
+    const pool = new BlockPool({ numBlocks, blockSize: 4, groups });
+    const tables = new BlockTables(pool, 4, 9, groups);
+    const owner = (): TableOwner => {
+      const made = { row: -1, numSlots: 0 };
+      tables.takeRow(made);
+      return made;
+    };
+    const all = (of: TableOwner) => [0, 1, 2].map((g) => tables.blocksOf(of, g));
+    return { pool, tables, owner, all, copies: new Copies() };
+  }
+
+  test('grow as far as each group needs, and lie in one row', () => {
+    const { tables, owner, all } = setUpGroups(40);
+    const next = follow(tables);
+    const [a, b] = [owner(), owner()];
+    expect(tables.rowLength).toBe(9 + 9 + 5);
+    expect(tables.grow(a, 18, 7)).toBe(true);
+    expect(all(a)).toEqual([
+      [1, 2],
+      [3, 4, 5, 6, 7],
+      [8, 9, 10],
+    ]);
+    expect(a.numSlots).toBe(8);
+    tables.grow(b, 4);
+    expect(tables.slab.subarray(9, 14)).toEqual(Int32Array.of(3, 4, 5, 6, 7));
+    expect(tables.slab[23]).toBe(11);
+    expect(next().slab).toEqual(tables.slab);
+    const columns = [0, 1, 2].map(() => new Int32Array(2));
+    tables.measure(Int32Array.of(b.row, a.row), 2, columns);
+    expect(columns.map((column) => [...column])).toEqual([
+      [1, 2],
+      [1, 5],
+      [1, 3],
+    ]);
+    expect(() => tables.grow(a, 37)).toThrow(/outgrew/);
+  });
+
+  test('a growth that fails in the last group changes none', () => {
+    const { pool, tables, owner, all } = setUpGroups(8);
+    const a = owner();
+    tables.grow(a, 4);
+    expect(pool.numFree).toBe(4);
+    // One for the window, two and one for the others: it is just enough, one more is not.
+    expect(tables.grow(a, 16, 8)).toBe(false);
+    expect([all(a), a.numSlots, pool.numFree]).toEqual([[[1], [2], [3]], 4, 4]);
+    expect(tables.grow(a, 12, 8)).toBe(true);
+    expect(pool.numFree).toBe(0);
+  });
+
+  test('a fork shares all groups, and copies where it writes into a begun block', () => {
+    const { pool, tables, owner, all, copies } = setUpGroups(40);
+    const [a, b] = [owner(), owner()];
+    tables.grow(a, 12);
+    tables.dropHead(a, 0, 1);
+    const before = pool.numFree;
+    tables.fork(a, b, 12);
+    expect(all(b)).toEqual(all(a));
+    expect(all(b)).toEqual([
+      [0, 2, 3],
+      [4, 5, 6],
+      [7, 8],
+    ]);
+    expect(pool.numFree).toBe(before);
+    // At 12 only the block of eight is begun.
+    expect(tables.prepareWrite(b, 12, 13, copies)).toBe(true);
+    expect(copies.list).toEqual([[8, 1]]); // 1 came back
+    expect(all(b)).toEqual([
+      [0, 2, 3, 9],
+      [4, 5, 6, 10],
+      [7, 1],
+    ]);
+    tables.undoCopy(b, 1, 8, 2);
+    expect([tables.blocksOf(b, 2), pool.refCounts[8], pool.refCounts[1]]).toEqual([[7, 8], 2, 0]);
+  });
+
+  test('copies of several groups and growth are all or nothing', () => {
+    const { pool, tables, owner, all, copies } = setUpGroups(12);
+    const [a, b] = [owner(), owner()];
+    tables.grow(a, 10);
+    tables.fork(a, b, 10);
+    expect(pool.numFree).toBe(3);
+    const shared = all(a);
+    // Three copies and two blocks.
+    expect(tables.prepareWrite(b, 10, 13, copies)).toBe(false);
+    expect([all(b), copies.list, pool.numFree]).toEqual([shared, [], 3]);
+    expect(tables.prepareWrite(b, 10, 12, copies)).toBe(true);
+    expect(copies.list).toHaveLength(3);
+    expect(all(a)).toEqual(shared);
+    tables.release(a);
+    tables.release(b);
+    expect(pool.numFree).toBe(11);
+    pool.checkInvariants();
+  });
+
+  test('are freed from the end of all, so that heads are evicted last', () => {
+    const { pool, tables, owner } = setUpGroups(12);
+    const a = owner();
+    tables.grow(a, 12);
+    // [1, 2, 3], [4, 5, 6], [7, 8]; published, so that they go to the tail of the free list.
+    const tokens = new Int32Array(16);
+    for (const block of range(8, 1)) pool.prefixes.publish(block, -1, tokens.fill(block), 0);
+    tables.release(a);
+    expect(pool.freeBlocks()).toEqual([9, 10, 11, 3, 6, 8, 2, 5, 1, 4, 7]);
+    expect(tables.isEmpty(a)).toBe(true);
   });
 });

@@ -5,17 +5,20 @@ import { advance, EOS, group, range, resultFor } from '../support/core.js';
 const make = () => new Scheduler({ numBlocks: 100, blockSize: 4, maxModelLen: 100, maxNumSeqs: 8 });
 
 describe('commit', () => {
-  test('asks the judge once for each token but an ending id, with its place in the result', () => {
+  test('asks for a stop string once for each token but an ending id, with its place in the result', () => {
     const scheduler = make();
     scheduler.add(group('a', [1, 2], { maxTokens: 2 }));
     scheduler.add(group('b', [3, 4], { n: 2, maxTokens: 3 }));
     const asked: string[] = [];
-    const judge = (s: { group: { id: string }; index: number; lastToken: number }, at: number) => {
+    const findStop = (
+      s: { group: { id: string }; index: number; lastToken: number },
+      at: number,
+    ) => {
       asked.push(`${s.group.id}.${s.index}=${s.lastToken}@${at}`);
       return null;
     };
-    advance(scheduler, (s) => (s.group.id === 'b' && s.index === 0 ? EOS : 6), judge);
-    advance(scheduler, () => 7, judge);
+    advance(scheduler, (s) => (s.group.id === 'b' && s.index === 0 ? EOS : 6), findStop);
+    advance(scheduler, () => 7, findStop);
     expect(asked).toEqual(['a.0=6@0', 'b.1=6@2', 'a.0=7@0', 'b.1=7@1']);
   });
 
@@ -27,7 +30,7 @@ describe('commit', () => {
     expect(
       scheduler.commit(
         step,
-        resultFor(step, () => 5),
+        resultFor(scheduler, step, () => 5),
         () => null,
       ),
     ).toEqual(groups);
@@ -63,13 +66,14 @@ describe('commit', () => {
     scheduler.abort('a');
     scheduler.commit(
       step,
-      resultFor(step, () => 5),
+      resultFor(scheduler, step, () => 5),
       () => null,
     );
-    expect(a.promptLogprobs).toEqual([]);
+    expect(a.promptLogprobs.length).toBe(0);
+    const [row] = b.promptLogprobs.list(0, b.promptLogprobs.length);
     // Two of a's sample, one each of a's two rows, then two of b's row.
-    expect([...b.promptLogprobs[0].topTokenIds]).toEqual([4, 5]);
-    expect(b.promptLogprobs[0]).toMatchObject({ tokenId: 5, logprob: -3, rank: 3 });
+    expect(row.top.map((t) => t.tokenId)).toEqual([4, 5]);
+    expect(row).toMatchObject({ tokenId: 5, logprob: -3, rank: 3 });
   });
 
   test('sums the logprobs of what was drawn, asked for or not', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { schedulerConfig } from '../../lib/core/scheduler-config.js';
+import { allocated, schedulerConfig } from '../../lib/core/scheduler-config.js';
 
 const base = { numBlocks: 100, maxModelLen: 1000 };
 
@@ -27,9 +27,31 @@ describe('schedulerConfig', () => {
     ['maxModelLen', Number.POSITIVE_INFINITY],
     ['maxNumWaiting', 0],
     ['longPrefillThreshold', -1],
-    ['numBlocks', 2 ** 31],
+    ['longRopeFrom', 0],
+    ['numBlocks', 2 ** 30 + 1],
+    ['maxNumSeqs', 65_537],
+    ['maxModelLen', 2 ** 31],
   ])('%s = %s is refused by name', (param, value) => {
     expect(refused({ [param]: value })).toMatchObject({ code: 'ERR_INVALID_OPTION', param });
+  });
+
+  test.each([
+    ['none', []],
+    ['a negative window', [{ window: -1, blockSize: 16 }]],
+    ['blocks finer than the finest', [{ window: 0, blockSize: 8 }]],
+    [
+      'blocks that are no power of two as large',
+      [16, 48].map((blockSize) => ({ window: 0, blockSize })),
+    ],
+    ['only coarse blocks', [{ window: 0, blockSize: 32 }]],
+    ['too many', Array(256).fill({ window: 0, blockSize: 16 })],
+  ])('groups: %s are refused by name', (_, groups) => {
+    expect(refused({ groups })).toMatchObject({ code: 'ERR_INVALID_OPTION', param: 'groups' });
+  });
+
+  test('without groups there is one, which keeps all tokens', () => {
+    const { groups } = schedulerConfig({ ...base, blockSize: 8 });
+    expect(groups).toEqual([{ window: 0, blockSize: 8 }]);
   });
 
   test('the budget must hold a token per sequence, and a whole prompt without chunks', () => {
@@ -38,4 +60,28 @@ describe('schedulerConfig', () => {
     expect(refused(whole).param).toBe('maxNumBatchedTokens');
     schedulerConfig({ ...base, ...whole, maxNumBatchedTokens: 1000 });
   });
+
+  test('block tables have at most 2^30 entries', () => {
+    const wide = { maxNumSeqs: 65_536, maxNumBatchedTokens: 65_536, maxModelLen: 2 ** 20 };
+    expect(refused({ ...wide, blockSize: 8 })).toMatchObject({
+      code: 'ERR_INVALID_OPTION',
+      param: 'maxNumSeqs',
+    });
+    schedulerConfig({ ...base, ...wide, blockSize: 64 });
+    const groups = [64, 64].map((blockSize) => ({ window: 0, blockSize }));
+    expect(refused({ ...wide, blockSize: 64, groups }).param).toBe('maxNumSeqs');
+  });
+});
+
+test('what cannot be allocated is an error that names the sizes; others pass', () => {
+  const config = schedulerConfig(base);
+  expect(allocated(config, () => 5)).toBe(5);
+  const tooMany = () => allocated(config, () => new Int32Array(2 ** 53 - 1));
+  expect(tooMany).toThrow(expect.objectContaining({ code: 'ERR_OUT_OF_MEMORY' }));
+  expect(tooMany).toThrow(/1000 tokens/);
+  const broken = () =>
+    allocated(config, () => {
+      throw new TypeError('another mistake');
+    });
+  expect(broken).toThrow(/^another mistake$/);
 });

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { schedulerConfig } from '../../lib/core/scheduler-config.js';
 import { precedes, SchedulerState } from '../../lib/core/scheduler-state.js';
-import { Step } from '../../lib/core/step-record.js';
 import { group, range } from '../support/core.js';
 
 function make() {
@@ -31,25 +30,6 @@ describe('SchedulerState', () => {
     expect(state.running.map((s) => s.group.id)).toEqual(['a', 'b', 'c']);
     state.checkInvariants();
     expect(precedes(a, b) && !precedes(b, a) && !precedes(a, a)).toBe(true);
-  });
-
-  test('preempting frees rows and blocks and goes before those who came later', () => {
-    const { state, add } = make();
-    const [a, b] = [add('a', 0, 2), add('b', 1)];
-    state.giveRows(a);
-    state.tables.grow(a.sequences[0], 6);
-    state.tables.fork(a.sequences[0], a.sequences[1], 6);
-    state.enterRunning(a, a.sequences);
-    state.countShared(a);
-    expect(a.numSharedBlocks).toBe(2);
-    state.enqueue(b);
-    state.checkInvariants();
-    state.preempt(a, new Step(6, 64));
-    expect(state.waiting).toEqual([a, b]);
-    expect(state.running).toEqual([]);
-    expect([state.pool.usage, state.tables.numFreeRows]).toEqual([0, 6]);
-    expect(a.numSharedBlocks).toBe(2);
-    state.checkInvariants();
   });
 
   test('what ends while a step runs keeps its blocks and rows until the step has ended', () => {

@@ -33,28 +33,39 @@ describe('Sequence', () => {
     expect(new Set(lengths).size).toBe(64);
   });
 
-  test('knows what must go with its samples', () => {
-    const needs = (input: object) => group('a', [1], input).sequences[0].needsExtras;
+  test('knows whether its row may have something to learn at any draw', () => {
+    const needs = (input: object) => group('a', [1], input).sequences[0].needsUpdates;
     expect(needs({})).toBe(false);
     expect(needs({ minTokens: 1 })).toBe(true);
     expect(needs({ minTokens: 1, ignoreEos: true })).toBe(false);
     expect(needs({ presencePenalty: 0.1 })).toBe(true);
-    expect(needs({ allowedTokenIds: [1] })).toBe(true);
-    expect(needs({ logitBias: { 1: 1 } })).toBe(true);
+    // These go with the first draw from a row, which the row remembers.
+    expect(needs({ allowedTokenIds: [1] })).toBe(false);
+    expect(needs({ logitBias: { 1: 1 } })).toBe(false);
     expect(needs({ badWordIds: [[1]] })).toBe(true);
   });
+});
+
+test('what its row knows: all at a draw, nothing where the row or the tokens are others', () => {
+  const [a, b] = group('a', [1, 2], { n: 2, allowedTokenIds: [7] }).sequences;
+  expect([a.numSent, a.sentAllowedIds]).toEqual([0, null]);
+  expect(a.maySendUpdate).toBe(true);
+  a.noteDraw(2);
+  a.noteAllowed(a.allowedIds);
+  expect(a.numSent).toBe(2);
+  expect(a.maySendUpdate).toBe(false);
+  b.noteDraw(2);
+  b.copyTokens(a);
+  expect(b.numSent).toBe(0);
+  a.forgetSent();
+  expect(a.numSent).toBe(0);
 });
 
 test('a group wants prompt logprobs until it has one for each token but the first', () => {
   const made = group('a', [1, 2], { promptLogprobs: 0 });
   expect(made.wantsPromptLogprobs).toBe(true);
-  made.promptLogprobs.push({
-    tokenId: 2,
-    logprob: -1,
-    rank: 1,
-    topTokenIds: new Int32Array(),
-    topLogprobs: new Float64Array(),
-  });
+  const none = { topTokenIds: new Int32Array(), topLogprobs: new Float64Array() };
+  made.promptLogprobs.push(2, -1, 1, none, 0);
   expect(made.wantsPromptLogprobs).toBe(false);
   expect(group('b', [1], { promptLogprobs: 0 }).wantsPromptLogprobs).toBe(false);
   expect(group('c', [1, 2]).wantsPromptLogprobs).toBe(false);

@@ -1,27 +1,27 @@
 import { describe, expect, test } from 'vitest';
-import type { SamplingParamsInput } from '../../lib/core/sampling-params.js';
+import type { SamplingParams } from '../../lib/core/sampling-params.js';
 import type { Sequence } from '../../lib/core/sequence.js';
-import { type Judge, judgeEnd } from '../../lib/core/stop.js';
+import { decideEnd, type FindStop } from '../../lib/core/stop.js';
 import { EOS, group } from '../support/core.js';
 
-/** Appends tokens until one ends the sequence; says how, and what the judge was asked. */
-function run(tokens: number[], input: SamplingParamsInput, stringAt = -1, maxModelLen = 100) {
+/** Appends tokens until one ends the sequence; says how, and what was asked. */
+function run(tokens: number[], input: SamplingParams, stringAt = -1, maxModelLen = 100) {
   const sequence = group('g', [1, 2, 3], input).sequences[0];
   sequence.endsAt = Math.min(3 + sequence.group.params.maxTokens, maxModelLen);
   const asked: number[] = [];
-  const judge: Judge = (s: Sequence) => {
+  const findStop: FindStop = (s: Sequence) => {
     asked.push(s.numOutputTokens);
     return s.numOutputTokens === stringAt ? 'END' : null;
   };
   const ended = tokens.findIndex((token, i) => {
     sequence.append(token);
-    return judgeEnd(sequence, i, judge);
+    return decideEnd(sequence, i, findStop);
   });
   return { at: ended + 1, why: sequence.finishReason, by: sequence.stopReason, asked };
 }
 
-describe('judgeEnd', () => {
-  test('EOS ends without asking the judge', () => {
+describe('decideEnd', () => {
+  test('EOS ends without asking for stop strings', () => {
     expect(run([5, EOS], {})).toEqual({ at: 2, why: 'stop', by: null, asked: [1] });
   });
 

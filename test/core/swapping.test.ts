@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest';
+import { Admission } from '../../lib/core/admission.js';
 import { completeBeamParams } from '../../lib/core/beam-params.js';
+import { preempt } from '../../lib/core/preemption.js';
 import { Scheduler } from '../../lib/core/scheduler.js';
 import { type SchedulerOptions, schedulerConfig } from '../../lib/core/scheduler-config.js';
 import { SchedulerState } from '../../lib/core/scheduler-state.js';
 import { SequenceGroup } from '../../lib/core/sequence.js';
-import { Step } from '../../lib/core/step-record.js';
-import { admitSwapped } from '../../lib/core/swapping.js';
-import { group, neverStop, planOf, range, resultFor, tableOf } from '../support/core.js';
+import { Step } from '../../lib/core/step.js';
+import { group, neverStop, planOf, range, resultFor } from '../support/core.js';
 
 function make(options: Partial<SchedulerOptions> = {}) {
   const scheduler = new Scheduler({
@@ -21,15 +22,18 @@ function make(options: Partial<SchedulerOptions> = {}) {
     ...options,
   });
   const pairs = (step: Step) => {
-    const all = range(step.swaps.length / 2).map((i) => step.swaps.slice(2 * i, 2 * i + 2));
+    const all = range(step.swaps.length / 2).map((i) => [
+      step.swaps.at(2 * i),
+      step.swaps.at(2 * i + 1),
+    ]);
     return { outs: all.slice(0, step.numSwapOuts), ins: all.slice(step.numSwapOuts) };
   };
   const next = () => {
     const step = scheduler.schedule()!;
-    const seen = { plan: planOf(step), ...pairs(step), copies: step.numCopies };
+    const seen = { plan: planOf(scheduler, step), ...pairs(step), copies: step.numCopies };
     scheduler.commit(
       step,
-      resultFor(step, () => 5),
+      resultFor(scheduler, step, () => 5),
       neverStop,
     );
     scheduler.checkInvariants();
@@ -72,7 +76,7 @@ describe('preemption by swap', () => {
       const step = scheduler.schedule()!;
       scheduler.commit(
         step,
-        resultFor(step, () => 5),
+        resultFor(scheduler, step, () => 5),
         neverStop,
       );
       scheduler.checkInvariants();
@@ -96,7 +100,7 @@ describe('preemption by swap', () => {
     expect(tables[1].slice(0, 2)).toEqual(tables[0].slice(0, 2));
     expect(out.outs).toHaveLength(new Set(tables.flat()).size);
     until('ins');
-    const [first, second, third] = b.sequences.map((s) => tableOf(scheduler, s));
+    const [first, second, third] = b.sequences.map((s) => scheduler.tableOf(s));
     expect(second.slice(0, 2)).toEqual(first.slice(0, 2));
     expect(third.slice(0, 2)).toEqual(first.slice(0, 2));
     expect(new Set([first[2], second[2], third[2]]).size).toBe(3);
@@ -115,6 +119,19 @@ describe('preemption by swap', () => {
     expect(b.state).toBe('waiting');
     expect(b.sequences[0].numComputed).toBe(0);
     expect(scheduler.numFreeHostBlocks).toBe(scheduler.config.numHostBlocks);
+  });
+
+  it('makes those who arrive later wait for ever so many steps, first come, first served', () => {
+    const { scheduler, next, until } = make();
+    const [a, b] = [group('a', range(7), long), group('b', range(7, 50), long)];
+    for (const each of [a, b]) scheduler.add(each);
+    until('outs');
+    for (let i = 0; b.state === 'swapped'; i++) {
+      scheduler.add(group(`late ${i}`, range(3), { maxTokens: 2 }));
+      const { plan } = next();
+      if (b.state === 'swapped') expect(Object.keys(plan)).toEqual(['a']);
+    }
+    expect(scheduler.numWaiting).toBeGreaterThan(3);
   });
 
   it('gives host blocks back when a swapped group is aborted', () => {
@@ -136,7 +153,7 @@ describe('preemption by swap', () => {
       if (step.numSwapOuts === 0) {
         scheduler.commit(
           step,
-          resultFor(step, () => 5),
+          resultFor(scheduler, step, () => 5),
           neverStop,
         );
         continue;
@@ -149,6 +166,31 @@ describe('preemption by swap', () => {
     expect(b.sequences[0].numComputed).toBe(0);
     expect(scheduler.numFreeHostBlocks).toBe(20);
   });
+
+  it.each(['outs', 'ins'] as const)(
+    'computes again what a refused step did not move: %s',
+    (what) => {
+      const { scheduler } = make();
+      const [a, b] = [group('a', range(7), long), group('b', range(7, 50), long)];
+      for (const each of [a, b]) scheduler.add(each);
+      let putBack = 0;
+      while (scheduler.hasUnfinished) {
+        const step = scheduler.schedule()!;
+        const moves = what === 'outs' ? step.numSwapOuts : step.numSwapIns;
+        if (moves > 0 && putBack++ < 2) {
+          scheduler.putBack(step);
+          expect([b.state, b.sequences[0].numComputed]).toEqual(['waiting', 0]);
+          expect(scheduler.numFreeHostBlocks).toBe(20);
+        } else {
+          const result = resultFor(scheduler, step, () => 5);
+          scheduler.commit(step, result, neverStop);
+        }
+        scheduler.checkInvariants();
+      }
+      expect(putBack).toBeGreaterThan(0);
+      for (const each of [a, b]) expect(each.sequences[0].numOutputTokens).toBe(20);
+    },
+  );
 
   it('takes back the copies of a group that is preempted while it is planned', () => {
     // b's samples share a begun block; the copies for them are made, the new block of the last is not
@@ -165,8 +207,17 @@ describe('preemption by swap', () => {
   });
 });
 
-it('a group comes back only where the copies of its shared, begun block fit as well', () => {
-  const config = { numBlocks: 10, maxModelLen: 32, blockSize: 4, maxNumSeqs: 6, numHostBlocks: 9 };
+const copiesFit =
+  'a group comes back only where the copies of its shared, begun blocks fit as well';
+it.each([1, 2])(`${copiesFit}, in each of %i tables`, (numGroups) => {
+  const config = {
+    numBlocks: 1 + 9 * numGroups,
+    maxModelLen: 32,
+    blockSize: 4,
+    maxNumSeqs: 6,
+    numHostBlocks: 9,
+    groups: range(numGroups).map(() => ({ window: 0, blockSize: 4 })),
+  };
   const state = new SchedulerState(schedulerConfig({ ...config, preemptionPolicy: 'swap' }));
   const b = group('b', range(6), { ...long, n: 3 });
   state.groups.set('b', b);
@@ -183,20 +234,23 @@ it('a group comes back only where the copies of its shared, begun block fit as w
     sequence.append(5 + sequence.index);
   }
   state.enterRunning(b, b.sequences);
-  const out = new Step(6, 64);
-  state.preempt(b, out);
-  expect(out.swaps).toHaveLength(2 * 2); // two blocks, shared by all three
-  const other = { row: -1, numBlocks: 0, numSlots: 0 };
+  const out = new Step(6, 64, numGroups);
+  preempt(state, out, b);
+  expect(out.swaps).toHaveLength(2 * 2 * numGroups); // two blocks, shared by all three
+  const other = { row: -1, numSlots: 0 };
   state.tables.takeRow(other);
   state.tables.grow(other, 4 * 6);
-  expect(state.pool.numFree).toBe(3); // two for the blocks, one for a copy: another is missing
-  const step = new Step(6, 64);
-  admitSwapped(state, step);
+  // In each, two for the blocks, one for a copy: another is missing.
+  expect(state.pool.numFree).toBe(3 * numGroups);
+  const step = new Step(6, 64, numGroups);
+  const admission = new Admission(state);
+  admission.admit(step);
   expect([step.numSwapIns, step.numSeqs, b.state]).toEqual([0, 0, 'swapped']);
   state.tables.release(other);
   state.tables.grow(other, 4 * 5);
-  admitSwapped(state, step);
-  expect([step.numSwapIns, step.numCopies, step.numSeqs, b.state]).toEqual([2, 2, 3, 'running']);
+  admission.admit(step);
+  expect([step.numSwapIns, step.numCopies]).toEqual([2 * numGroups, 2 * numGroups]);
+  expect([step.numSeqs, b.state]).toEqual([3, 'running']);
   expect(state.pool.numFree).toBe(0);
   state.pool.checkInvariants();
 });
@@ -243,6 +297,38 @@ describe('priorities', () => {
     expect(roomy.scheduler.stats.numPreemptions).toBe(0);
   });
 
+  it('let the urgent in before whoever was swapped out, but nobody else', () => {
+    const { scheduler, next } = make({
+      ...options,
+      numHostBlocks: 20,
+      numBlocks: 9,
+      maxNumSeqs: 8,
+    });
+    const sized = (id: string, priority: number, maxTokens: number) => {
+      const { params } = group(id, range(7), { maxTokens, ignoreEos: true });
+      return new SequenceGroup({ id, promptTokens: range(7), params, priority });
+    };
+    const [high, low] = [sized('high', 0, 24), sized('low', 9, 20)];
+    for (const each of [high, low]) scheduler.add(each);
+    while (low.state !== 'swapped') next();
+    // Urgent, as urgent as the swapped one, less urgent.
+    for (const [id, priority] of [
+      ['urgent', -9],
+      ['same', 9],
+      ['later', 20],
+    ] as const) {
+      scheduler.add(sized(id, priority, 2));
+    }
+    expect(Object.keys(next().plan)).toEqual(['high', 'urgent']);
+    expect(low.state).toBe('swapped');
+    const order: string[] = [];
+    while (scheduler.hasUnfinished) {
+      for (const id of Object.keys(next().plan)) if (!order.includes(id)) order.push(id);
+    }
+    expect(order.slice(-3)).toEqual(['low', 'same', 'later']);
+    expect(low.numSwaps).toBe(1);
+  });
+
   it('are refused where the engine serves first come, first served', () => {
     const { scheduler } = make();
     expect(() => scheduler.add(of('a', 1))).toThrow(/schedulingPolicy 'priority'/);
@@ -252,7 +338,7 @@ describe('priorities', () => {
 
 describe('a sliding window', () => {
   it('frees blocks that no query will look at, while the sequence runs', () => {
-    const { scheduler, next } = make({ slidingWindow: 6, numBlocks: 20 });
+    const { scheduler, next } = make({ groups: [{ window: 6, blockSize: 4 }], numBlocks: 20 });
     const a = group('a', range(7), { ...long, maxTokens: 25 });
     scheduler.add(a);
     const [sequence] = a.sequences;
@@ -263,7 +349,7 @@ describe('a sliding window', () => {
       most = Math.max(most, used);
       if (sequence.finishReason !== null) break;
       const reach = Math.max(0, Math.floor((sequence.numComputed - 6 + 1) / 4));
-      const table = tableOf(scheduler, sequence);
+      const table = scheduler.tableOf(sequence);
       expect(table.slice(0, reach).every((block) => block === 0)).toBe(true);
       expect(table.slice(reach).every((block) => block > 0)).toBe(true);
     }
@@ -273,7 +359,7 @@ describe('a sliding window', () => {
 
   it('shares and frees as the samples of a group advance', () => {
     const { scheduler, next } = make({
-      slidingWindow: 6,
+      groups: [{ window: 6, blockSize: 4 }],
       numBlocks: 30,
       enablePrefixCaching: true,
     });
@@ -287,8 +373,40 @@ describe('a sliding window', () => {
     expect(scheduler.pool.usage).toBe(0);
   });
 
+  it('swaps what its window still holds, and what other groups hold', () => {
+    const groups = [6, 0].map((window) => ({ window, blockSize: 4 }));
+    const { scheduler, next } = make({
+      groups,
+      numBlocks: 20,
+      numHostBlocks: 15,
+      maxModelLen: 40,
+      maxNumBatchedTokens: 18,
+    });
+    const a = group('a', range(9), { ...long, maxTokens: 20 });
+    const b = group('b', range(17), { ...long, maxTokens: 20 });
+    scheduler.add(a);
+    scheduler.add(b);
+    let seen = next();
+    while (seen.outs.length === 0) seen = next();
+    const [sequence] = b.sequences;
+    const { numComputed } = sequence;
+    const whole = Math.ceil(numComputed / 4);
+    const slid = Math.floor((numComputed - 6 + 1) / 4);
+    expect(seen.outs).toHaveLength(2 * whole - slid);
+    expect(b.numHostBlocks).toBe(2 * whole - slid);
+    const none = range(slid).map(() => -1);
+    const [first, ...rest] = [...sequence.hostTable!].filter((host) => host >= 0);
+    expect([...sequence.hostTable!]).toEqual([...none, first, ...rest]);
+    while (seen.ins.length === 0) seen = next();
+    expect(seen.ins.map(([, host]) => host).sort()).toEqual([first, ...rest].sort());
+    expect(scheduler.tableOf(sequence, 1)).not.toContain(0);
+    while (scheduler.hasUnfinished) next();
+    expect([scheduler.pool.usage, scheduler.numFreeHostBlocks]).toEqual([0, 15]);
+    expect(b.sequences[0].numOutputTokens).toBe(20);
+  });
+
   it('frees the beams of a search too', () => {
-    const { scheduler } = make({ slidingWindow: 5, numBlocks: 40 });
+    const { scheduler } = make({ groups: [{ window: 5, blockSize: 4 }], numBlocks: 40 });
     const params = completeBeamParams(
       { beamWidth: 3, maxTokens: 15 },
       { vocabSize: 1000, eosTokenIds: [], seed: 1 },
@@ -297,7 +415,7 @@ describe('a sliding window', () => {
     scheduler.add(a);
     while (scheduler.hasUnfinished) {
       const step = scheduler.schedule()!;
-      const result = resultFor(step, () => 5);
+      const result = resultFor(scheduler, step, () => 5);
       result.topLogprobs.forEach((_, i) => {
         result.topLogprobs[i] = -1 - ((i * 7) % 5);
       });

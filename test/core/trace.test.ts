@@ -37,6 +37,15 @@ describe('a trace', () => {
     }
   });
 
+  it('of an older version of the format replays, too', () => {
+    const events = recorded(7).map((event) => {
+      if (event.type !== 'commit') return event;
+      const { stops, ...rest } = event;
+      return { ...rest, verdicts: stops } as unknown as TraceEvent;
+    });
+    expect(replayTrace(events).numUnfinished).toBe(0);
+  });
+
   it('that was cut off replays as far as it goes', () => {
     const events = recorded(5);
     const summary = replayTrace(events.slice(0, Math.floor(events.length / 2)));
@@ -78,6 +87,23 @@ describe('a trace', () => {
     expect(() => replayTrace(events as TraceEvent[])).toThrow(/cannot be replayed/);
   });
 
+  it('of sizes that no memory holds is refused, of a huge pool replays', () => {
+    const replay = (config: object) =>
+      replayTrace([
+        { type: 'config', version: 1, config: { numBlocks: 9, maxModelLen: 64, ...config } },
+        { type: 'schedule', plan: null },
+      ]);
+    for (const config of [
+      { numBlocks: 2 ** 31 },
+      { numBlocks: 2 ** 30, blockSize: 64 },
+      { maxNumSeqs: 2 ** 20, maxNumBatchedTokens: 2 ** 20 },
+      { maxModelLen: 2 ** 30 },
+    ]) {
+      expect(() => replay(config)).toThrow(expect.objectContaining({ code: 'ERR_TRACE' }));
+    }
+    expect(replay({ numBlocks: 2 ** 25, numHostBlocks: 2 ** 30 }).numUnfinished).toBe(0);
+  });
+
   it('damaged anywhere is refused with its code, or replays', () => {
     const seed = Math.floor(Math.random() * 2 ** 31);
     const random = randomFrom(seed);
@@ -116,7 +142,7 @@ describe('a trace', () => {
     const step = scheduler.schedule()!;
     scheduler.commit(
       step,
-      resultFor(step, () => 5),
+      resultFor(scheduler, step, () => 5),
       neverStop,
     );
     scheduler.resetPrefixCache();

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -27,12 +28,11 @@ async function codeOf(call: () => unknown): Promise<string> {
 
 /** Waits until nothing runs and every block is free. */
 async function idle(): Promise<void> {
-  for (let i = 0; i < 1000; i++) {
+  for (;;) {
     const { numRequestsRunning, numRequestsWaiting, kvCacheUsage } = llm.stats();
     if (numRequestsRunning + numRequestsWaiting === 0 && kvCacheUsage === 0) return;
-    await new Promise((resolve) => setTimeout(resolve, 2));
+    await new Promise((resolve) => setImmediate(resolve));
   }
-  throw new Error(`not idle: ${JSON.stringify(llm.stats())}`);
 }
 
 describe('generate', () => {
@@ -47,6 +47,39 @@ describe('generate', () => {
     const chat = await llm.chat([{ role: 'user', content: 'Who are you?' }], GREEDY);
     expect(chat.prompt).toContain('Who are you?');
     expect(chat.promptTokenIds.filter((id) => id === 0)).toHaveLength(1);
+  });
+
+  it('takes control tokens in messages for text, unless asked, and in texts the other way', async () => {
+    const { tokenizer } = llm;
+    const eos = tokenizer.eosToken as string;
+    const count = (ids: readonly number[]) => ids.filter((id) => tokenizer.isSpecial(id)).length;
+    const ask = (content: string, options = {}) =>
+      llm.chat([{ role: 'user', content }], GREEDY, options).then((o) => o.promptTokenIds);
+    const [plain, hostile] = [await ask('Who?'), await ask(`${eos}Who?`)];
+    expect(count(hostile)).toBe(count(plain));
+    expect(count(await ask(`${eos}Who?`, { parseSpecialTokens: true }))).toBe(count(plain) + 1);
+    expect(await ask('Who?', { parseSpecialTokens: true })).toEqual(plain);
+    const textIds = async (prompt: object) =>
+      (await llm.generate(prompt as { prompt: string }, GREEDY)).promptTokenIds;
+    const whole = count(await textIds({ prompt: `A${eos}` }));
+    expect(count(await textIds({ prompt: `A${eos}`, parseSpecialTokens: false }))).toBe(whole - 1);
+    const wrong = [
+      { prompt: 'A', parseSpecialTokens: 1 },
+      { promptTokenIds: [5], parseSpecialTokens: true },
+    ];
+    for (const prompt of wrong) {
+      expect(await codeOf(() => textIds(prompt))).toBe('ERR_INVALID_PROMPT');
+    }
+  });
+
+  it('adds no special token to what a chat template writes, and takes texts only', async () => {
+    const template = { chatTemplate: '{% for p in messages[0].content %}{{ p.text }}{% endfor %}' };
+    const ask = (part: { type: string; text?: string }) =>
+      llm.chat([{ role: 'user', content: [part] }], GREEDY, { template });
+    const chat = await ask({ type: 'text', text: 'Call me' });
+    const bare = await llm.tokenizer.encode('Call me', { addSpecialTokens: false });
+    expect([...chat.promptTokenIds]).toEqual(bare);
+    expect(await codeOf(() => ask({ type: 'image', text: 'x' }))).toBe('ERR_INVALID_PROMPT');
   });
 
   it('reports what it did', async () => {
@@ -207,9 +240,51 @@ describe('bad input', () => {
     ['a foreign bias', 'ERR_INVALID_PARAM', () => llm.generate(P, { logitBias: { 9999: 1 } })],
     ['params not matching', 'ERR_INVALID_PARAM', () => llm.generate([P, P], [{}])],
     ['a batch with one bad', 'ERR_INVALID_PROMPT', () => llm.generate([P, 3 as never])],
+    ['no params', 'ERR_INVALID_PARAM', () => llm.generate(P, null as never)],
+    ['params that are a list', 'ERR_INVALID_PARAM', () => llm.generate(P, [] as never)],
+    [
+      'params that are a promise',
+      'ERR_INVALID_PARAM',
+      () => llm.generate(P, Promise.resolve({}) as never),
+    ],
+    ['params of beams as null', 'ERR_INVALID_PARAM', () => llm.beamSearch(P, null as never)],
+    ['options null', 'ERR_INVALID_PARAM', () => llm.generate(P, {}, null as never)],
+    ['options of chat null', 'ERR_INVALID_PARAM', () => llm.chat([], {}, null as never)],
+    [
+      'an unknown option of a call',
+      'ERR_INVALID_PARAM',
+      () => llm.generate(P, {}, { timeoutMS: 5 } as never),
+    ],
+    [
+      'onOutput of one prompt',
+      'ERR_INVALID_PARAM',
+      () => llm.generate(P, {}, { onOutput() {} } as never),
+    ],
+    ['more logprobs than may be', 'ERR_INVALID_PARAM', () => llm.generate(P, { logprobs: 21 })],
+    ['all logprobs', 'ERR_INVALID_PARAM', () => llm.generate(P, { promptLogprobs: -1 })],
+    [
+      'stop strings too many',
+      'ERR_INVALID_PARAM',
+      () => llm.generate(P, { stop: Array(4097).fill('x') }),
+    ],
+    [
+      'a template that is none',
+      'ERR_INVALID_PROMPT',
+      () => llm.chat([], {}, { template: null as never }),
+    ],
+    [
+      'an id without a primitive value',
+      'ERR_INVALID_PROMPT',
+      () => llm.generate({ promptTokenIds: [Object.create(null)] }),
+    ],
+    [
+      'two prompts in one',
+      'ERR_INVALID_PROMPT',
+      () => llm.generate({ prompt: P, promptTokenIds: [5] } as never),
+    ],
     [
       'every token banned',
-      'ERR_NON_FINITE',
+      'ERR_INVALID_PARAM',
       () =>
         llm.generate(P, {
           allowedTokenIds: [9],
@@ -293,10 +368,19 @@ describe('close', () => {
     expect(other.stats().kvCacheUsage).toBe(0);
   });
 
-  it('during load leaves nothing behind', async () => {
-    const loading = LLM.load();
-    const done = await loading;
-    await done.close();
+  it('right after load, and a load refused at its end, leave nothing behind', async () => {
+    const open = () => ['task', 'fd'].map((what) => readdirSync(`/proc/self/${what}`).length);
+    const refused = () =>
+      codeOf(() => LLM.load({ numThreads: 3, traceFile: join(ROOT, 'none', 'a.jsonl') }));
+    await refused(); // what the process starts once is there
+    const before = open();
+    for (let i = 0; i < 3; i++) {
+      expect(await refused()).toBe('ERR_FILE');
+      const [one, two] = await Promise.all([LLM.load({ numThreads: 3 }), LLM.load()]);
+      expect(open()[0]).toBeGreaterThan(before[0]);
+      await Promise.all([one.close(), two.close()]);
+    }
+    expect(open()).toEqual(before);
   });
 
   it('two engines in one process do not disturb each other', async () => {
@@ -318,7 +402,7 @@ describe('other ways to live and die', () => {
       ['--input-type=module', '-e', `import { LLM } from ${url};\n${body}`],
       {
         encoding: 'utf8',
-        timeout: 30_000,
+        timeout: 300_000, // ends what hangs
       },
     );
 
@@ -331,9 +415,14 @@ describe('other ways to live and die', () => {
 
   it('process.exit in the middle of a step is clean', () => {
     const { status, stderr } = script(
-      `const llm = await LLM.load(); llm.generate('A', {maxTokens: 900, ignoreEos: true});
-       setTimeout(() => process.exit(7), 60);`,
+      `const llm = await LLM.load();
+       for await (const _ of llm.stream('A', {maxTokens: 900, ignoreEos: true})) process.exit(7);`,
     );
+    expect({ status, stderr }).toEqual({ status: 7, stderr: '' });
+  });
+
+  it.each([0, 1, 5, 20])('process.exit after %i ms of loading is clean', (ms) => {
+    const { status, stderr } = script(`LLM.load(); setTimeout(() => process.exit(7), ${ms});`);
     expect({ status, stderr }).toEqual({ status: 7, stderr: '' });
   });
 

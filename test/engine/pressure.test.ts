@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { replayTrace, type TraceEvent } from '../../lib/core/trace.js';
 import { type EngineEvent, type EngineOptions, LLM } from '../../lib/index.js';
 import { testAddon } from '../support/addon.js';
@@ -26,9 +26,12 @@ const code = (promise: Promise<unknown>) =>
   );
 
 /** An aborted request's blocks are fenced until the step in flight has ended. */
-const idle = (llm: LLM) => vi.waitFor(() => expect(llm.stats().kvCacheUsage).toBe(0));
+async function idle(llm: LLM): Promise<void> {
+  while (llm.stats().kvCacheUsage > 0) await new Promise((resolve) => setImmediate(resolve));
+}
 
 const LONG = { maxTokens: 400, ignoreEos: true };
+const SEARCH = { ...LONG, beamWidth: 1 };
 
 describe('timeoutMs', () => {
   it('ends running, waiting, streamed and batched requests, and frees their KV', async () => {
@@ -40,7 +43,7 @@ describe('timeoutMs', () => {
       await first;
       expect(await code(llm.generate('The sea', LONG, { timeoutMs: 10 }))).toMatch(/^ERR_TIMEOUT/);
       expect(await code(llm.generate(['A', 'B'], LONG, { timeoutMs: 10 }))).toMatch(/^ERR_TIMEOUT/);
-      expect(await code(llm.beamSearch('A', LONG, { timeoutMs: 5 }))).toMatch(/^ERR_/);
+      expect(await code(llm.beamSearch('A', SEARCH, { timeoutMs: 5 }))).toMatch(/^ERR_TIMEOUT/);
       const streamed = (async () => {
         for await (const _ of llm.stream('The sea', LONG, { timeoutMs: 10 })) void _;
       })();
@@ -97,7 +100,7 @@ describe('events()', () => {
         const read = async (into: EngineEvent[], intervalMs: number) => {
           for await (const event of llm.events({ intervalMs })) into.push(event);
         };
-        readers = [read(events, 0), read(slow, 50)];
+        readers = [read(events, 0), read(slow, 10_000)];
         await llm.generate(['One', 'Two', 'Three'], {
           n: 4,
           maxTokens: 60,
@@ -241,7 +244,7 @@ describe('a sliding window', () => {
       });
       expect(same).toBeGreaterThan(60);
     });
-  }, 120_000);
+  });
 });
 
 it('a stop string, a length and an abort inside a group free exactly their own blocks', async () => {

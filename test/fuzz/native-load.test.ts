@@ -1,22 +1,24 @@
 import { expect, it } from 'vitest';
-import { STEP_LAYOUT as L } from '../../lib/core/step.js';
 import { createNativeExecutor } from '../../lib/engine/executor.js';
 import { ERRORS } from '../../lib/errors.js';
 import { type Checkpoint, openCheckpoint } from '../../lib/model/checkpoint.js';
 import type { NativeTensor } from '../../lib/native.js';
+import { STEP_LAYOUT as L } from '../../lib/wire/layout.js';
 import { ON_CPU, testAddon, testDevice } from '../support/addon.js';
+import { sample } from '../support/all.js';
 import { FUZZ_SEED, mutants } from '../support/mutants.js';
 import { random } from '../support/random.js';
 
-const RUNS = Number(process.env.FUZZ_RUNS ?? 400);
+const RUNS = Number(process.env.FUZZ_RUNS ?? sample(150, 400));
 const addon = testAddon();
 
 /** Loads and runs a step of four tokens. */
 async function tryOut(checkpoint: Checkpoint, tensors: readonly NativeTensor[]): Promise<string> {
-  const { config, files } = checkpoint;
+  const { spec, files } = checkpoint;
   const limits = {
     numBlocks: 3,
     blockSize: 16,
+    groups: [{ window: 0, blockSize: 16, layers: spec.layers.map((_, i) => i) }],
     maxNumSeqs: 1,
     maxNumBatchedTokens: 16,
     maxModelLen: 32,
@@ -25,32 +27,27 @@ async function tryOut(checkpoint: Checkpoint, tensors: readonly NativeTensor[]):
   };
   try {
     const executor = await createNativeExecutor(
-      { config, limits, files, tensors, ...ON_CPU, device: testDevice() },
+      { spec, limits, files, tensors, ...ON_CPU, device: testDevice() },
       addon,
     );
     const words = Int32Array.of(
       ...Array(L.headerWords).fill(0),
-      4,
-      4,
-      0,
-      1,
-      0,
-      0,
-      0,
-      0,
-      3,
-      0,
-      4,
-      -1,
+      // one sequence, its tokens
+      ...[4, 4, 0, 0, 1],
+      ...[0, 0, 0, 0],
+      // the sample, and what begins its row
+      ...[3, 0, 4, 31, L.noMask],
+      ...[L.rowBegins, L.everyToken, 0, 0, 0, 0],
     );
     words[L.headerVersion] = L.version;
     words[L.headerTotalWords] = words.length;
     words[L.headerNumSeqs] = words[L.headerNumSamples] = 1;
     words[L.headerNumTokens] = 4;
-    words[L.headerSeqsAt] = 16;
-    words[L.headerTokensAt] = 20;
-    words[L.headerSwapsAt] = words[L.headerCopiesAt] = words[L.headerSamplesAt] = 24;
-    words[L.headerPromptRowsAt] = words[L.headerExtrasAt] = 28;
+    words[L.headerNumGroups] = 1;
+    words[L.headerSeqsAt] = 17;
+    words[L.headerTokensAt] = 22;
+    words[L.headerSwapsAt] = words[L.headerCopiesAt] = words[L.headerSamplesAt] = 26;
+    words[L.headerPromptRowsAt] = words[L.headerExtrasAt] = 31;
     const samplers = Float64Array.of(0, 1, 0, 1, 0, 0, 0, -1, 0, 0);
     try {
       await executor.execute(words, Int32Array.of(1, 2), samplers);
@@ -90,11 +87,12 @@ it(`${RUNS} damaged models and tensor lists do the native side no harm`, async (
     const checkpoint = await openCheckpoint(path).catch(() => null);
     if (checkpoint === null) continue;
     // A damaged config may ask for sizes that only memory forbids; the point here is the files.
-    if (checkpoint.config.vocabSize > 1e5 || checkpoint.config.maxPositionEmbeddings < 32) continue;
+    const { vocabSize, maxPositionEmbeddings } = checkpoint.spec;
+    if (vocabSize > 1e5 || maxPositionEmbeddings < 32) continue;
     note(await tryOut(checkpoint, checkpoint.tensors));
     note(`spoiled: ${await tryOut(checkpoint, spoil(checkpoint.tensors, FUZZ_SEED + run))}`);
   }
   console.log(`native fuzz: ${JSON.stringify(counts)}`);
   expect(counts.ran).toBeGreaterThan(0);
   expect(counts['spoiled: ERR_MODEL_FORMAT']).toBeGreaterThan(0);
-}, 600_000);
+});

@@ -1,8 +1,11 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { kvBytesPerToken, openCheckpoint } from '../../lib/model/checkpoint.js';
+import { openCheckpoint, openVocabulary } from '../../lib/model/checkpoint.js';
+import { kvBytesPerToken } from '../../lib/model/spec.js';
 import { ROOT } from '../support/addon.js';
+import { nestModel } from '../support/nest-model.js';
+import { readGgufTokenizer } from '../support/tiny-gguf.js';
 import { type HeaderTensor, refusal, temporaryFolder, write } from '../support/write-model.js';
 
 const FIXTURES = join(ROOT, 'test/fixtures');
@@ -32,8 +35,8 @@ describe('a folder', () => {
   it('gives config, tensors, tokenizer, sizes', async () => {
     const demo = await openCheckpoint(join(ROOT, 'models/octavo-demo'));
     expect(demo).toMatchObject({ numParameters: 5_475_584, weightBytes: 10_951_168 });
-    expect(demo.config).toMatchObject({ architecture: 'llama', dtype: 'BF16', eosTokenIds: [1] });
-    expect(kvBytesPerToken(demo.config)).toBe(6 * 2 * 2 * 64 * 4);
+    expect(demo.spec).toMatchObject({ architecture: 'llama', dtype: 'BF16', eosTokenIds: [1] });
+    expect(kvBytesPerToken(demo.spec)).toBe(6 * 2 * 2 * 64 * 4);
     expect(new Set(demo.tensors.map((t) => t.name)).size).toBe(demo.tensors.length);
     expect('json' in demo.tokenizer).toBe(true);
     expect(demo.chatTemplate).toBeUndefined();
@@ -56,17 +59,60 @@ describe('a folder', () => {
       top_p: 0.9,
       do_sample: true,
     });
-    const { config, generationDefaults } = await openCheckpoint(folder);
-    expect(config.eosTokenIds).toEqual([1, 5]);
+    const { spec, generationDefaults } = await openCheckpoint(folder);
+    expect(spec.eosTokenIds).toEqual([1, 5]);
     expect(generationDefaults).toEqual({ temperature: 0.6, topP: 0.9 });
     write(folder, 'generation_config.json', { eos_token_id: 7, do_sample: false });
     const again = await openCheckpoint(folder);
-    expect(again.config.eosTokenIds).toEqual([1, 7]);
+    expect(again.spec.eosTokenIds).toEqual([1, 7]);
     expect(again.generationDefaults).toEqual({ temperature: 0 });
+    write(folder, 'generation_config.json', { top_k: -1 });
+    expect((await openCheckpoint(folder)).generationDefaults).toEqual({ topK: 0 });
+    for (const eos_token_id of [2 ** 31, Array(1025).fill(1)]) {
+      write(folder, 'generation_config.json', { eos_token_id });
+      expect((await refusal(openCheckpoint(folder))).message).toMatch(
+        /eos_token_id is not a token/,
+      );
+    }
     write(folder, 'generation_config.json', { eos_token_id: 'x' });
     expect((await refusal(openCheckpoint(folder))).message).toMatch(
       /generation_config.*eos_token_id/,
     );
+  });
+
+  it.each(['model.language_model.', 'language_model.model.'] as const)(
+    'may hold a text model below %s, the rest is passed over',
+    async (prefix) => {
+      const plain = join(FIXTURES, 'models/mistral-window');
+      const folder = join(base, `nested-${copies++}`);
+      mkdirSync(folder);
+      nestModel(plain, folder, prefix, { model_type: 'mistral3', image_token_index: 10 });
+      const nested = await openCheckpoint(folder);
+      const alone = await openCheckpoint(plain);
+      expect(nested.spec).toEqual({ ...alone.spec, skipped: { vision: 1 } });
+      expect(nested.weightBytes).toBe(alone.weightBytes);
+      const by = (list: typeof alone.tensors) => list.map(({ name, bytes }) => `${name} ${bytes}`);
+      expect(by(nested.tensors)).toEqual(by(alone.tensors));
+      nestModel(plain, folder, prefix, { model_type: 'paligemma' });
+      expect((await refusal(openCheckpoint(folder))).message).toMatch(
+        /model_type "paligemma" around "mistral"/,
+      );
+      nestModel(plain, folder, prefix, { model_type: 'mistral3', some_switch: false });
+      expect((await refusal(openCheckpoint(folder))).message).toMatch(/"some_switch"/);
+    },
+  );
+
+  it('takes special tokens of special_tokens_map.json where nothing else names them', async () => {
+    const folder = copyOf('llama-mha');
+    write(folder, 'tokenizer_config.json', { bos_token: '<b>', eos_token: null });
+    const content = { content: '<e>', lstrip: false };
+    write(folder, 'special_tokens_map.json', {
+      ...{ bos_token: '<other>', eos_token: content, pad_token: '<p>' },
+      additional_special_tokens: ['<x>'],
+    });
+    expect((await openCheckpoint(folder)).tokenizer).toMatchObject({
+      config: { bos_token: '<b>', eos_token: content, pad_token: '<p>' },
+    });
   });
 
   it('brings its chat template in one of three ways', async () => {
@@ -199,9 +245,10 @@ describe('a folder', () => {
 
 describe('a GGUF file', () => {
   it('says the same as the folder it was made of', async () => {
-    const { config, tensors, tokenizer } = await openCheckpoint(join(FIXTURES, 'gguf/qwen2.gguf'));
-    expect(config).toMatchObject({ architecture: 'qwen2', ropeInterleaved: false, dtype: 'F16' });
-    expect(config.biases).toEqual(new Set(['q', 'k', 'v']));
+    const { spec, tensors, tokenizer } = await openCheckpoint(join(FIXTURES, 'gguf/qwen2.gguf'));
+    expect(spec).toMatchObject({ architecture: 'qwen2', dtype: 'F16' });
+    expect(spec.ropes).toMatchObject([{ interleaved: false }]);
+    expect(spec.layers[0].attention.biases).toEqual(['q', 'k', 'v']);
     expect(tensors.filter((t) => t.name.endsWith('.bias'))).toHaveLength(6);
     expect('gguf' in tokenizer && tokenizer.gguf.model).toBe('gpt2');
   });
@@ -209,8 +256,8 @@ describe('a GGUF file', () => {
   it('has its rope factors read from the file', async () => {
     const gguf = await openCheckpoint(join(FIXTURES, 'gguf/llama3-rope.gguf'));
     const folder = await openCheckpoint(join(FIXTURES, 'models/llama-rope-llama3'));
-    const theirs = folder.config.inverseFrequencies;
-    gguf.config.inverseFrequencies.forEach((f, i) => {
+    const theirs = folder.spec.ropes[0].inverseFrequencies;
+    gguf.spec.ropes[0].inverseFrequencies.forEach((f, i) => {
       expect(Math.abs(f - theirs[i]) / theirs[i]).toBeLessThan(1e-5);
     });
   });
@@ -219,7 +266,7 @@ describe('a GGUF file', () => {
     const folder = join(base, 'ggufs');
     mkdirSync(folder);
     cpSync(join(FIXTURES, 'gguf/qwen3.gguf'), join(folder, 'a.gguf'));
-    expect((await openCheckpoint(folder)).config.qkNorm).toBe(true);
+    expect((await openCheckpoint(folder)).spec.architecture).toBe('qwen3');
     cpSync(join(FIXTURES, 'gguf/qwen3.gguf'), join(folder, 'b.gguf'));
     expect((await refusal(openCheckpoint(folder))).message).toMatch(/2 \.gguf files/);
   });
@@ -232,5 +279,44 @@ describe('a GGUF file', () => {
     const error = await refusal(openCheckpoint(write(base, 'i8.gguf', bytes)));
     expect(error.code).toBe('ERR_MODEL_UNSUPPORTED');
     expect(error.message).toMatch(/I8.*token_embd/);
+  });
+
+  it('with fewer rows in its embedding than tokens is refused', async () => {
+    const bytes = readFileSync(join(FIXTURES, 'gguf/gemma2.gguf'));
+    const at = bytes.indexOf('token_embd.weight') + 'token_embd.weight'.length + 4 + 8;
+    expect(bytes.readUInt32LE(at)).toBe(320);
+    bytes.writeUInt32LE(319, at);
+    const error = await refusal(openCheckpoint(write(base, 'rows.gguf', bytes)));
+    expect(error.code).toBe('ERR_MODEL_FORMAT');
+    expect(error.message).toMatch(/token_embd\.weight has 319 rows, .* 320 tokens/);
+  });
+});
+
+describe('a tokenizer alone', () => {
+  it('is read of a GGUF file that holds nothing else', async () => {
+    const file = join(FIXTURES, 'tokenizers/unigram-normalised.gguf');
+    const source = await openVocabulary(file);
+    const { tokens, precompiled_charsmap } = readGgufTokenizer(file);
+    expect(source).toMatchObject({ gguf: { model: 't5', tokens, eos_token_id: 1 } });
+    const { gguf } = source as { gguf: Record<string, Uint8Array> };
+    expect(Array.from(gguf.precompiled_charsmap)).toEqual(precompiled_charsmap);
+    expect(await refusal(openCheckpoint(file))).toMatchObject({ code: 'ERR_MODEL_FORMAT' });
+  });
+
+  it('is read of a folder without weights, of any family', async () => {
+    const folder = copyOf('llama-mha');
+    const before = (await openCheckpoint(folder)).tokenizer;
+    rmSync(join(folder, 'model.safetensors'));
+    write(folder, 'config.json', '{"model_type":"nonesuch"}');
+    expect(await openVocabulary(folder)).toEqual(before);
+    rmSync(join(folder, 'config.json'));
+    expect(await openVocabulary(folder)).toEqual(before);
+    rmSync(join(folder, 'tokenizer.json'));
+    const none = {
+      code: 'ERR_MODEL_NOT_FOUND',
+      message: expect.stringContaining('tokenizer.json'),
+    };
+    expect(await refusal(openVocabulary(folder))).toMatchObject(none);
+    expect(await refusal(openVocabulary(join(folder, 'none')))).toMatchObject({ code: none.code });
   });
 });

@@ -1,3 +1,8 @@
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { symlinkSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import {
   damaged,
@@ -29,4 +34,20 @@ it('reads exactly, and closes the file whatever happens', async () => {
   expect(error).toMatchObject({ code: 'ERR_MODEL_FORMAT' });
   for (let i = 0; i < 2000; i++)
     await refusal(withFile(path, () => Promise.reject(new Error('no'))));
+});
+
+it('what is no regular file is refused at once, a FIFO too', async () => {
+  const fifo = join(folder, 'fifo');
+  execFileSync('mkfifo', [fifo]);
+  const zero = join(folder, 'zero.json');
+  symlinkSync('/dev/zero', zero);
+  const socket = createServer().listen(join(folder, 'socket'));
+  await once(socket, 'listening');
+  for (const path of [fifo, zero, join(folder, 'socket'), folder]) {
+    expect(await refusal(readText(path))).toMatchObject({
+      code: 'ERR_MODEL_FORMAT',
+      message: `${path}: the path is not a regular file`,
+    });
+  }
+  socket.close();
 });

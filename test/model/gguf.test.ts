@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { readGguf } from '../../lib/model/gguf.js';
+import { readGguf, SkippedArray } from '../../lib/model/gguf.js';
 import { ROOT } from '../support/addon.js';
 import { watchEventLoop } from '../support/event-loop.js';
 import {
@@ -39,6 +39,10 @@ it('reads every kind of value', async () => {
     e: { string: 'naïve' },
     f: { strings: ['', 'x', '日本'] },
     g: { i32s: [1, 2, 3] },
+    'x.attention.head_count_kv': { i32s: [4, 0] },
+    'x.attention.head_count_kv.y': { i32s: [4, 0] },
+    'tokenizer.ggml.tokens': { strings: ['', 'x', '日本'] },
+    'tokenizer.ggml.token_type': { i32s: [1, 2 ** 32 - 2, 3] },
   };
   const gguf = await readGguf(file({ version: 2, metadata, tensors: [TENSOR], dataBytes: 68 }));
   expect(Object.fromEntries(gguf.metadata)).toEqual({
@@ -47,8 +51,12 @@ it('reads every kind of value', async () => {
     c: 0.5,
     d: true,
     e: 'naïve',
-    f: ['', 'x', '日本'],
-    g: [1, 2, 3],
+    f: new SkippedArray(3),
+    g: new SkippedArray(3),
+    'x.attention.head_count_kv': Int32Array.of(4, 0),
+    'x.attention.head_count_kv.y': new SkippedArray(2),
+    'tokenizer.ggml.tokens': ['', 'x', '日本'],
+    'tokenizer.ggml.token_type': Int32Array.of(1, -2, 3),
   });
   expect(gguf.tensors[0]).toMatchObject({ shape: [2, 32], bytes: 68 });
   expect(gguf.tensors[0].offset % 32).toBe(0);
@@ -97,12 +105,12 @@ it.each<[string, GgufSpec, string, RegExp]>([
     'ERR_MODEL_FORMAT',
     /overlap/,
   ],
-  [
-    'alignment 0',
-    { metadata: { 'general.alignment': { u32: 0 } } },
+  ...[0, 48, 131072].map((u32): [string, GgufSpec, string, RegExp] => [
+    `alignment ${u32}`,
+    { metadata: { 'general.alignment': { u32 } } },
     'ERR_MODEL_FORMAT',
     /alignment/,
-  ],
+  ]),
 ])('%s is refused by name', async (_, spec, code, why) => {
   const path = file(spec);
   const error = await refusal(readGguf(path));
@@ -129,6 +137,31 @@ it('claims that the file cannot hold are refused before memory is taken', async 
   }
 });
 
+it('arrays that nobody reads take no memory, however long', async () => {
+  const head = ggufFile({ metadata: { a: { i32s: [] } } });
+  const long = Buffer.from(head);
+  const count = head.indexOf('a') + 1 + 4 + 4; // behind the key, its type, the items' type
+  const path = write(folder, 'long.gguf', long);
+  for (const [kind, bytes, code] of [
+    [0, 1, undefined], // bytes: stepped over
+    [12, 8, undefined], // doubles
+    [8, 8, 'ERR_MODEL_FORMAT'], // texts: too many to look at
+    [9, 12, 'ERR_MODEL_FORMAT'],
+  ] as const) {
+    long.writeUInt32LE(kind, count - 4);
+    long.writeBigUInt64LE(BigInt(2e8), count);
+    write(folder, 'long.gguf', long);
+    truncateSync(path, count + 8 + 2e8 * bytes);
+    const before = process.memoryUsage().rss;
+    const outcome = await readGguf(path).then(
+      ({ metadata }) => metadata.get('a'),
+      (error) => error.code,
+    );
+    expect(outcome).toEqual(code ?? new SkippedArray(2e8));
+    expect(process.memoryUsage().rss - before).toBeLessThan(64 << 20);
+  }
+});
+
 it('truncated anywhere is refused', async () => {
   const whole = readFileSync(FIXTURE);
   const path = join(folder, 'cut.gguf');
@@ -142,10 +175,14 @@ it('a vocabulary of 150,000 tokens leaves the event loop its turns', async () =>
   const strings = Array.from({ length: 150_000 }, (_, i) => `token ${i}`);
   const merges = Array.from({ length: 280_000 }, (_, i) => `a${i} b${i}`);
   const path = file({
-    metadata: { t: { strings }, m: { strings: merges }, y: { i32s: Array(150_000).fill(1) } },
+    metadata: {
+      'tokenizer.ggml.tokens': { strings },
+      'tokenizer.ggml.merges': { strings: merges },
+      'tokenizer.ggml.token_type': { i32s: Array(150_000).fill(1) },
+    },
   });
   const { value, turns, longest } = await watchEventLoop(() => readGguf(path));
-  expect(value.metadata.get('t')).toHaveLength(150_000);
+  expect(value.metadata.get('tokenizer.ggml.tokens')).toHaveLength(150_000);
   console.log(`gguf: ${turns} turns, the longest ${longest.toFixed(1)} ms`);
   expect(turns).toBeGreaterThan(10);
 });

@@ -2,7 +2,10 @@ import { describe, expect, it } from 'vitest';
 import {
   attentionFactor,
   inverseFrequencies,
+  longRopeFrom,
   type Rope,
+  ropeTable,
+  scaledLength,
   yarnMscale,
 } from '../../lib/model/rope.js';
 
@@ -55,6 +58,20 @@ describe('inverse frequencies', () => {
     expect(ours[63]).toBeCloseTo(at(63, 128, 500_000) / 8, 12);
   });
 
+  // As Llama 4 Scout has it; the border itself, hit exactly, is kept.
+  it('llama3: where both factors are one, nothing lies between', () => {
+    const scaling = { type: 'llama3', factor: 16, lowFreqFactor: 1, highFreqFactor: 1 } as const;
+    const angles = (originalMaxLen: number) => [
+      ...inverseFrequencies({ size: 8, theta: 1e4, scaling: { ...scaling, originalMaxLen } }),
+    ];
+    const plain = [...inverseFrequencies({ size: 8, theta: 1e4, scaling: { type: 'default' } })];
+    expect(angles(100)).toEqual(
+      [plain[0], plain[1], plain[2] / 16, plain[3] / 16].map(Math.fround),
+    );
+    const exact = (2 * Math.PI) / 1e4 ** (-2 / 8);
+    expect(angles(exact).slice(0, 2)).toEqual(plain.slice(0, 2));
+  });
+
   it('yarn: a ramp between kept and stretched dimensions', () => {
     const scaling = {
       type: 'yarn',
@@ -90,6 +107,37 @@ describe('inverse frequencies', () => {
       ours,
       dims(16).map((i) => at(i, 16, 100) / (1 + i)),
     );
+  });
+
+  it('longrope: one table up to the old context, another beyond it', () => {
+    const scaling = {
+      type: 'longrope',
+      shortFactors: Float32Array.from(dims(16), (i) => 1 + i / 4),
+      longFactors: Float32Array.from(dims(16), (i) => 2 + i),
+      originalMaxLen: 256,
+      attentionFactor: 1.5,
+    } as const;
+    const rope: Rope = { size: 16, theta: 100, scaling };
+    const table = ropeTable(rope, true);
+    expect(table).toMatchObject({ interleaved: true, attentionFactor: 1.5 });
+    const base = dims(16).map((i) => at(i, 16, 100));
+    close(
+      table.inverseFrequencies,
+      base.map((f, i) => f / (1 + i / 4)),
+    );
+    close(
+      table.longInverseFrequencies!,
+      base.map((f, i) => f / (2 + i)),
+    );
+    expect(longRopeFrom(rope)).toBe(256);
+    expect(scaledLength(rope, 1024)).toBe(1024);
+    const plain: Rope = { size: 16, theta: 100, scaling: { type: 'default' } };
+    expect(ropeTable(plain, false)).toEqual({
+      inverseFrequencies: inverseFrequencies(plain),
+      interleaved: false,
+      attentionFactor: 1,
+    });
+    expect(longRopeFrom(plain)).toBeUndefined();
   });
 
   it('mscale is 1 up to factor 1', () => {

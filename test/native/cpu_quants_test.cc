@@ -4,7 +4,7 @@
 #include <string>
 
 #include "cpu/packed.h"
-#include "native/op_test.h"
+#include "native/cpu_test.h"
 
 namespace octavo::test {
 namespace {

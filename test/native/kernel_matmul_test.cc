@@ -1,25 +1,14 @@
-// Matrix multiply on the device against float64, and each row against itself in other batches.
+// Matrix multiply of a device beside what the suite of all backends says of it: spread over more
+// blocks, and large batches by cuBLASLt.
+#include <dlfcn.h>
+
 #include <filesystem>
 
 #include "native/kernel_test.h"
-#include "reference/reference.h"
+#include "native/matmul_case.h"
 
 namespace octavo::test {
 namespace {
-
-struct Weight {
-  int64_t rows;
-  Bytes stored;
-  std::vector<float> bias;
-  bool float_out;
-};
-
-struct Case {
-  DType type, weight_type;
-  int64_t m, k;
-  std::vector<Weight> parts;
-  bool batch_invariant = true;
-};
 
 // On the emulator a library that computes on the host stands in for cuBLASLt; on a GPU the real one
 // is searched for.
@@ -32,103 +21,63 @@ std::string cublas_lt_path() {
 #endif
 }
 
-struct Device {
-  explicit Device(const Case& c) {
-    DeviceOptions options;
-    options.activation = c.type;
-    options.batch_invariant = c.batch_invariant;
-    options.cublas_lt = cublas_lt_path();
-    backend = make_device_backend(options);
-    const Ops& ops = backend->ops();
-    const char* why = ops.prepare(ops.context, {64, 2, 1, 32, 64, 64, 16, 4, 64, 4});
-    expect(why == nullptr, "prepare: %s", why);
-  }
-  std::unique_ptr<Backend> backend;
-};
-
-// All parts at once; outputs widened to floats, rows from `first` on.
-std::vector<std::vector<float>> run(const Case& c, const std::vector<float>& x, int64_t first,
-                                    int64_t m) {
-  const Device device(c);
-  const Ops& ops = device.backend->ops();
-  const std::vector<float> some(x.begin() + first * c.k, x.begin() + (first + m) * c.k);
-  const DeviceBytes input = to_device(ops, to_halves(c.type, some));
-  std::vector<DeviceBytes> outputs, biases;
-  std::vector<Buffer> weights;
-  std::vector<MatmulPart> parts;
-  outputs.reserve(4), biases.reserve(4), weights.reserve(4);
-  for (const Weight& w : c.parts) {
-    const Tensor stored{w.stored.data(), c.weight_type, w.rows, c.k};
-    weights.emplace_back(ops, ops.weight_bytes(ops.context, stored), "test");
-    MatmulPart part;
-    part.weight = ops.load_weight(ops.context, stored, weights.back().data());
-    outputs.push_back(to_device(
-        ops, std::vector<uint8_t>(static_cast<size_t>(m * w.rows) * (w.float_out ? 4 : 2), 0xFF)));
-    part.out = {outputs.back().data(), w.float_out ? DType::kF32 : c.type, m, w.rows};
-    if (!w.bias.empty()) {
-      biases.push_back(to_device(ops, w.bias));
-      part.bias = biases.back().as<float>();
-    }
-    parts.push_back(part);
-  }
-  ops.matmul(ops.context, {input.data(), c.type, m, c.k}, parts.data(),
-             static_cast<int32_t>(parts.size()));
-  std::vector<std::vector<float>> out;
-  for (size_t p = 0; p < parts.size(); p++) {
-    out.push_back(c.parts[p].float_out ? outputs[p].read<float>()
-                                       : to_floats(c.type, outputs[p].read<uint16_t>()));
-  }
-  return out;
+// A device that has been asked for room; without `invariant` the library takes large batches.
+Backends device_of(DType type, bool invariant) {
+  DeviceOptions options;
+  options.dtype = type;
+  options.batch_invariant = invariant;
+  options.cublas_lt = cublas_lt_path();
+  Backends device = one_backend(make_device_backend(options));
+  const Ops& ops = device.ops();
+  const char* why = ops.prepare(ops.context, {64, 64, 4, 64, {4}, false, {64}, {{2, 1, 32}}});
+  expect(why == nullptr, "prepare: %s", why);
+  return device;
 }
 
-void judge(const Case& c, const std::vector<float>& x, const std::vector<std::vector<float>>& got) {
-  for (size_t p = 0; p < c.parts.size(); p++) {
-    const Weight& w = c.parts[p];
-    const double unit = w.float_out ? 1e-6 : c.type == DType::kF16 ? 0x1p-11 : 0x1p-8;
-    for (int64_t i = 0; i < c.m; i++) {
-      for (int64_t n = 0; n < w.rows; n++) {
-        std::vector<float> row(static_cast<size_t>(c.k));
-        double sum = w.bias.empty() ? 0 : w.bias[n], magnitude = std::fabs(sum);
-        const char* stored = w.stored.data() + n * row_bytes(c.weight_type, c.k);
-        const auto values = reference::stored_row(c.weight_type, stored, c.k);
-        for (int64_t k = 0; k < c.k; k++) {
-          double value = values[k];
-          if (c.weight_type == DType::kF32) value = rounded(c.type, static_cast<float>(value));
-          sum += value * x[i * c.k + k];
-          magnitude += std::fabs(value * x[i * c.k + k]);
-        }
-        // The last term: float16 has steps of 2⁻²⁴ below 2⁻¹⁴.
-        expect_near("matmul", got[p][i * w.rows + n], sum,
-                    2e-6 * magnitude + unit * std::fabs(sum) + 0x1p-25);
-      }
-    }
-  }
-}
-
-void matmul_case(Random& random, const Case& c) {
-  const std::vector<float> x = random_values(random, c.type, c.m * c.k);
-  const auto got = run(c, x, 0, c.m);
-  judge(c, x, got);
-  if (!c.batch_invariant) return;
-  const int64_t m = random.between(1, c.m), first = random.between(0, c.m - m);
-  const auto some = run(c, x, first, m);
 #ifdef OCTAVO_SIMT
-  const int before = simt::device().multiprocessors;
-  simt::device().multiprocessors = 200;  // parts of K on blocks of their own
-  const auto spread = run(c, x, first, m);
-  simt::device().multiprocessors = before;
-#else
-  const auto spread = run(c, x, first, m);
-#endif
-  for (size_t p = 0; p < c.parts.size(); p++) {
-    const size_t bytes = static_cast<size_t>(m * c.parts[p].rows) * 4;
-    const float* whole = got[p].data() + first * c.parts[p].rows;
-    expect(std::memcmp(whole, some[p].data(), bytes) == 0,
-           "matmul: other bits for %lld of %lld rows", static_cast<long long>(m),
-           static_cast<long long>(c.m));
-    expect(std::memcmp(whole, spread[p].data(), bytes) == 0, "matmul: other bits when spread");
+// The stand-in's own: how often it was asked for a plan. The first call makes its products wait for
+// their turn on the stream.
+int& num_heuristics() {
+  void* const file = dlopen(cublas_lt_path().c_str(), RTLD_NOW | RTLD_LOCAL);  // stays open
+  if (file == nullptr) {
+    std::fprintf(stderr, "%s\n", dlerror());
+    std::abort();
   }
+  using Submit = void (*)(void* stream, void (*run)(void*), void* argument);
+  *static_cast<Submit*>(dlsym(file, "octavo_fake_submit")) = [](void* stream, void (*run)(void*),
+                                                                void* argument) {
+    simt::submit(static_cast<cudaStream_t>(stream), [=] { run(argument); });
+  };
+  return *static_cast<int*>(dlsym(file, "octavo_fake_num_heuristics"));
 }
+
+// A plan for every batch size would be thousands: few are kept, and one that comes back computes
+// what it has computed before.
+void many_batch_sizes(Random& random) {
+  const int before = num_heuristics();
+  const DType type = any_type(random);
+  const Backends device = device_of(type, false);
+  const Ops& ops = device.ops();
+  const int64_t n = 2, k = 8, most = 128 + 300;
+  const auto halves = [&](int64_t count) {
+    return narrowed(type, random_values(random, type, count));
+  };
+  const Memory x = put(ops, halves(most * k)), weight = put(ops, halves(n * k));
+  const auto product = [&](int64_t m) {
+    const Memory out = put(ops, std::vector<float>(static_cast<size_t>(m * n), NAN));
+    const MatmulPart part{{out.data(), DType::kF32, m, n}, {weight.data(), type, n, k}, nullptr};
+    ops.matmul(ops.context, {x.data(), type, m, k}, &part, 1);
+    return out.read<float>();
+  };
+  const std::vector<float> first = product(128);
+  for (int64_t m = 129; m < most; m++) product(m);
+  expect(num_heuristics() == before + 300, "%d plans for 300 sizes", num_heuristics() - before);
+  for (int64_t m = 420; m < most; m++) product(m);
+  expect(num_heuristics() == before + 300, "cuBLASLt: a plan in use was forgotten");
+  expect(product(128) == first, "cuBLASLt: other bits by a plan made anew");
+  expect(num_heuristics() == before + 301, "cuBLASLt: no bound on plans");
+}
+#endif
 
 // Where the library is, it is used from 128 tokens on; where it is not, or has no algorithm (the
 // stand-in has none for odd n), the own kernel computes.
@@ -147,46 +96,33 @@ void large_batches(Random& random) {
 #endif
   }
   for (int64_t n : {64, 51}) {
-    Case c{};
-    c.m = 130;
-    c.k = 96;
-    c.type = c.weight_type = random.pick({DType::kBF16, DType::kF16});
-    c.batch_invariant = false;
-    for (bool float_out : {false, true}) {
-      c.parts.push_back({n, random_stored(random, c.weight_type, n, c.k), {}, float_out});
+    const DType type = any_type(random);
+    std::vector<Part> parts;
+    for (const DType out : {type, DType::kF32}) {
+      parts.push_back({type, n, random_stored(random, type, n, 96), {}, out});
     }
-    matmul_case(random, c);
+    matmul_case(device_of(type, false), random, 130, 96, std::move(parts), false);
   }
 }
 
 }  // namespace
 
 void test_kernel_matmul(Random& random, const Effort& effort) {
+#ifdef OCTAVO_SIMT
+  many_batch_sizes(random);
+#endif
   large_batches(random);
-  const std::vector<int> ms = {1, 2, 8, 9, 15, 16, 17, 33, 64, 65, 130, 300},
-                         ks = {32, 64, 96, 160, 544, 1056}, ns = {8, 50, 64, 72, 200, 330};
-  const std::vector<DType> weights = {DType::kBF16, DType::kF16, DType::kF32, DType::kQ8_0,
-                                      DType::kQ4_0};
-  const auto size = [](const auto& list) { return static_cast<int>(list.size()); };
-  const auto rows =
-      pairwise(random, {size(ms), size(ks), size(ns), size(weights), 2, 3}, effort.cases);
-  for (const auto& r : rows) {
-    Case c{};
-    c.m = effort.small ? std::min(ms[r[0]], 17) : ms[r[0]];
-    c.k = ks[r[1]];
-    c.weight_type = weights[r[3]];
-    c.type = c.weight_type == DType::kF16 || r[4] == 1 ? DType::kF16 : DType::kBF16;
-    if (c.weight_type == DType::kBF16) c.type = DType::kBF16;
-    for (int p = 0; p <= r[5]; p++) {
-      const int64_t n = p == 0 ? ns[r[2]] : random.between(1, 90);
-      std::vector<float> bias;
-      for (int64_t i = 0; i < n && random.chance(99) && r[4] == 1; i++)
-        bias.push_back(random.normal());
-      if (bias.size() != static_cast<size_t>(n)) bias.clear();
-      c.parts.push_back({n, random_stored(random, c.weight_type, n, c.k), bias, random.chance(30)});
-    }
-    matmul_case(random, c);
-  }
+  const Backends bf16 = device_of(DType::kBF16, true), f16 = device_of(DType::kF16, true);
+  matmul_grid({&bf16, &f16}, random, effort, [&](const Backends& backends, const Product& c) {
+#ifdef OCTAVO_SIMT
+    const int before = simt::device().multiprocessors;
+    simt::device().multiprocessors = 200;  // parts of K on blocks of their own
+    c.same_on(device_of(backends.type(), true), random, "when spread");
+    simt::device().multiprocessors = before;
+#else
+    c.same_on(device_of(backends.type(), true), random, "on another device");
+#endif
+  });
 }
 
 }  // namespace octavo::test

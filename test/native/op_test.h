@@ -2,6 +2,7 @@
 // failures that are counted and told.
 #pragma once
 
+#include <cinttypes>
 #include <cmath>
 #include <cstdarg>
 #include <cstdint>
@@ -15,7 +16,7 @@
 
 #include "base/quants.h"
 #include "base/tensor.h"
-#include "cpu/cpu_backend.h"
+#include "backend.h"
 
 namespace octavo::test {
 
@@ -69,14 +70,6 @@ class Bytes {
   char* data_;
 };
 
-inline Bytes random_f32(Random& random, int64_t values, float scale = 1) {
-  Bytes out(values * 4);
-  float* f = reinterpret_cast<float*>(out.data());
-  for (int64_t i = 0; i < values; i++) f[i] = random.normal() * scale;
-  return out;
-}
-inline float* f32(const Bytes& bytes) { return reinterpret_cast<float*>(bytes.data()); }
-
 inline std::vector<int64_t> factor_offsets(DType dtype) {
   switch (dtype) {
     case DType::kQ2_K:
@@ -85,15 +78,17 @@ inline std::vector<int64_t> factor_offsets(DType dtype) {
       return {108};
     case DType::kQ6_K:
       return {208};
+    case DType::kMXFP4:  // a byte, which random_stored sets
+      return {};
     default:
       return quant_format(dtype).has_min ? std::vector<int64_t>{0, 2} : std::vector<int64_t>{0};
   }
 }
 
-constexpr DType kStoredTypes[] = {DType::kF32,  DType::kF16,    DType::kBF16,  DType::kQ8_0,
-                                  DType::kQ4_0, DType::kQ4_1,   DType::kQ5_0,  DType::kQ5_1,
-                                  DType::kQ2_K, DType::kQ3_K,   DType::kQ4_K,  DType::kQ5_K,
-                                  DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS};
+constexpr DType kStoredTypes[] = {DType::kF32,  DType::kF16,    DType::kBF16,   DType::kQ8_0,
+                                  DType::kQ4_0, DType::kQ4_1,   DType::kQ5_0,   DType::kQ5_1,
+                                  DType::kQ2_K, DType::kQ3_K,   DType::kQ4_K,   DType::kQ5_K,
+                                  DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
 
 // A matrix in stored form, at an odd address unless F32 is to be looked at as floats.
 inline Bytes random_stored(Random& random, DType dtype, int64_t rows, int64_t cols) {
@@ -124,117 +119,66 @@ inline Bytes random_stored(Random& random, DType dtype, int64_t rows, int64_t co
           at[b] = static_cast<char>(random.between(-128, 127));
         }
         for (const int64_t offset : factor_offsets(dtype)) std::memcpy(at + offset, &f16, 2);
+        if (dtype == DType::kMXFP4) at[0] = static_cast<char>(random.between(110, 126));
         break;
     }
   }
   return out;
 }
 
-// A stored matrix as the ops of a backend read it.
-class Loaded {
+// A source whose bytes past `good` cannot be had, as of a file that was cut meanwhile.
+class CutSource : public MemorySource {
  public:
-  Loaded(const Ops& ops, const Bytes& bytes, DType dtype, int64_t rows, int64_t cols)
-      : ops_(ops), tensor_{bytes.data(), dtype, rows, cols} {
-    bytes_ = ops.weight_bytes(ops.context, tensor_);
-    memory_ = ops.allocate(ops.context, bytes_);
-    tensor_ = ops.load_weight(ops.context, tensor_, memory_);
+  CutSource(const void* data, int64_t good) : MemorySource(data), good_(good) {}
+  bool read(int64_t at, int64_t bytes, void* out) const noexcept override {
+    return at + bytes <= good_ && MemorySource::read(at, bytes, out);
   }
-  ~Loaded() { ops_.release(ops_.context, memory_, bytes_); }
-  Loaded(const Loaded&) = delete;
-  Loaded& operator=(const Loaded&) = delete;
-  const Tensor& tensor() const { return tensor_; }
 
  private:
-  const Ops& ops_;
-  Tensor tensor_;
-  void* memory_ = nullptr;
-  size_t bytes_ = 0;
+  int64_t good_;
 };
 
-// Floats between two guard zones, poisoned with NaN.
-class Output {
- public:
-  Output(int64_t rows, int64_t cols)
-      : rows_(rows), cols_(cols), memory_(static_cast<size_t>(rows * cols + 2 * kGuard)) {
-    poison();
-  }
-  void poison() {
-    std::fill(memory_.begin(), memory_.end(), kGuardValue);
-    std::fill(data(), data() + size(), kNaN);
-  }
-  void fill(const float* values) { std::copy(values, values + size(), data()); }
-  float* data() { return memory_.data() + kGuard; }
-  const float* data() const { return memory_.data() + kGuard; }
-  int64_t size() const { return rows_ * cols_; }
-  Tensor tensor() { return {data(), DType::kF32, rows_, cols_}; }
-  bool guards_hold() const {
-    for (int64_t i = 0; i < kGuard; i++) {
-      if (memory_[i] != kGuardValue || memory_[kGuard + size() + i] != kGuardValue) return false;
+// Rows of a table in which every pair of values of two columns occurs at least once, or as many
+// rows as are wanted: greedy, in an order that the seed chooses.
+inline std::vector<std::vector<int>> pairwise(Random& random, const std::vector<int>& sizes,
+                                              int max_rows) {
+  std::vector<std::vector<std::vector<char>>> seen(sizes.size() * sizes.size());
+  const auto pair = [&](size_t a, size_t b) -> std::vector<std::vector<char>>& {
+    auto& s = seen[a * sizes.size() + b];
+    if (s.empty()) s.assign(sizes[a], std::vector<char>(sizes[b], 0));
+    return s;
+  };
+  std::vector<std::vector<int>> rows;
+  while (static_cast<int>(rows.size()) < max_rows) {
+    std::vector<int> best;
+    int most = 0;
+    for (int attempt = 0; attempt < 40; attempt++) {
+      std::vector<int> row;
+      for (int size : sizes) row.push_back(static_cast<int>(random.between(0, size - 1)));
+      int fresh = 0;
+      for (size_t a = 0; a < sizes.size(); a++) {
+        for (size_t b = a + 1; b < sizes.size(); b++) fresh += !pair(a, b)[row[a]][row[b]];
+      }
+      if (fresh > most) most = fresh, best = row;
     }
-    return true;
+    if (most == 0) break;
+    for (size_t a = 0; a < sizes.size(); a++) {
+      for (size_t b = a + 1; b < sizes.size(); b++) pair(a, b)[best[a]][best[b]] = 1;
+    }
+    rows.push_back(best);
   }
-  bool same_bits(const std::vector<float>& other) const {
-    return other.size() == static_cast<size_t>(size()) &&
-           std::memcmp(data(), other.data(), other.size() * sizeof(float)) == 0;
-  }
-  std::vector<float> values() const { return {data(), data() + size()}; }
+  return rows;
+}
 
- private:
-  static constexpr int64_t kGuard = 64;
-  static constexpr float kGuardValue = 1234567.0f;
-  int64_t rows_, cols_;
-  std::vector<float> memory_;
+// How much is tried: `cases` grows with the wider runs, `small` is for sanitizers.
+struct Effort {
+  int cases = 40;
+  bool small = false;
 };
-
-inline Tensor input(const Bytes& bytes, DType dtype, int64_t rows, int64_t cols) {
-  return {bytes.data(), dtype, rows, cols};
-}
-
-// One backend for every instruction set of the machine and several thread counts.
-struct Backends {
-  std::vector<std::unique_ptr<CpuBackend>> all;
-  bool int8_activations;
-  explicit Backends(bool int8 = true) : int8_activations(int8) {
-    for (const char* const* isa = CpuBackend::available_isas(); *isa != nullptr; isa++) {
-      for (int threads : {1, 2, 5}) all.push_back(CpuBackend::create(threads, *isa, int8));
-    }
-  }
-};
-
-// Runs fn(ops) on every backend into `out`, poisoned before (or by `prepare`); all must give the
-// bits of the first. Returns those.
-template <class Prepare, class Fn>
-std::vector<float> run_everywhere(const Backends& backends, Output& out, const char* what,
-                                  Prepare prepare, Fn fn) {
-  std::vector<float> first;
-  for (const auto& backend : backends.all) {
-    out.poison();
-    prepare();
-    fn(backend->ops());
-    expect(out.guards_hold(), "%s: wrote outside its output (%s)", what, backend->ops().isa);
-    if (first.empty()) {
-      first = out.values();
-    } else {
-      expect(out.same_bits(first), "%s: %s with %d threads gives other bits", what,
-             backend->ops().isa, backend->num_threads());
-    }
-  }
-  return first;
-}
-template <class Fn>
-std::vector<float> run_everywhere(const Backends& backends, Output& out, const char* what, Fn fn) {
-  return run_everywhere(
-      backends, out, what, [] {}, fn);
-}
 
 inline void expect_near(const char* what, double got, double want, double tolerance) {
   expect(std::fabs(got - want) <= tolerance, "%s: got %.9g, want %.9g, tolerance %.3g", what, got,
          want, tolerance);
 }
-
-void test_quants(const Backends& backends, Random& random);
-void test_matmul(const Backends& backends, Random& random);
-void test_attention(const Backends& backends, Random& random);
-void test_thread_pool(Random& random);
 
 }  // namespace octavo::test

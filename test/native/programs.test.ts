@@ -2,8 +2,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'vitest';
 import { ROOT } from '../support/addon.js';
+import { ALL } from '../support/all.js';
 import { readF32Tensors } from '../support/goldens.js';
-import { run } from '../support/programs.js';
+import { anySeed, run } from '../support/programs.js';
 import { temporaryFolder } from '../support/write-model.js';
 
 interface GoldenCase {
@@ -79,5 +80,9 @@ it('sampler: float64 reference, draws, goldens', () => {
 });
 
 it('CPU ops: float64 references on every instruction set of this machine', () => {
-  run('octavo_cpu_test', []);
-}, 240_000);
+  run('octavo_cpu_test', ALL ? [] : [anySeed()]); // nothing: a fixed seed and one of its own
+});
+
+it('models as programs: what specs compile to, weights, cuts, unlike layers', () => {
+  run('octavo_model_test', [anySeed()]);
+});

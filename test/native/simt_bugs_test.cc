@@ -117,8 +117,8 @@ void rows_in_one_bank(float* out) {
 int run_planted_bug(const std::string& name) {
   const auto backend = make_device_backend({});
   const Ops& ops = backend->ops();
-  const DeviceBytes in = to_device(ops, std::vector<float>(2048, 1.0f));
-  const DeviceBytes out = to_device(ops, std::vector<float>(64, NAN));
+  const Memory in = put(ops, std::vector<float>(2048, 1.0f));
+  const Memory out = put(ops, std::vector<float>(64, NAN));
   float* o = out.as<float>();
   const float* i = in.as<float>();
   struct Bug {

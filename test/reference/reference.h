@@ -11,6 +11,7 @@
 #include "base/dtype.h"
 #include "base/half.h"
 #include "base/quants.h"
+#include "ops.h"
 
 namespace octavo::reference {
 
@@ -93,13 +94,29 @@ inline double min_magnitude(const float* x, DType dtype, const void* row, int64_
   return sum;
 }
 
-// x (already summed with its addend) → x / √(mean(x²) + eps) · weight
+// x (already summed with its addend) → x / √(mean(x²) + eps) · weight; no weight = ones.
 inline std::vector<double> rms_norm(const float* x, const float* weight, double eps, int64_t cols) {
   double squares = 0;
   for (int64_t i = 0; i < cols; i++) squares += static_cast<double>(x[i]) * x[i];
   const double scale = 1 / std::sqrt(squares / static_cast<double>(cols) + eps);
   std::vector<double> out(static_cast<size_t>(cols));
-  for (int64_t i = 0; i < cols; i++) out[i] = x[i] * scale * weight[i];
+  for (int64_t i = 0; i < cols; i++) out[i] = x[i] * scale * (weight == nullptr ? 1 : weight[i]);
+  return out;
+}
+
+// The same with the mean taken off first, and a bias; none = zeros.
+inline std::vector<double> layer_norm(const float* x, const float* weight, const float* bias,
+                                      double eps, int64_t cols) {
+  double sum = 0, squares = 0;
+  for (int64_t i = 0; i < cols; i++) sum += x[i];
+  const double mean = sum / static_cast<double>(cols);
+  for (int64_t i = 0; i < cols; i++) squares += (x[i] - mean) * (x[i] - mean);
+  const double scale = 1 / std::sqrt(squares / static_cast<double>(cols) + eps);
+  std::vector<double> out(static_cast<size_t>(cols));
+  for (int64_t i = 0; i < cols; i++) {
+    out[i] = (x[i] - mean) * scale * (weight == nullptr ? 1 : weight[i]);
+    if (bias != nullptr) out[i] += bias[i];
+  }
   return out;
 }
 
@@ -107,6 +124,25 @@ inline double silu_mul(double gate, double up) { return gate / (1 + std::exp(-ga
 inline double gelu_mul(double gate, double up) {  // the tanh form
   const double inner = std::sqrt(2 / M_PI) * (gate + 0.044715 * gate * gate * gate);
   return 0.5 * gate * (1 + std::tanh(inner)) * up;
+}
+inline double activated(HiddenAct act, double x) {
+  switch (act) {
+    case HiddenAct::kSilu:
+      return silu_mul(x, 1);
+    case HiddenAct::kGeluTanh:
+      return gelu_mul(x, 1);
+    case HiddenAct::kGelu:
+      return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+    case HiddenAct::kSigmoid:
+      return 1 / (1 + std::exp(-x));
+    case HiddenAct::kRelu2:
+      break;
+  }
+  return x > 0 ? x * x : 0;
+}
+
+inline double transformed_logit(double x, double scale, double softcap) {
+  return softcap > 0 ? softcap * std::tanh(scale * x / softcap) : scale * x;
 }
 
 // One head, rotated. The angle is a float32 product on purpose (ops.h).
@@ -131,24 +167,44 @@ struct Attended {
   std::vector<double> tolerance;  // what float32 arithmetic may be off by
 };
 
+// What becomes of a score before the softmax.
+struct ScoreShape {
+  double softcap = 0;    // s → softcap · tanh(s / softcap); 0 = none
+  double slope = 0;      // then slope · (token − position) is added
+  int64_t position = 0;  // of the query
+  // One more score, of a token whose value is 0; −∞ = there is none.
+  double sink = -std::numeric_limits<double>::infinity();
+};
+
 // softmax(scale · q·k) · v over tokens [first, last); k and v are rows `stride` floats apart.
 //
 // A float32 score is off by half an ulp of every partial sum on its way, weights by as much and a
 // few ulps of exp and of the sums (u = 2⁻²⁴ each); a weight that is off by δ moves the output by
 // δ · weight · (v − out).
 inline Attended attention(const float* q, const float* k, const float* v, int64_t stride,
-                          int64_t first, int64_t last, int64_t head_size, double scale) {
+                          int64_t first, int64_t last, int64_t head_size, double scale,
+                          const ScoreShape& shape = {}) {
   constexpr double u = 0x1p-24, kFewUlps = 32 * u;
   std::vector<double> scores, errors;
-  double largest = -std::numeric_limits<double>::infinity(), sum = 0;
+  double largest = shape.sink, sum = 0;
   for (int64_t t = first; t < last; t++) {
     double score = 0, partial_sums = 0;
     for (int64_t d = 0; d < head_size; d++) {
       score += static_cast<double>(q[d]) * k[t * stride + d];
       partial_sums += std::fabs(score);
     }
-    scores.push_back(score * scale);
+    score *= scale;
     errors.push_back(u * scale * partial_sums);
+    if (shape.softcap >
+        0) {  // flatter than the identity: errors do not grow, the tanh adds its own
+      score = shape.softcap * std::tanh(score / shape.softcap);
+      errors.back() += 8 * u * std::fabs(score);
+    }
+    if (shape.slope != 0) {
+      score += shape.slope * static_cast<double>(t - shape.position);
+      errors.back() += u * std::fabs(score);
+    }
+    scores.push_back(score);
     largest = std::max(largest, scores.back());
   }
   const auto weight = [&](int64_t t) { return std::exp(scores[t - first] - largest); };
@@ -158,7 +214,13 @@ inline Attended attention(const float* q, const float* k, const float* v, int64_
     sum += weight(t);
     for (int64_t d = 0; d < head_size; d++) result.out[d] += weight(t) * v[t * stride + d];
   }
+  const double sunk = std::isfinite(shape.sink) ? std::exp(shape.sink - largest) : 0;
+  sum += sunk;
   for (double& x : result.out) x = sum > 0 ? x / sum : 0;
+  for (size_t d = 0; d < size && sunk > 0; d++) {
+    const double error = u * (largest - shape.sink) + kFewUlps;
+    result.tolerance[d] += sunk / sum * error * std::fabs(result.out[d]);
+  }
   for (int64_t t = first; t < last; t++) {
     const double error = errors[t - first] + u * (largest - scores[t - first]) + kFewUlps;
     for (int64_t d = 0; d < head_size; d++) {

@@ -19,9 +19,20 @@ inline std::vector<double> log_softmax(const std::vector<float>& x) {
   return out;
 }
 
-// Lists, bias, penalties, in the order of ops.h.
-inline std::vector<double> adjusted(const std::vector<float>& logits, const SampleRow& r) {
+// Whether a mask lets a token be drawn; an empty one lets all.
+inline bool unmasked(const std::vector<uint32_t>& mask, size_t id) {
+  return mask.empty() || (mask[id / 32] >> (id % 32) & 1) != 0;
+}
+
+// Mask, lists, bias, penalties, in the order of ops.h.
+inline std::vector<double> adjusted(const std::vector<float>& logits, const SampleRow& r,
+                                    const std::vector<int32_t>& prompt,
+                                    const std::vector<int32_t>& output,
+                                    const std::vector<uint32_t>& mask) {
   std::vector<double> x(logits.begin(), logits.end());
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (!unmasked(mask, i)) x[i] = -INFINITY;
+  }
   if (r.num_allowed >= 0) {
     std::vector<double> only(x.size(), -INFINITY);
     for (int i = 0; i < r.num_allowed; ++i) only[r.allowed[i]] = x[r.allowed[i]];
@@ -30,8 +41,8 @@ inline std::vector<double> adjusted(const std::vector<float>& logits, const Samp
   for (int i = 0; i < r.num_banned; ++i) x[r.banned[i]] = -INFINITY;
   for (int i = 0; i < r.num_bias; ++i) x[r.bias_ids[i]] += r.bias[i];
   std::vector<int> count(x.size()), seen(x.size());
-  for (int i = 0; i < r.prompt_len; ++i) seen[r.prompt[i]] = 1;
-  for (int i = 0; i < r.output_len; ++i) seen[r.output[i]] = 1, ++count[r.output[i]];
+  for (int32_t id : prompt) seen[id] = 1;
+  for (int32_t id : output) seen[id] = 1, ++count[id];
   for (size_t i = 0; i < x.size(); ++i) {
     if (seen[i]) x[i] = x[i] > 0 ? x[i] / r.repetition : x[i] * r.repetition;
     x[i] -= r.frequency * count[i] + r.presence * (count[i] > 0);
@@ -39,9 +50,13 @@ inline std::vector<double> adjusted(const std::vector<float>& logits, const Samp
   return x;
 }
 
-// Empty when nothing can be drawn.
-inline std::vector<double> distribution(const std::vector<float>& logits, const SampleRow& r) {
-  std::vector<double> x = adjusted(logits, r);
+// Empty when nothing can be drawn. `prompt` and `output` are what the row has counted, `mask` is
+// what set_masks was given for it.
+inline std::vector<double> distribution(const std::vector<float>& logits, const SampleRow& r,
+                                        const std::vector<int32_t>& prompt,
+                                        const std::vector<int32_t>& output,
+                                        const std::vector<uint32_t>& mask = {}) {
+  std::vector<double> x = adjusted(logits, r, prompt, output, mask);
   const size_t n = x.size();
   const size_t best = std::max_element(x.begin(), x.end()) - x.begin();
   if (!(x[best] > -INFINITY)) return {};

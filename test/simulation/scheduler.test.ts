@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from 'vitest';
+import { sample } from '../support/all.js';
 import { type Outcome, Simulation, TINY_WORLD, type World } from '../support/simulate.js';
 
 const BASE: World = {
@@ -6,6 +7,9 @@ const BASE: World = {
   numRequests: 150,
   abortPercent: 2,
 };
+
+const groups = (...of: [window: number, blockSize: number, chunked?: boolean][]) =>
+  of.map(([window, blockSize, chunked = false]) => ({ window, blockSize, chunked }));
 
 const WORLDS: Record<string, World> = {
   'a tiny pool': BASE,
@@ -21,6 +25,7 @@ const WORLDS: Record<string, World> = {
     numBlocks: 70,
     blockSize: 3,
   },
+  'two tables of angles': { ...BASE, longRopeFrom: 45, numBlocks: 60, beamTenths: 2 },
   'no prefix cache': { ...BASE, enablePrefixCaching: false, numBlocks: 60 },
   'blocks of one': { ...BASE, blockSize: 1, numBlocks: 150 },
   'odd blocks, many forks': { ...BASE, blockSize: 7, numBlocks: 50, maxN: 8, maxNumSeqs: 12 },
@@ -65,15 +70,96 @@ const WORLDS: Record<string, World> = {
     abortPercent: 6,
   },
   priorities: { ...BASE, schedulingPolicy: 'priority', numHostBlocks: 30, beamTenths: 2 },
-  'a window': { ...BASE, slidingWindow: 9, numHostBlocks: 30, beamTenths: 3 },
+  'a window': { ...BASE, groups: [{ window: 9, blockSize: 4 }], numHostBlocks: 30, beamTenths: 3 },
   'a window of one block, swapped': {
     ...BASE,
-    slidingWindow: 4,
+    groups: [{ window: 4, blockSize: 4 }],
     preemptionPolicy: 'swap',
     numHostBlocks: 40,
     maxN: 5,
     beamTenths: 4,
     numBlocks: 60,
+  },
+  'windows and all': {
+    ...BASE,
+    groups: groups([9, 4], [0, 4]),
+    numBlocks: 48,
+    maxNumSeqs: 16,
+    beamTenths: 2,
+  },
+  'five windows to one, blocks of two sizes, swapped': {
+    ...BASE,
+    groups: groups([12, 4], [12, 4], [12, 4], [12, 4], [12, 4], [0, 8]),
+    preemptionPolicy: 'swap',
+    numHostBlocks: 150,
+    numBlocks: 90,
+    maxNumSeqs: 16,
+    longPrefillThreshold: 8,
+    beamTenths: 3,
+    maxN: 4,
+  },
+  'a window of one, a wide one, coarse blocks': {
+    ...BASE,
+    groups: groups([1, 8], [30, 4], [0, 16]),
+    numHostBlocks: 60,
+    longPrefillThreshold: 11,
+    numBlocks: 34,
+    maxNumSeqs: 16,
+    maxN: 5,
+    refusePercent: 5,
+  },
+  'windows only, blocks of two sizes': {
+    ...BASE,
+    groups: groups([10, 4], [21, 8]),
+    longPrefillThreshold: 6,
+    preemptionPolicy: 'swap',
+    numHostBlocks: 60,
+    numBlocks: 24,
+    maxNumSeqs: 16,
+    maxN: 4,
+    beamTenths: 3,
+  },
+  'groups that just hold one request': {
+    ...BASE,
+    groups: groups([8, 4], [0, 4], [17, 8]),
+    longPrefillThreshold: 9,
+    numHostBlocks: 40,
+    numBlocks: 38,
+    maxNumSeqs: 16,
+    maxN: 3,
+    beamTenths: 4,
+    abortPercent: 4,
+    failPercent: 1,
+    refusePercent: 10,
+  },
+  'chunks of tokens and all, blocks that cross their borders': {
+    ...BASE,
+    groups: groups([10, 4, true], [0, 4]),
+    numBlocks: 48,
+    maxNumSeqs: 16,
+    longPrefillThreshold: 7,
+    beamTenths: 2,
+  },
+  'chunks of tokens beside a window, swapped': {
+    ...BASE,
+    groups: groups([16, 4, true], [9, 4], [8, 8, true]),
+    preemptionPolicy: 'swap',
+    numHostBlocks: 80,
+    numBlocks: 40,
+    maxNumSeqs: 16,
+    maxN: 4,
+    beamTenths: 3,
+    refusePercent: 4,
+  },
+  'groups, no chunks': {
+    ...BASE,
+    groups: groups([7, 4], [0, 8], [21, 4, true]),
+    enableChunkedPrefill: false,
+    maxNumBatchedTokens: 90,
+    numBlocks: 40,
+    maxNumSeqs: 16,
+    maxN: 6,
+    schedulingPolicy: 'priority',
   },
   'everything at once': {
     ...BASE,
@@ -81,18 +167,36 @@ const WORLDS: Record<string, World> = {
     schedulingPolicy: 'priority',
     numHostBlocks: 25,
     preemptionPolicy: 'swap',
-    slidingWindow: 40,
+    groups: [{ window: 40, blockSize: 4 }],
     longPrefillThreshold: 7,
     beamTenths: 3,
     maxN: 4,
     failPercent: 1,
+    refusePercent: 3,
     abortPercent: 4,
+  },
+  'steps refused, copies and swaps in them': {
+    ...BASE,
+    refusePercent: 25,
+    preemptionPolicy: 'swap',
+    numHostBlocks: 100,
+    beamTenths: 4,
+    maxN: 5,
+    abortPercent: 6,
+  },
+  'steps refused, a window, chunks': {
+    ...BASE,
+    refusePercent: 20,
+    groups: [{ window: 9, blockSize: 4 }],
+    numHostBlocks: 30,
+    longPrefillThreshold: 5,
+    maxN: 5,
   },
   'aborts everywhere': { ...BASE, abortPercent: 25, numRequests: 400 },
 };
 
 /** More worlds: OCTAVO_SIMULATION_SEEDS=100 npx vitest run test/simulation. */
-const NUM_SEEDS = Number(process.env.OCTAVO_SIMULATION_SEEDS ?? 5);
+const NUM_SEEDS = Number(process.env.OCTAVO_SIMULATION_SEEDS ?? sample(3, 20));
 
 /** One world only, one seed only: OCTAVO_SIMULATE='a tiny pool:17', or all seeds without ':17'. */
 const [ONLY_WORLD, ONLY_SEED = ''] = (process.env.OCTAVO_SIMULATE ?? '').split(':');
@@ -117,6 +221,8 @@ describe('every request comes out as if it were alone', () => {
     finished: 0,
     failed: 0,
     swappedIn: 0,
+    putBack: 0,
+    undone: 0,
   };
 
   for (const [name, world] of Object.entries(WORLDS)) {
@@ -132,6 +238,8 @@ describe('every request comes out as if it were alone', () => {
         total.finished += outcome.numFinished;
         total.failed += outcome.numFailed;
         total.swappedIn += outcome.numSwappedIn;
+        total.putBack += outcome.numPutBack;
+        total.undone += outcome.numUndone;
         const { numFinished, numAborted, numRefused, numFailed } = outcome;
         expect(numFinished + numAborted + numRefused + numFailed).toBe(world.numRequests);
       }
@@ -160,5 +268,7 @@ describe('every request comes out as if it were alone', () => {
     expect(total.finished).toBeGreaterThan(500 * NUM_SEEDS);
     expect(total.failed).toBeGreaterThan(10 * NUM_SEEDS);
     expect(total.swappedIn).toBeGreaterThan(100 * NUM_SEEDS);
+    expect(total.putBack).toBeGreaterThan(50 * NUM_SEEDS);
+    expect(total.undone).toBeGreaterThan(50 * NUM_SEEDS);
   });
 });

@@ -21,7 +21,7 @@ export const ON_CPU = { numThreads: 1, isa: '', activations: 'f32', quantize: ''
 export function testDevice(device: Partial<NativeDevice> = {}): NativeDevice {
   return {
     index: -1,
-    activation: DTYPES.BF16,
+    dtype: DTYPES.BF16,
     kvCacheDtype: 'auto',
     memoryUtilization: 0.9,
     maxNumBlocks: 2 ** 30,
@@ -38,16 +38,26 @@ export interface SimtSettings {
   order?: 0 | 1 | 2;
   seed?: number;
   asyncCopyLate?: 0 | 1;
+  /** 1: a stream runs what it was given only when somebody waits for it. */
+  streamsLate?: 0 | 1;
   threads?: number;
   memoryBytes?: number;
   /** The device is lost so many kernel launches from now; −1 = never. */
   failAtLaunch?: number;
+  /** So many calls of the runtime from now one says that memory ran out; −1 = none. */
+  failAtCall?: number;
 }
 
 export function simtDevice(settings: SimtSettings = {}): {
   launches: number;
   graphLaunches: number;
+  /** Of the device. */
   usedBytes: number;
+  /** Of the host, page-locked. */
+  pinnedBytes: number;
+  graphs: number;
+  /** Of the runtime, that might have failed. */
+  calls: number;
 } {
   const addon = testAddon() as NativeAddon & {
     simtDevice(settings: SimtSettings): ReturnType<typeof simtDevice>;

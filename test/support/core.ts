@@ -1,14 +1,14 @@
 /** Short words for tests of the scheduler: groups, results, one step at a time. */
 import {
   completeParams,
-  type SamplingParamsInput,
+  type SamplingParams,
   validateSamplingParams,
 } from '../../lib/core/sampling-params.js';
 import type { Scheduler } from '../../lib/core/scheduler.js';
 import { type Sequence, SequenceGroup } from '../../lib/core/sequence.js';
-import type { StepResult } from '../../lib/core/step.js';
-import type { Step } from '../../lib/core/step-record.js';
-import type { Judge } from '../../lib/core/stop.js';
+import type { Step } from '../../lib/core/step.js';
+import { offsetsOf, resultOfTokens, type StepResult } from '../../lib/core/step-result.js';
+import type { FindStop } from '../../lib/core/stop.js';
 
 export const VOCAB = 1000;
 export const EOS = 999;
@@ -20,7 +20,7 @@ export function range(count: number, from = 0): number[] {
 export function group(
   id: string,
   promptTokens: ArrayLike<number>,
-  input: SamplingParamsInput & { badWordIds?: number[][] } = {},
+  input: SamplingParams & { badWordIds?: number[][] } = {},
 ): SequenceGroup {
   const { badWordIds, ...rest } = input;
   const params = validateSamplingParams(rest, { vocabSize: VOCAB });
@@ -29,53 +29,57 @@ export function group(
 }
 
 /** The draws of a step: what `draw` says for each sample, logprob −1, and lists as asked for. */
-export function resultFor(step: Step, draw: (sequence: Sequence) => number): StepResult {
-  const numTop = (count: number) => Math.max(0, count);
-  let top = 0;
-  for (let i = 0; i < step.numSamples; i++) {
-    top += numTop(step.sampleSeqs[i].group.params.numLogprobs);
-  }
-  for (const sequence of step.promptSeqs) top += sequence.group.params.numPromptLogprobs;
-  return {
-    tokenIds: Int32Array.from({ length: step.numSamples }, (_, i) => draw(step.sampleSeqs[i])),
-    logprobs: new Float64Array(step.numSamples).fill(-1),
-    ranks: new Int32Array(step.numSamples).fill(1),
-    promptLogprobs: Float64Array.from({ length: step.numPromptRows }, (_, i) => -i - 1),
-    promptRanks: Int32Array.from({ length: step.numPromptRows }, (_, i) => i + 1),
+export function resultFor(
+  scheduler: Scheduler,
+  step: Step,
+  draw: (sequence: Sequence) => number,
+): StepResult {
+  const { numSamples, numPromptRows } = step;
+  const topAt = offsetsOf(step.sampleNumTops, numSamples);
+  const promptTopAt = offsetsOf(step.promptNumTops, numPromptRows, topAt[numSamples]);
+  const top = promptTopAt[numPromptRows];
+  const lists = {
+    topAt,
     topTokenIds: Int32Array.from(range(top)),
     topLogprobs: Float64Array.from(range(top), (i) => -i),
   };
+  const tokens = range(numSamples).map((i) => draw(scheduler.sequenceAt(step.sampleRows[i])!));
+  return {
+    ...resultOfTokens(tokens, numPromptRows, lists),
+    logprobs: new Float64Array(numSamples).fill(-1),
+    ranks: new Int32Array(numSamples).fill(1),
+    promptLogprobs: Float64Array.from({ length: numPromptRows }, (_, i) => -i - 1),
+    promptRanks: Int32Array.from({ length: numPromptRows }, (_, i) => i + 1),
+    promptTopAt,
+  };
 }
 
-export const neverStop: Judge = () => null;
+export const neverStop: FindStop = () => null;
 
 /** schedule + commit; returns who computed how much, e.g. `{ a: 400, b: 1 }` (forks: `a.1`). */
 export function advance(
   scheduler: Scheduler,
   draw: (sequence: Sequence) => number = () => 5,
-  judge: Judge = neverStop,
+  findStop: FindStop = neverStop,
 ): Record<string, number> {
   const step = scheduler.schedule();
   if (step === null) return {};
-  const plan = planOf(step);
-  scheduler.commit(step, resultFor(step, draw), judge);
+  const plan = planOf(scheduler, step);
+  scheduler.commit(step, resultFor(scheduler, step, draw), findStop);
   scheduler.checkInvariants();
   return plan;
 }
 
-export function planOf(step: Step): Record<string, number> {
+export function planOf(scheduler: Scheduler, step: Step): Record<string, number> {
   const plan: Record<string, number> = {};
-  for (let i = 0; i < step.numSeqs; i++) plan[nameOf(step.seqs[i])] = step.queryLens[i];
+  for (let i = 0; i < step.numSeqs; i++) {
+    plan[nameOf(scheduler.sequenceAt(step.seqRows[i])!)] = step.queryLens[i];
+  }
   return plan;
 }
 
 export function copiesOf(step: Step): [number, number][] {
   return range(step.numCopies).map((i) => [step.copies[2 * i], step.copies[2 * i + 1]]);
-}
-
-export function tableOf(scheduler: Scheduler, sequence: Sequence): number[] {
-  const at = sequence.row * scheduler.blocksPerRow;
-  return [...scheduler.tableSlab.slice(at, at + sequence.numBlocks)];
 }
 
 function nameOf(sequence: Sequence): string {

@@ -1,8 +1,11 @@
 /** Reads an encoded step back, trusting nothing but STEP_LAYOUT: the other half of StepEncoder. */
-import { STEP_LAYOUT as L } from '../../lib/core/step.js';
+import { STEP_LAYOUT as L } from '../../lib/wire/layout.js';
 
 export interface DecodedExtras {
-  readonly allowed: number[] | null;
+  /** Ids that the row has counted before; null: the row begins. */
+  readonly counted: number | null;
+  /** null: every token. */
+  readonly allowed: number[] | null | 'as before';
   readonly banned: number[];
   readonly bias: [id: number, value: number][];
   readonly prompt: number[];
@@ -14,7 +17,9 @@ export interface DecodedStep {
     queryLen: number;
     contextLen: number;
     row: number;
-    numBlocks: number;
+    /** One of each KV group. */
+    numBlocks: number[];
+    longRope: 0 | 1;
     tokens: number[];
   }[];
   readonly numTokens: number;
@@ -26,6 +31,7 @@ export interface DecodedStep {
     seqRow: number;
     position: number;
     extras: DecodedExtras | null;
+    mask: 'new' | 'as before' | null;
   }[];
   readonly promptRows: { tokenRow: number; target: number; numTop: number }[];
 }
@@ -35,8 +41,14 @@ export function decodeStep(buffer: Int32Array): DecodedStep {
   const words = buffer.slice(0, buffer[L.headerTotalWords]);
   const records = (at: number, count: number, size: number) =>
     Array.from({ length: count }, (_, i) => words.slice(at + i * size, at + (i + 1) * size));
+  /** Of records that lie in columns. */
+  const columns = (at: number, count: number, size: number) =>
+    Array.from({ length: count }, (_, i) =>
+      Int32Array.from({ length: size }, (_, k) => words[at + k * count + i]),
+    );
   let tokenAt = words[L.headerTokensAt];
-  const seqs = records(words[L.headerSeqsAt], words[L.headerNumSeqs], L.seqWords).map((w) => {
+  const seqWords = L.seqWords + words[L.headerNumGroups] - 1;
+  const seqs = columns(words[L.headerSeqsAt], words[L.headerNumSeqs], seqWords).map((w) => {
     const queryLen = w[L.seqQueryLen];
     const tokens = [...words.slice(tokenAt, tokenAt + queryLen)];
     tokenAt += queryLen;
@@ -44,7 +56,8 @@ export function decodeStep(buffer: Int32Array): DecodedStep {
       queryLen,
       contextLen: w[L.seqContextLen],
       row: w[L.seqRow],
-      numBlocks: w[L.seqNumBlocks],
+      numBlocks: [...w.slice(L.seqNumBlocks)],
+      longRope: decodeFlag(w[L.seqLongRope]),
       tokens,
     };
   });
@@ -62,15 +75,16 @@ export function decodeStep(buffer: Int32Array): DecodedStep {
       w[L.copySource],
       w[L.copyTarget],
     ]),
-    samples: records(words[L.headerSamplesAt], words[L.headerNumSamples], L.sampleWords).map(
+    samples: columns(words[L.headerSamplesAt], words[L.headerNumSamples], L.sampleWords).map(
       (w) => ({
         tokenRow: w[L.sampleTokenRow],
         seqRow: w[L.sampleSeqRow],
         position: w[L.samplePosition],
-        extras: w[L.sampleExtra] < 0 ? null : decodeExtras(words, w[L.sampleExtra]),
+        extras: w[L.sampleExtra] === L.nothingNew ? null : decodeExtras(words, w[L.sampleExtra]),
+        mask: decodeMask(w[L.sampleMask]),
       }),
     ),
-    promptRows: records(
+    promptRows: columns(
       words[L.headerPromptRowsAt],
       words[L.headerNumPromptRows],
       L.promptRowWords,
@@ -80,6 +94,17 @@ export function decodeStep(buffer: Int32Array): DecodedStep {
       numTop: w[L.promptRowNumTop],
     })),
   };
+}
+
+function decodeFlag(word: number): 0 | 1 {
+  if (word !== 0 && word !== 1) throw new Error('no flag');
+  return word;
+}
+
+function decodeMask(word: number): 'new' | 'as before' | null {
+  if (word === L.noMask) return null;
+  if (word !== L.newMask && word !== L.maskAsBefore) throw new Error('no kind of mask');
+  return word === L.newMask ? 'new' : 'as before';
 }
 
 function decodeExtras(words: Int32Array, at: number): DecodedExtras {
@@ -92,7 +117,12 @@ function decodeExtras(words: Int32Array, at: number): DecodedExtras {
     return list;
   };
   const numAllowed = words[at + L.extraNumAllowed];
-  const allowed = numAllowed < 0 ? null : [...take(numAllowed)];
+  const allowed =
+    numAllowed === L.everyToken
+      ? null
+      : numAllowed === L.asBefore
+        ? 'as before'
+        : [...take(numAllowed)];
   const banned = [...take(words[at + L.extraNumBanned])];
   const numBias = words[at + L.extraNumBias];
   const ids = take(numBias);
@@ -100,5 +130,13 @@ function decodeExtras(words: Int32Array, at: number): DecodedExtras {
   const bias = [...ids].map((id, i): [number, number] => [id, values[i]]);
   const prompt = [...take(words[at + L.extraPromptLen])];
   const output = [...take(words[at + L.extraOutputLen])];
-  return { allowed, banned, bias, prompt, output };
+  const counted = words[at + L.extraCounted];
+  return {
+    counted: counted === L.rowBegins ? null : counted,
+    allowed,
+    banned,
+    bias,
+    prompt,
+    output,
+  };
 }

@@ -16,6 +16,8 @@ export interface CheckedDevice {
   readonly root: string;
   /** All the validation text and longer outputs; else what an emulator can do in seconds. */
   readonly full: boolean;
+  /** Tokens of the prompts that are compared alone and otherwise; the last has several blocks. */
+  readonly promptLengths: readonly number[];
   readonly seed: number;
   /** Graphs replayed so far, where that can be asked. */
   readonly graphLaunches?: () => number;
@@ -165,16 +167,17 @@ class BitChecks {
 
   async #prepare(): Promise<void> {
     if (this.#alone.length > 0) return;
-    const { root, full } = this.#device;
+    const { root, full, promptLengths } = this.#device;
     const llm = await this.#device.load({ enablePrefixCaching: false });
     try {
       const text = readFileSync(join(root, 'models', 'octavo-demo', 'README.md'), 'utf8');
       this.#source = await llm.tokenizer.encode(text, { addSpecialTokens: false });
-      const lengths = full ? [3, 17, 40, 75, 128, 300, 511, 9, 64, 250] : [3, 17, 40, 75];
-      this.#asks = lengths.map((length, i) => {
+      this.#asks = promptLengths.map((length, i) => {
         const start = this.#random.integer(this.#source.length - length);
         const maxTokens = full ? 16 + i : 3 + i;
-        const params = { maxTokens, temperature: i % 2, seed: i, ignoreEos: true, logprobs: 2 };
+        const penalty = i % 3 === 1 ? { repetitionPenalty: 1.2, presencePenalty: 0.5 } : {};
+        const draw = { temperature: i % 2, seed: i, ...penalty };
+        const params = { maxTokens, ...draw, ignoreEos: true, logprobs: 2 };
         return { ids: [0, ...this.#source.slice(start, start + length - 1)], params };
       });
       const alone: Essence[] = [];
@@ -217,7 +220,15 @@ class BitChecks {
     await this.#prepare();
     const tight = [0, 1, 2].map((i) => ({
       ids: [0, ...this.#source.slice(20 * i, 20 * i + 13)],
-      params: { maxTokens: 22, temperature: i % 2, seed: i, ignoreEos: true, logprobs: 1 },
+      params: {
+        maxTokens: 22,
+        temperature: i % 2,
+        seed: i,
+        repetitionPenalty: 1 + i / 8,
+        frequencyPenalty: i / 10,
+        ignoreEos: true,
+        logprobs: 1,
+      },
     }));
     const roomy = await this.#run({}, tight);
     const { essences, stats } = await this.#run(
@@ -249,10 +260,10 @@ class BitChecks {
     await this.#prepare();
     const llm = await this.#device.load({});
     try {
-      const { ids, params } = this.#asks[3];
+      const { ids, params } = this.#asks[this.#asks.length - 1];
       for (const _ of [1, 2]) {
         const output = await llm.generate({ promptTokenIds: ids }, params);
-        assert.deepEqual(essence(output), this.#alone[3]);
+        assert.deepEqual(essence(output), this.#alone.at(-1));
       }
       const { prefixCacheHits } = llm.stats();
       assert(prefixCacheHits > 0);

@@ -1,14 +1,20 @@
 /**
  * An executor with a *model of the KV* in place of a model: each slot holds a number that stands for
  * "the KV of this token after these tokens", derived from the slot before it, as attention would.
+ * Beside it stands the number before it, so that whoever reads a window sees whether its slots
+ * follow each other. Each KV group has slots of its own, which hold the group's number as well.
  */
+import { type KvGroup, tableOffsets } from '../../lib/core/kv-groups.js';
 import type { Sequence } from '../../lib/core/sequence.js';
-import { STEP_LAYOUT as L, type StepResult } from '../../lib/core/step.js';
-import { type DecodedExtras, decodeStep } from './decode-step.js';
+import type { NativeStepResult } from '../../lib/native.js';
+import { STEP_LAYOUT as L } from '../../lib/wire/layout.js';
+import { type DecodedStep, decodeStep } from './decode-step.js';
 
 export const VOCAB = 64;
-/** The content before the first token. */
-export const EMPTY = 0x12345;
+/** The content before the first token; other angles give other keys to all that follow. */
+export function emptyContent(longRope: 0 | 1): number {
+  return longRope === 0 ? 0x12345 : 0x6789a;
+}
 
 /** Uniform integers below a bound from a 32-bit seed (xorshift-multiply counter). */
 export function randomFrom(seed: number): (below: number) => number {
@@ -26,23 +32,38 @@ export function mix(a: number, b: number): number {
   return h ^ (h >>> 16);
 }
 
+/** What shapes a draw beside the seed. */
+export interface Lists {
+  /** null: every token. */
+  readonly allowed: readonly number[] | null;
+  readonly banned: readonly number[];
+  readonly bias: readonly (readonly [id: number, value: number])[];
+  /** Ids of prompt and output that penalties look at. */
+  readonly prompt: readonly number[];
+  readonly output: readonly number[];
+}
+
 /**
  * The draw of a model whose state after a prefix is `content`; never a forbidden id. Cool samples
- * agree on most tokens and at 0 on all, so that groups have trees worth the name.
+ * agree on most tokens and at 0 on all, so that groups have trees worth the name. Every counted id
+ * and every bias matters.
  */
 export function drawToken(
   key: { seed: number; temperature: number },
   position: number,
   content: number,
-  extras: DecodedExtras | null,
+  lists: Lists,
 ) {
-  const state = mix(content, position);
+  let state = mix(content, position);
+  for (const id of lists.prompt) state = mix(state, id);
+  for (const id of lists.output) state = mix(state, ~id);
+  for (const [id, value] of lists.bias) state = mix(state, mix(id, value));
   const agrees = (state >>> 0) % 100 >= 100 * key.temperature;
   const seed = agrees ? 0 : key.seed;
   for (let attempt = 0; attempt < 1000; attempt++) {
     const token = (mix(state, seed + attempt * 7919) >>> 0) % VOCAB;
-    if (extras?.banned.includes(token)) continue;
-    if (extras?.allowed && !extras.allowed.includes(token)) continue;
+    if (lists.banned.includes(token)) continue;
+    if (lists.allowed && !lists.allowed.includes(token)) continue;
     return token;
   }
   return -1;
@@ -50,7 +71,9 @@ export function drawToken(
 
 /** Log-softmax after a prefix, as far as beams need it: integers, so that ties are exact. */
 export function logprobsOf(content: number): number[] {
-  return Array.from({ length: VOCAB }, (_, token) => -1 - ((mix(content, token) >>> 0) % 50));
+  const row: number[] = [];
+  for (let token = 0; token < VOCAB; token++) row.push(-1 - ((mix(content, token) >>> 0) % 50));
+  return row;
 }
 
 /** The n best of a row, best first, ties by lower id. */
@@ -63,65 +86,87 @@ function bestOf(row: readonly number[], n: number): number[] {
 
 /** Runs encoded steps on the model of the KV; throws where a step would corrupt or misread it. */
 export class FakeExecutor {
+  // Two numbers for each slot of a block: the content, and that of the token before.
   readonly #kv: Int32Array;
-  readonly #size: number;
-  readonly #blocksPerRow: number;
-  readonly #numBlocks: number;
   readonly #host: Int32Array;
+  /** Numbers in a block. */
+  readonly #width: number;
+  readonly #groups: readonly KvGroup[];
+  readonly #offsets: readonly number[];
+  readonly #rowLength: number;
+  readonly #numBlocks: number;
+  /** What the rows of the slabs keep between steps. */
+  readonly #rows = new Map<number, Lists>();
 
-  constructor(numBlocks: number, blockSize: number, blocksPerRow: number, numHostBlocks = 0) {
-    this.#kv = new Int32Array(numBlocks * blockSize).fill(-1);
-    this.#host = new Int32Array(numHostBlocks * blockSize).fill(-1);
-    this.#size = blockSize;
-    this.#blocksPerRow = blocksPerRow;
+  constructor(
+    numBlocks: number,
+    blockSize: number,
+    blocksPerRow: number,
+    numHostBlocks = 0,
+    groups: readonly KvGroup[] = [{ window: 0, blockSize }],
+  ) {
+    const { offsets, rowLength } = tableOffsets(groups, blockSize, blocksPerRow);
+    this.#width = 2 * Math.max(...groups.map((group) => group.blockSize));
+    this.#kv = new Int32Array(numBlocks * this.#width).fill(-1);
+    this.#host = new Int32Array(numHostBlocks * this.#width).fill(-1);
+    this.#groups = groups;
+    this.#offsets = offsets;
+    this.#rowLength = rowLength;
     this.#numBlocks = numBlocks;
   }
 
   /** What the native side copies before it returns; the step itself runs later. */
-  submit(words: Int32Array, tables: Int32Array, sampler: Float64Array): () => StepResult {
+  submit(words: Int32Array, tables: Int32Array, sampler: Float64Array): () => NativeStepResult {
     const buffers = [words.slice(), tables.slice(), sampler.slice()] as const;
     return () => this.#run(...buffers);
   }
 
-  #run(words: Int32Array, tables: Int32Array, sampler: Float64Array): StepResult {
+  #run(words: Int32Array, tables: Int32Array, sampler: Float64Array): NativeStepResult {
     const step = decodeStep(words);
     this.#swap(step.swapOuts, step.swapIns);
     this.#copyBlocks(step.copies);
     const contents: number[] = [];
     const written = new Set<number>();
     for (const seq of step.seqs) {
-      const slotOf = (position: number) => {
-        const index = Math.floor(position / this.#size);
-        if (index >= seq.numBlocks) throw new Error('a token without a slot');
-        const block = tables[seq.row * this.#blocksPerRow + index];
-        if (block < 1 || block >= this.#numBlocks) throw new Error('a block outside the pool');
-        return block * this.#size + (position % this.#size);
-      };
+      const slotsOf = this.#groups.map((_, g) => (position: number) => {
+        const index = Math.floor(position / this.#groups[g].blockSize);
+        if (index >= seq.numBlocks[g]) throw new Error('a token without a slot');
+        const block = tables[seq.row * this.#rowLength + this.#offsets[g] + index];
+        return this.#slot(g, block, position);
+      });
       const start = seq.contextLen - seq.queryLen;
-      let content = start === 0 ? EMPTY : this.#kv[slotOf(start - 1)];
+      let content = this.#read(seq.longRope, start, slotsOf);
       for (const [i, token] of seq.tokens.entries()) {
-        const slot = slotOf(start + i);
-        if (written.has(slot)) throw new Error('a slot was written twice in a step');
-        written.add(slot);
+        const before = content;
         content = mix(content, token);
-        this.#kv[slot] = content;
         contents.push(content);
+        for (const [g, slotOf] of slotsOf.entries()) {
+          const slot = slotOf(start + i);
+          if (written.has(slot)) throw new Error('a slot was written twice in a step');
+          written.add(slot);
+          this.#kv[slot] = content ^ mark(g);
+          this.#kv[slot + 1] = before;
+        }
       }
     }
     const topTokenIds: number[] = [];
     const topLogprobs: number[] = [];
-    const tokenIds = step.samples.map((sample) => {
-      const at = sample.seqRow * L.samplerDoubles;
-      const numTop = sampler[at + L.samplerNumLogprobs];
-      const row = numTop > 0 ? logprobsOf(contents[sample.tokenRow]) : [];
+    const list = (tokenRow: number, numTop: number) => {
+      const row = numTop > 0 ? logprobsOf(contents[tokenRow]) : [];
       for (const id of bestOf(row, numTop)) {
         topTokenIds.push(id);
         topLogprobs.push(row[id]);
       }
+    };
+    const tokenIds = step.samples.map((sample) => {
+      const at = sample.seqRow * L.samplerDoubles;
+      list(sample.tokenRow, sampler[at + L.samplerNumLogprobs]);
       const seed = sampler[at + L.samplerSeedLow] + 2 ** 32 * sampler[at + L.samplerSeedHigh];
       const key = { seed, temperature: sampler[at + L.samplerTemperature] };
-      return drawToken(key, sample.position, contents[sample.tokenRow], sample.extras);
+      const lists = this.#take(sample);
+      return drawToken(key, sample.position, contents[sample.tokenRow], lists);
     });
+    for (const { tokenRow, numTop } of step.promptRows) list(tokenRow, numTop);
     return {
       tokenIds: Int32Array.from(tokenIds),
       logprobs: new Float64Array(tokenIds.length),
@@ -131,11 +176,62 @@ export class FakeExecutor {
       promptRanks: Int32Array.from(step.promptRows, (row) => row.target),
       topTokenIds: Int32Array.from(topTokenIds),
       topLogprobs: Float64Array.from(topLogprobs),
+      computeMs: 0,
     };
   }
 
+  #slot(g: number, block: number, position: number): number {
+    if (block < 1 || block >= this.#numBlocks) throw new Error('a block outside the pool');
+    return block * this.#width + 2 * (position % this.#groups[g].blockSize);
+  }
+
+  /**
+   * What the query from `start` on reads in each group, as far as its window looks: slots that
+   * follow each other, up to the same content in all groups. Returns that.
+   */
+  #read(longRope: 0 | 1, start: number, slotsOf: ((position: number) => number)[]): number {
+    if (start === 0) return emptyContent(longRope);
+    let last: number | null = null;
+    for (const [g, slotOf] of slotsOf.entries()) {
+      const first = firstSeen(this.#groups[g], start);
+      let next: number | null = null;
+      for (let p = start - 1; p >= first; p--) {
+        const slot = slotOf(p);
+        const content = this.#kv[slot] ^ mark(g);
+        if (next === null) last ??= content;
+        if (content !== (next ?? last)) throw new Error('a query reads what is not its own');
+        next = this.#kv[slot + 1];
+      }
+      if (first === 0 && next !== emptyContent(longRope)) throw new Error('a wrong first token');
+    }
+    if (last === null) throw new Error('no group looks at the token before');
+    return last;
+  }
+
+  /** The row of a sample takes in what is new. */
+  #take({ seqRow, extras }: DecodedStep['samples'][number]): Lists {
+    const before = this.#rows.get(seqRow);
+    if (extras === null) {
+      if (before === undefined) throw new Error('a row is drawn from that has not begun');
+      return before;
+    }
+    const { counted, allowed, banned, bias, prompt, output } = extras;
+    let row: Lists = { allowed: null, banned: [], bias, prompt, output };
+    if (counted !== null) {
+      if (before === undefined) throw new Error('a row goes on that has not begun');
+      if (counted !== before.prompt.length + before.output.length) {
+        throw new Error('ids that a row should count are missing');
+      }
+      if (prompt.length + bias.length > 0) throw new Error('a prompt or biases come late');
+      row = { ...before, output: [...before.output, ...output] };
+    }
+    if (allowed !== 'as before') row = { ...row, allowed };
+    this.#rows.set(seqRow, row);
+    return { ...row, banned };
+  }
+
   #swap(outs: readonly [number, number][], ins: readonly [number, number][]): void {
-    const size = this.#size;
+    const size = this.#width;
     if (outs.length > 0 && ins.length > 0) throw new Error('swaps in both directions');
     const targets = [...outs.map(([, host]) => host), ...ins.map(([block]) => block)];
     if (new Set(targets).size < targets.length) throw new Error('a block was swapped to twice');
@@ -151,24 +247,37 @@ export class FakeExecutor {
   #copyBlocks(copies: readonly [number, number][]): void {
     const targets = new Set(copies.map(([, target]) => target));
     if (targets.size < copies.length) throw new Error('a block was copied to twice');
-    const size = this.#size;
+    const size = this.#width;
     for (const [source, target] of copies) {
       if (targets.has(source)) throw new Error('the source of a copy is a target');
       this.#kv.copyWithin(target * size, source * size, (source + 1) * size);
     }
   }
 
-  /** Does the cache hold the KV of this sequence's computed tokens, as far as its window looks? */
-  verify(sequence: Sequence, tables: Int32Array, window = 0): void {
-    const seen = window === 0 ? 0 : sequence.numComputed - window + 1;
-    let content = EMPTY;
+  /** Does a group hold the KV of this sequence's computed tokens, as far as its window looks? */
+  verify(sequence: Sequence, table: readonly number[], g = 0): void {
+    const { blockSize } = this.#groups[g];
+    const seen = firstSeen(this.#groups[g], sequence.numComputed);
+    let content = emptyContent(sequence.longRope);
     for (let p = 0; p < sequence.numComputed; p++) {
+      const before = content;
       content = mix(content, sequence.tokens[p]);
-      const index = sequence.row * this.#blocksPerRow + Math.floor(p / this.#size);
       if (p < seen) continue;
-      if (this.#kv[tables[index] * this.#size + (p % this.#size)] !== content) {
+      const slot = this.#slot(g, table[Math.floor(p / blockSize)], p);
+      if (this.#kv[slot] !== (content ^ mark(g)) || this.#kv[slot + 1] !== before) {
         throw new Error(`wrong KV at position ${p} of ${sequence.group.id}.${sequence.index}`);
       }
     }
   }
+}
+
+/** The first position that a query looks at. */
+function firstSeen({ window, chunked }: KvGroup, position: number): number {
+  if (window === 0) return 0;
+  return chunked ? position - (position % window) : Math.max(0, position - window + 1);
+}
+
+/** Tells the content of one group from that of another. */
+function mark(g: number): number {
+  return Math.imul(g, 0x9e3779b1);
 }

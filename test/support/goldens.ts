@@ -1,14 +1,17 @@
 /** Reference outputs: reading them, and running the same tokens through the native side. */
 import { readFileSync } from 'node:fs';
-import { engineConfig, engineSizes } from '../../lib/config.js';
-import { STEP_LAYOUT as L } from '../../lib/core/step.js';
-import { kvBytesPerToken, openCheckpoint } from '../../lib/model/checkpoint.js';
+import { engineConfig } from '../../lib/config/options.js';
+import { type PlannedGroup, tableOffsets } from '../../lib/core/kv-groups.js';
+import { CPU } from '../../lib/engine/device.js';
+import { nativeLimits, planEngine } from '../../lib/engine/plan.js';
+import { openCheckpoint } from '../../lib/model/checkpoint.js';
 import {
   DTYPES,
   type NativeDevice,
   type NativeExecutor,
   type NativeLoadRequest,
 } from '../../lib/native.js';
+import { STEP_LAYOUT as L } from '../../lib/wire/layout.js';
 import { testAddon, testDevice } from './addon.js';
 
 export interface GoldenPrompt {
@@ -41,10 +44,11 @@ export class RawModel {
   private constructor(
     readonly executor: NativeExecutor,
     readonly vocabSize: number,
-    readonly blockSize: number,
+    readonly groups: readonly PlannedGroup[],
     readonly tables: Int32Array,
     readonly samplers: Float64Array,
     readonly maxTokens: number,
+    readonly longRopeFrom: number | undefined,
   ) {}
 
   static async open(
@@ -56,6 +60,8 @@ export class RawModel {
       activations = 'f32' as 'f32' | 'int8',
       quantize = '' as NativeLoadRequest['quantize'],
       device = {} as Partial<NativeDevice>,
+      /** Instead of those of the engine's plan. */
+      groups = undefined as readonly PlannedGroup[] | undefined,
     } = {},
   ): Promise<RawModel> {
     const checkpoint = await openCheckpoint(path);
@@ -66,12 +72,16 @@ export class RawModel {
       maxNumBatchedTokens: 512,
       kvCacheMemoryBytes: 2 ** 30,
     });
-    const { config: model } = checkpoint;
-    const sizes = engineSizes(config, kvBytesPerToken(model), model.maxPositionEmbeddings);
+    const { spec: model } = checkpoint;
+    const planned = planEngine(config, model, CPU);
+    const plan = { ...planned, groups: groups ?? planned.groups };
+    const { blocksPerRow } = plan;
+    // Of every table all blocks, which nobody frees.
+    const { rowLength } = tableOffsets(plan.groups, blockSize, blocksPerRow);
     const executor = new (testAddon().Executor)();
     await executor.load({
-      config: model,
-      limits: { ...sizes, numBlocks: sizes.blocksPerRow + 1, blockSize, numHostBlocks: 0 },
+      spec: model,
+      limits: { ...nativeLimits(plan), numBlocks: rowLength + 1, numHostBlocks: 0 },
       files: checkpoint.files,
       tensors: checkpoint.tensors.map((t) => ({ ...t, dtype: DTYPES[t.dtype] })),
       numThreads,
@@ -81,15 +91,13 @@ export class RawModel {
       device: testDevice(device),
     });
     // Blocks in descending order: nothing may rely on neighbours.
-    const tables = Int32Array.from(
-      { length: sizes.blocksPerRow },
-      (_, i) => sizes.blocksPerRow - i,
-    );
+    const tables = Int32Array.from({ length: rowLength }, (_, i) => rowLength - i);
     const samplers = new Float64Array(L.samplerDoubles);
     samplers[L.samplerTopP] = 1;
     samplers[L.samplerRepetition] = 1;
     samplers[L.samplerNumLogprobs] = -1;
-    return new RawModel(executor, model.vocabSize, blockSize, tables, samplers, 512);
+    const { vocabSize, longRopeFrom } = model;
+    return new RawModel(executor, vocabSize, plan.groups, tables, samplers, 512, longRopeFrom);
   }
 
   /**
@@ -103,8 +111,8 @@ export class RawModel {
       const end = Math.min(ids.length, begin + chunk);
       const here = [];
       for (let p = begin; p < end; p++) if (wanted.has(p)) here.push(p);
-      const words = this.#encode(ids, begin, end, here);
-      const result = await this.executor.step(words, this.tables, this.samplers, true);
+      const words = this.encode(ids, begin, end, here);
+      const result = await this.executor.step(words, this.tables, this.samplers, undefined, true);
       here.forEach((p, i) => {
         rows.set(p, result.logits!.slice(i * this.vocabSize, (i + 1) * this.vocabSize));
       });
@@ -117,10 +125,11 @@ export class RawModel {
   }
 
   /** A step of one sequence with a prompt row at each of `rows`. */
-  #encode(ids: readonly number[], begin: number, end: number, rows: readonly number[]): Int32Array {
+  encode(ids: readonly number[], begin: number, end: number, rows: readonly number[]): Int32Array {
     const tokens = ids.slice(begin, end);
     const seqsAt = L.headerWords;
-    const tokensAt = seqsAt + L.seqWords;
+    const numGroups = this.groups.length;
+    const tokensAt = seqsAt + L.seqWords + numGroups - 1;
     const rowsAt = tokensAt + tokens.length;
     const total = rowsAt + rows.length * L.promptRowWords;
     const words = new Int32Array(total);
@@ -136,13 +145,17 @@ export class RawModel {
     words[L.headerExtrasAt] = total;
     words[seqsAt + L.seqQueryLen] = tokens.length;
     words[seqsAt + L.seqContextLen] = end;
-    words[seqsAt + L.seqNumBlocks] = Math.ceil(end / this.blockSize);
+    words[L.headerNumGroups] = numGroups;
+    this.groups.forEach(({ blockSize }, g) => {
+      words[seqsAt + L.seqNumBlocks + g] = Math.ceil(end / blockSize);
+    });
+    words[seqsAt + L.seqLongRope] = ids.length > (this.longRopeFrom ?? ids.length) ? 1 : 0;
     words.set(tokens, tokensAt);
     rows.forEach((p, i) => {
-      const at = rowsAt + i * L.promptRowWords;
-      words[at + L.promptRowTokenRow] = p - begin;
-      words[at + L.promptRowTarget] = 0;
-      words[at + L.promptRowNumTop] = -1;
+      const n = rows.length;
+      words[rowsAt + L.promptRowTokenRow * n + i] = p - begin;
+      words[rowsAt + L.promptRowTarget * n + i] = 0;
+      words[rowsAt + L.promptRowNumTop * n + i] = -1;
     });
     return words;
   }

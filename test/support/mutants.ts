@@ -18,12 +18,16 @@ export interface Mutant {
 
 type Kind = (folder: string, rng: Random) => Mutant;
 
-function folderKind(file: string, change: (bytes: Buffer, rng: Random) => Buffer | string): Kind {
-  const source = join(FIXTURES, 'models', 'llama-sharded');
+function folderKind(
+  file: string,
+  change: (bytes: Buffer, rng: Random) => Buffer | string,
+  model = 'llama-sharded',
+): Kind {
+  const source = join(FIXTURES, 'models', model);
   const original = readFileSync(join(source, file));
   let copied = '';
   return (folder, rng) => {
-    const path = join(folder, `folder-${file}`);
+    const path = join(folder, `folder-${model}-${file}`);
     if (copied !== path) cpSync(source, path, { recursive: true });
     copied = path;
     write(path, file, change(Buffer.from(original), rng));
@@ -36,19 +40,45 @@ function ggufKind(name: string, head: number): Kind {
   return (folder, rng) => ({ path: write(folder, name, mutate(original, rng, head)), what: name });
 }
 
+/** Of a safetensors file: what it says of its tensors, in well-formed JSON. */
+function mutateHeader(bytes: Buffer, rng: Random): Buffer {
+  const length = Number(bytes.readBigUInt64LE(0));
+  const text = mutateJson(bytes.toString('utf8', 8, 8 + length), rng);
+  const prefix = Buffer.alloc(8);
+  prefix.writeBigUInt64LE(BigInt(Buffer.byteLength(text)));
+  return Buffer.concat([prefix, Buffer.from(text), bytes.subarray(8 + length)]);
+}
+
+/** All sizes at once may be as large as each alone may be. */
+function largeJson(text: string, rng: Random): string {
+  const sizes = /"(num_\w+|hidden_size|\w*intermediate_size|vocab_size)": *(\d+)/g;
+  const large = text.replace(sizes, (all, name: string) => {
+    const high = name.startsWith('num_') ? 4096 : 65_536;
+    return rng.integer(4) === 0 ? all : `"${name}": ${high}`;
+  });
+  return rng.integer(2) === 0 ? large : large.replace(/("\w*qk_(layer)?norm"): *false/, '$1: true');
+}
+
 const KINDS: Kind[] = [
   folderKind('model-00002-of-00004.safetensors', (bytes, rng) => mutate(bytes, rng, 1200)),
-  folderKind('model-00002-of-00004.safetensors', (bytes, rng) => {
-    const length = Number(bytes.readBigUInt64LE(0));
-    const text = mutateJson(bytes.toString('utf8', 8, 8 + length), rng);
-    const prefix = Buffer.alloc(8);
-    prefix.writeBigUInt64LE(BigInt(Buffer.byteLength(text)));
-    return Buffer.concat([prefix, Buffer.from(text), bytes.subarray(8 + length)]);
-  }),
+  folderKind('model-00002-of-00004.safetensors', mutateHeader),
   folderKind('config.json', (bytes, rng) => mutateJson(bytes.toString(), rng)),
   folderKind('config.json', (bytes, rng) => mutate(bytes, rng, bytes.length)),
   folderKind('model.safetensors.index.json', (bytes, rng) => mutate(bytes, rng, bytes.length)),
+  folderKind('config.json', (bytes, rng) => mutateJson(bytes.toString(), rng), 'gemma3'),
+  folderKind('config.json', (bytes, rng) => mutateJson(bytes.toString(), rng), 'phi3-longrope'),
+  folderKind('model.safetensors', (bytes, rng) => mutate(bytes, rng, 1200), 'gpt2'),
+  ...['gpt-oss-mxfp4', 'glm4-moe', 'llama4', 'muse-glimmer'].map((model) =>
+    folderKind('config.json', (bytes, rng) => mutateJson(bytes.toString(), rng), model),
+  ),
+  ...['stablelm', 'stablelm-parallel', 'cohere'].map((model) =>
+    folderKind('config.json', (bytes, rng) => largeJson(bytes.toString(), rng), model),
+  ),
+  folderKind('model.safetensors', mutateHeader, 'gpt-oss-mxfp4'),
+  ggufKind('gpt-oss.gguf', 1_500),
   ggufKind('llama-q8_0.gguf', 14_000),
+  ggufKind('gemma3.gguf', 1_500),
+  ggufKind('phi3-longrope.gguf', 1_500),
   ggufKind('llama3-rope.gguf', 5_000),
   ggufKind('qwen3.gguf', 600),
 ];

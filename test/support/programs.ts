@@ -3,10 +3,15 @@ import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { ROOT } from './addon.js';
+import { sample } from './all.js';
+
+/** They print their seed, so that a run can be repeated. */
+export const anySeed = () => `${Math.floor(Math.random() * 2 ** 31)}`;
 
 export function program(name: string, args: string[]): SpawnSyncReturns<string> {
   const path = name.includes('/') ? name : join(ROOT, 'build', 'testing', name);
-  const result = spawnSync(path, args, { encoding: 'utf8' });
+  const timeout = sample(600_000, 3_600_000); // ends what hangs; the test's own cannot, meanwhile
+  const result = spawnSync(path, args, { encoding: 'utf8', timeout });
   if (result.error) throw result.error;
   return result;
 }

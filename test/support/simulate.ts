@@ -11,20 +11,21 @@ import { type BeamSearchParams, completeBeamParams } from '../../lib/core/beam-p
 import {
   completeParams,
   type DrawParams,
-  type SamplingParamsInput,
+  type SamplingParams,
   validateSamplingParams,
 } from '../../lib/core/sampling-params.js';
 import { Scheduler } from '../../lib/core/scheduler.js';
 import type { SchedulerOptions } from '../../lib/core/scheduler-config.js';
 import { SequenceGroup } from '../../lib/core/sequence.js';
-import { StepEncoder } from '../../lib/core/step-encoder.js';
-import type { Step } from '../../lib/core/step-record.js';
-import type { Judge } from '../../lib/core/stop.js';
+import type { Step } from '../../lib/core/step.js';
+import type { FindStop } from '../../lib/core/stop.js';
 import { RecordingScheduler, type TraceSink } from '../../lib/core/trace.js';
+import { decodeResult } from '../../lib/wire/decode.js';
+import { StepEncoder } from '../../lib/wire/encode.js';
 import { beamReference } from '../reference/beam-search.js';
 import {
   drawToken,
-  EMPTY,
+  emptyContent,
   FakeExecutor,
   logprobsOf,
   mix,
@@ -35,7 +36,7 @@ import {
 const EOS = 63;
 
 /** "A stop string ends here": some function of the whole text. */
-function verdictOn(tokens: ArrayLike<number>, from: number): string | null {
+function stopIn(tokens: ArrayLike<number>, from: number): string | null {
   let h = 99;
   for (let i = from; i < tokens.length; i++) h = mix(h, tokens[i]);
   return (h >>> 0) % 90 === 0 ? 'stop' : null;
@@ -47,15 +48,27 @@ export interface Expected {
   readonly stopReason: string | number | null;
 }
 
+type Lengths = Pick<SchedulerOptions, 'maxModelLen' | 'longRopeFrom'>;
+
+/** What the cache must hold before the first token of a request. */
+function emptyFor(prompt: readonly number[], { maxTokens }: DrawParams, lengths: Lengths): number {
+  const longest = Math.min(prompt.length + maxTokens, lengths.maxModelLen);
+  return emptyContent(longest > (lengths.longRopeFrom ?? Number.POSITIVE_INFINITY) ? 1 : 0);
+}
+
+function contentOf(prompt: readonly number[], params: DrawParams, lengths: Lengths): number {
+  return prompt.reduce((h, token) => mix(h, token), emptyFor(prompt, params, lengths));
+}
+
 /** The request alone, without any cache: what sample `index` must come out as. */
 export function generateAlone(
   prompt: readonly number[],
   params: DrawParams,
   index: number,
-  maxModelLen: number,
+  lengths: Lengths,
 ): Expected {
   const tokens = [...prompt];
-  let content = prompt.reduce((h, token) => mix(h, token), EMPTY);
+  let content = contentOf(prompt, params, lengths);
   for (;;) {
     const output = tokens.slice(prompt.length);
     const banned = output.length < params.minTokens ? [...params.endTokenIds] : [];
@@ -66,9 +79,15 @@ export function generateAlone(
       }
     }
     const allowed = params.allowedTokenIds ? [...params.allowedTokenIds] : null;
-    const extras = { banned, allowed, bias: [], prompt: [], output: [] };
+    const lists = {
+      banned,
+      allowed,
+      bias: [...params.biasIds].map((id, i) => [id, params.biasValues[i]] as const),
+      prompt: params.needsPrompt ? prompt : [],
+      output: params.needsOutput ? output : [],
+    };
     const key = { seed: params.seed + index, temperature: params.temperature };
-    const token = drawToken(key, tokens.length, content, extras);
+    const token = drawToken(key, tokens.length, content, lists);
     if (token < 0) return { tokens: output, finishReason: 'error', stopReason: null };
     tokens.push(token);
     output.push(token);
@@ -81,16 +100,17 @@ export function generateAlone(
     const mayStop = output.length >= params.minTokens;
     if (mayStop && params.eosTokenIds.includes(token)) return end('stop', null);
     if (mayStop && params.stopTokenIds.includes(token)) return end('stop', token);
-    if (mayStop && verdictOn(tokens, prompt.length)) return end('stop', 'stop');
-    if (output.length === params.maxTokens || tokens.length === maxModelLen) {
+    if (mayStop && stopIn(tokens, prompt.length)) return end('stop', 'stop');
+    if (output.length === params.maxTokens || tokens.length === lengths.maxModelLen) {
       return end('length', null);
     }
   }
 }
 
 /** The beams of a search alone, in a comparable form. */
-function beamsAlone(prompt: readonly number[], params: DrawParams, maxModelLen: number): string[] {
-  const start = prompt.reduce((h, token) => mix(h, token), EMPTY);
+function beamsAlone(prompt: readonly number[], params: DrawParams, lengths: Lengths): string[] {
+  const { maxModelLen } = lengths;
+  const start = contentOf(prompt, params, lengths);
   const beams = beamReference((generated) => logprobsOf(generated.reduce(mix, start)), {
     ...params.beam!,
     maxNew: Math.min(params.maxTokens, maxModelLen - prompt.length),
@@ -110,6 +130,8 @@ export interface World extends SchedulerOptions {
   readonly beamTenths?: number;
   /** Chance that a step fails, in percent. */
   readonly failPercent?: number;
+  /** Chance that a step is refused before it runs, in percent. */
+  readonly refusePercent?: number;
 }
 
 /** Small enough that everything is short. */
@@ -133,14 +155,17 @@ export interface Outcome {
   readonly numFailed: number;
   readonly numSwappedIn: number;
   readonly numRefused: number;
+  /** Steps that were put back, and copies and swapped blocks in them. */
+  readonly numPutBack: number;
+  readonly numUndone: number;
   readonly numFinished: number;
 }
 
 interface Live {
   readonly group: SequenceGroup;
   readonly prompt: readonly number[];
-  /** Judged tokens per sequence, to see that each is judged once. */
-  readonly judged: number[];
+  /** Tokens per sequence that were asked about, to see that each is asked about once. */
+  readonly numAsked: number[];
 }
 
 export class Simulation {
@@ -148,7 +173,7 @@ export class Simulation {
   readonly #world: World;
   readonly #random: (below: number) => number;
   readonly #executor: FakeExecutor;
-  readonly #encoder = new StepEncoder(16);
+  readonly #encoder: StepEncoder;
   readonly #live = new Map<string, Live>();
   readonly #prefixes: number[][];
   #numSteps = 0;
@@ -157,6 +182,8 @@ export class Simulation {
   #numRefused = 0;
   #numFinished = 0;
   #numFailed = 0;
+  #numPutBack = 0;
+  #numUndone = 0;
 
   /** @param trace takes the scheduler's trace */
   constructor(seed: number, world: World, trace?: TraceSink) {
@@ -167,16 +194,16 @@ export class Simulation {
       promptLogprobs: ____,
       beamTenths: _____,
       failPercent: ______,
+      refusePercent: _______,
       ...options
     } = world;
     this.#world = world;
     this.#random = randomFrom(seed);
     const config = { hashSeed: seed, ...options };
     this.scheduler = trace ? new RecordingScheduler(config, trace) : new Scheduler(config);
-    const { blockSize } = this.scheduler.config;
-    const { blocksPerRow } = this.scheduler;
-    const { numHostBlocks } = this.scheduler.config;
-    this.#executor = new FakeExecutor(world.numBlocks, blockSize, blocksPerRow, numHostBlocks);
+    this.#encoder = new StepEncoder(this.scheduler.config, 16);
+    const { numBlocks, blockSize, blocksPerRow, numHostBlocks, groups } = this.scheduler.config;
+    this.#executor = new FakeExecutor(numBlocks, blockSize, blocksPerRow, numHostBlocks, groups);
     this.#prefixes = Array.from({ length: 4 }, () => this.#tokens(1 + this.#random(40)));
   }
 
@@ -193,7 +220,7 @@ export class Simulation {
     if (pool.usage !== 0) throw new Error('blocks were leaked');
     if (this.#live.size > 0) throw new Error('a request was lost');
     if (!this.scheduler.resetPrefixCache()) throw new Error('the cache cannot be reset');
-    if (pool.prefixes.numPublished + pool.prefixes.numSalts > 0) throw new Error('prefixes leaked');
+    if (pool.prefixes.numPublished + pool.prefixes.numRoots > 0) throw new Error('prefixes leaked');
     return {
       numSteps: this.#numSteps,
       numPreemptions: stats.numPreemptions,
@@ -203,6 +230,8 @@ export class Simulation {
       numFailed: this.#numFailed,
       numSwappedIn: stats.numSwappedIn,
       numRefused: this.#numRefused,
+      numPutBack: this.#numPutBack,
+      numUndone: this.#numUndone,
       numFinished: this.#numFinished,
     };
   }
@@ -230,7 +259,7 @@ export class Simulation {
       this.#numRefused++;
       return;
     }
-    this.#live.set(id, { group, prompt, judged: Array(params.n).fill(0) });
+    this.#live.set(id, { group, prompt, numAsked: Array(params.n).fill(0) });
   }
 
   #beamParams(maxTokens: number): DrawParams {
@@ -250,7 +279,7 @@ export class Simulation {
 
   #samplingParams(maxTokens: number): DrawParams {
     const random = this.#random;
-    const input: SamplingParamsInput = {
+    const input: SamplingParams = {
       n: random(2) === 0 ? 1 : 1 + random(this.#world.maxN),
       maxTokens,
       temperature: [1, 1, 0.1, 0][random(4)],
@@ -258,6 +287,9 @@ export class Simulation {
       stopTokenIds: random(4) === 0 ? [random(VOCAB)] : [],
       ignoreEos: random(5) === 0,
       allowedTokenIds: random(8) === 0 ? this.#tokens(6) : undefined,
+      logitBias: random(8) === 0 ? { [random(VOCAB)]: random(9) } : undefined,
+      repetitionPenalty: random(4) === 0 ? 1.5 : 1,
+      presencePenalty: random(4) === 0 ? 0.5 : 0,
       cacheSalt: random(6) === 0 ? `tenant ${random(2)}` : undefined,
       promptLogprobs: this.#world.promptLogprobs && random(3) === 0 ? 0 : undefined,
     };
@@ -287,9 +319,14 @@ export class Simulation {
       return;
     }
     this.#checkStep(step);
-    const words = this.#encoder.encode(step);
-    const run = this.#executor.submit(words, scheduler.tableSlab, scheduler.samplerSlab);
+    const submit = () => {
+      const { tableSlab, samplerSlab } = this.#encoder;
+      return this.#executor.submit(this.#encoder.encode(step), tableSlab, samplerSlab);
+    };
+    // A step is a value: it may be encoded before or after something happens to its sequences.
+    let run = this.#random(2) === 0 ? submit() : null;
     for (let i = this.#random(3); i > 0; i--) this.#abortSomebody();
+    run ??= submit();
     if (this.#random(100) < (this.#world.failPercent ?? 0)) {
       // Nothing of it ran; what it should have written or moved is garbage.
       for (const group of scheduler.discard(step)) {
@@ -299,15 +336,31 @@ export class Simulation {
       scheduler.checkInvariants();
       return;
     }
-    const result = run();
-    const ended = scheduler.commit(step, result, this.#judge);
+    if (this.#random(100) < (this.#world.refusePercent ?? 0)) {
+      scheduler.putBack(step, this.#random(2) === 0);
+      this.#numPutBack++;
+      this.#numUndone += step.numCopies + step.numSwapOuts + step.numSwapIns;
+      scheduler.checkInvariants();
+      this.#verify();
+      return;
+    }
+    const result = decodeResult(step, run());
+    const ended = scheduler.commit(step, result, this.#findStop);
     scheduler.checkInvariants();
     for (const group of ended) this.#finish(group);
+    this.#verify();
+  }
+
+  /** Whoever runs has the KV of all tokens that count as computed. */
+  #verify(): void {
+    const { scheduler } = this;
     for (const { group } of this.#live.values()) {
       if (group.state !== 'running') continue;
       for (const sequence of group.sequences) {
         if (!sequence.isActive) continue;
-        this.#executor.verify(sequence, scheduler.tableSlab, scheduler.config.slidingWindow);
+        for (let g = 0; g < scheduler.config.groups.length; g++) {
+          this.#executor.verify(sequence, scheduler.tableOf(sequence, g), g);
+        }
       }
     }
   }
@@ -318,48 +371,49 @@ export class Simulation {
     if (step.numSeqs > config.maxNumSeqs) throw new Error('too many sequences');
     let sum = 0;
     for (let i = 0; i < step.numSeqs; i++) {
-      const { numComputed, row } = step.seqs[i];
+      const sequence = this.scheduler.sequenceAt(step.seqRows[i])!;
+      const { numComputed } = sequence;
       const length = step.queryLens[i];
       if (length < 1) throw new Error('an empty query');
       sum += length;
-      const { blockSize } = config;
-      const first = Math.floor(numComputed / blockSize);
-      for (let b = first; b <= Math.floor((numComputed + length - 1) / blockSize); b++) {
-        const block = this.scheduler.tableSlab[row * this.scheduler.blocksPerRow + b];
-        if (pool.refCounts[block] !== 1) throw new Error('a write into a shared block');
-        if (pool.prefixes.isPublished(block)) throw new Error('a write into a cached block');
+      for (const [g, { blockSize }] of config.groups.entries()) {
+        const table = this.scheduler.tableOf(sequence, g);
+        if (table.length !== step.numBlocks[g][i]) throw new Error('a table has changed');
+        const first = Math.floor(numComputed / blockSize);
+        for (let b = first; b <= Math.floor((numComputed + length - 1) / blockSize); b++) {
+          const block = table[b];
+          if (pool.refCounts[block] !== 1) throw new Error('a write into a shared block');
+          if (pool.prefixes.isPublished(block)) throw new Error('a write into a cached block');
+        }
       }
     }
     if (sum !== step.numTokens) throw new Error('tokens were miscounted');
   }
 
-  readonly #judge: Judge = (sequence, _sample, mayStop) => {
+  readonly #findStop: FindStop = (sequence, _sample, mayStop) => {
     const live = this.#live.get(sequence.group.id);
-    if (live === undefined) throw new Error('somebody was judged who is not there');
-    if (++live.judged[sequence.index] !== sequence.numOutputTokens) {
-      throw new Error('a token was judged twice or not at all');
+    if (live === undefined) throw new Error('somebody was asked about who is not there');
+    if (++live.numAsked[sequence.index] !== sequence.numOutputTokens) {
+      throw new Error('a token was asked about twice or not at all');
     }
-    const verdict = verdictOn(
-      sequence.tokens.subarray(0, sequence.numTokens),
-      sequence.numPromptTokens,
-    );
+    const stop = stopIn(sequence.tokens.subarray(0, sequence.numTokens), sequence.numPromptTokens);
     // Before minTokens the answer must not count, whatever it is.
-    return mayStop ? verdict : 'ignored';
+    return mayStop ? stop : 'ignored';
   };
 
   #finish(group: SequenceGroup): void {
     const { prompt } = this.#live.get(group.id)!;
-    const { maxModelLen } = this.scheduler.config;
+    const { config } = this.scheduler;
     this.#live.delete(group.id);
     this.#numFinished++;
     if (group.beams !== null) {
       const ours = group.beams.finished.map((b) => `${b.score.toFixed(9)} ${b.tokens}`).sort();
-      const alone = beamsAlone(prompt, group.params, maxModelLen);
+      const alone = beamsAlone(prompt, group.params, config);
       if (ours.join('|') === alone.join('|')) return;
       throw new Error(`${group.id} found the beams ${ours.join('|')}, alone ${alone.join('|')}`);
     }
     for (const sequence of group.sequences) {
-      const expected = generateAlone(prompt, group.params, sequence.index, maxModelLen);
+      const expected = generateAlone(prompt, group.params, sequence.index, config);
       const { finishReason, stopReason } = sequence;
       const actual = { tokens: [...sequence.outputTokens], finishReason, stopReason };
       if (JSON.stringify(actual) !== JSON.stringify(expected)) {
@@ -374,14 +428,17 @@ export class Simulation {
 
   #checkPromptLogprobs(group: SequenceGroup, prompt: readonly number[]): void {
     const asked = group.params.numPromptLogprobs >= 0;
-    let content = EMPTY;
+    let content = emptyFor(prompt, group.params, this.scheduler.config);
     const expected = asked
       ? prompt.slice(1).map((tokenId, i) => {
           content = mix(content, prompt[i]);
           return `${tokenId} ${content} ${tokenId}`;
         })
       : [];
-    const actual = group.promptLogprobs.map((p) => `${p.tokenId} ${p.logprob} ${p.rank}`);
+    const { promptLogprobs } = group;
+    const actual = promptLogprobs
+      .list(0, promptLogprobs.length)
+      .map((p) => `${p.tokenId} ${p.logprob} ${p.rank}`);
     if (actual.join() !== expected.join()) throw new Error('prompt logprobs in disorder');
   }
 }

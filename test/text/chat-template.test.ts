@@ -261,22 +261,137 @@ describe('several templates', () => {
   });
 });
 
-describe('functions of templates', () => {
-  const run = (source: string) => new ChatTemplate(source).render(talk);
-  it("range is Python's, up to 100,000", () => {
-    expect(run('{{ range(3) }} {{ range(1, 8, 3) }} {{ range(3, 0, -2) }} {{ range(2, 1) }}')).toBe(
-      run('{{ [0, 1, 2] }} {{ [1, 4, 7] }} {{ [3, 1] }} {{ [] }}'),
+describe('another template, with variables', () => {
+  const template = new ChatTemplate('own');
+
+  it('is rendered in place of the own one, and parsed once', () => {
+    const chatTemplate =
+      '{{ bos_token }}{{ name }}{{ deep.x }}{{ messages | length }}{{ tools is none }}';
+    expect(template.render(talk, { chatTemplate, name: 'N', deep: { x: 1 } })).toBe('N14True');
+    expect(template.render(talk, { chatTemplate, name: 'N', variables: { deep: { x: 2 } } })).toBe(
+      'N24True',
     );
-    expect(run('{{ range(100000) | length }}')).toBe('100000');
-    for (const bad of ['range(100001)', 'range(1, 5, 0)', 'range(0, 1, 0.000001)']) {
-      expect(() => run(`{{ ${bad} }}`), bad).toThrow(/range\(\) of/);
+    expect(template.render(talk)).toBe('own');
+    expect(() => template.render(talk, { chatTemplate: '{% if %}' })).toThrow(
+      /template is damaged/,
+    );
+  });
+
+  it('gets messages as transformers passes them, and only then as vLLM would', () => {
+    const call = { function: { name: 'f', arguments: '{"b": 1.0, "a": 2}' } };
+    const turns: ChatMessage[] = [
+      {
+        role: 'user',
+        content: [
+          { type: 'text', text: 'a' },
+          { type: 'text', text: 'b' },
+        ],
+      },
+      { role: 'assistant', content: null, tool_calls: [call] },
+      { role: 'assistant', content: 'c', tool_calls: [] },
+    ];
+    const render = (chatTemplate: string) => template.render(turns, { chatTemplate });
+    expect(
+      render(
+        '{{ messages[0].content | length }}{{ messages[1].content is defined }}{{ messages[2].tool_calls }}',
+      ),
+    ).toBe('2False[]');
+    expect(render('{{ messages[1].tool_calls[0].function.arguments | length }}')).toBe('18');
+    expect(render('{{ messages[1].tool_calls[0].function.arguments.items() | list }}')).toBe(
+      "[('b', 1.0), ('a', 2)]",
+    );
+    expect(render("{{ 'x' + messages[0].content }}")).toBe('xa\nb');
+  });
+});
+
+describe("what OpenAI's clients write", () => {
+  const render = (source: string, turn: object, options = {}) =>
+    new ChatTemplate(source).render(
+      [talk[1], { role: 'assistant', ...turn } as ChatMessage],
+      options,
+    );
+  const call = (args: unknown) => ({
+    tool_calls: [{ id: 'c', function: { name: 'f', arguments: args } }],
+  });
+
+  it.each([[{ content: null }], [{}]])('content %j beside calls is a text', (content) => {
+    expect(render("{{ '<' + messages[1].content + '>' }}", { ...content, ...call({}) })).toBe('<>');
+    expect(render('{{ messages[1].content | trim }}|', { ...content, ...call({}) })).toBe('|');
+  });
+
+  it.each([
+    ['{"b": 1.0, "a": "é"}', "{'b': 1.0, 'a': 'é'}"],
+    ['', '{}'],
+    [null, '{}'],
+    [{ x: [1] }, "{'x': [1]}"],
+    ['no JSON', 'no JSON'],
+    ['[1]', '[1]'],
+  ])('arguments %j are %s', (args, text) => {
+    expect(
+      render('{{ messages[1].tool_calls[0].function.arguments }}', { content: '', ...call(args) }),
+    ).toBe(text);
+  });
+
+  it('arguments stay a text for templates that add them to one, and are no "[object Map]"', () => {
+    const source = "{{ 'x' + messages[1].tool_calls[0].function.arguments }}";
+    expect(render(source, { content: '', ...call('{"a": 1}') })).toBe('x{"a": 1}');
+    expect(() => render(source, { content: '', ...call({ a: 1 }) })).toThrow(
+      /can only|unsupported operand/,
+    );
+  });
+
+  it.each([[[]], [null], [undefined]])('tool_calls %j is a plain answer', (calls) => {
+    const llama =
+      "{% if 'tool_calls' in messages[1] %}{{ raise_exception('one call') }}{% endif %}{{ messages[1].content }}";
+    expect(render(llama, { content: 'b', tool_calls: calls })).toBe('b');
+    const other =
+      "{% if messages[1].tool_calls | length == 0 %}{{ raise_exception('one call') }}{% endif %}b";
+    expect(
+      render(other.replace('| length', '| default([1]) | length'), {
+        content: 'b',
+        tool_calls: calls,
+      }),
+    ).toBe('b');
+  });
+
+  it('members that are null or undefined are none, in tools neither', () => {
+    expect(
+      render('{{ messages[1] | tojson }}', { content: 'b', name: undefined, refusal: null }),
+    ).toBe('{"role": "assistant", "content": "b"}');
+    expect(
+      render(
+        '{{ tools | tojson }}',
+        { content: 'b' },
+        { tools: [{ name: 'f', description: undefined }] },
+      ),
+    ).toBe('[{"name": "f"}]');
+  });
+
+  it('reasoning is found under the names that templates read', () => {
+    const source = '{{ messages[1].reasoning_content }}{{ messages[1].thinking }}';
+    for (const name of ['reasoning_content', 'thinking', 'reasoning']) {
+      expect(render(source, { content: 'b', [name]: 'r' })).toBe('rr');
     }
   });
 
-  it('constants have both spellings', () => {
+  it('tools and documents are none where there are none', () => {
+    expect(render('{{ tools is none }}{{ documents is none }}', { content: 'b' })).toBe('TrueTrue');
+  });
+
+  it('parts reach templates that go over them; images only those', () => {
+    const content = [
+      { type: 'text', text: 'a' },
+      { type: 'text', text: 'b' },
+    ];
     expect(
-      run('{{ true and True and not false and not False and none is none and None is none }}'),
-    ).toBe('true');
+      render('{% for p in messages[1].content %}<{{ p.text }}>{% endfor %}', { content }),
+    ).toBe('<a><b>');
+    expect(render('{{ messages[1].content }}', { content })).toBe('a\nb');
+    const image = { content: [{ type: 'image' }] };
+    expect(render('{% for p in messages[1].content %}{{ p.type }}{% endfor %}', image)).toBe(
+      'image',
+    );
+    expect(() => render('{{ messages[1].content }}', image)).toThrow(/only parts of type "text"/);
   });
 });
 

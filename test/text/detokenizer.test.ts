@@ -2,7 +2,15 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { Detokenizer } from '../../lib/text/detokenizer.js';
 import { ggufTokenizer } from '../../lib/text/gguf-tokenizer.js';
 import { Tokenizer } from '../../lib/text/tokenizer.js';
-import { allTokenizers, demoTokenizer, goldenMetadata, hf320, random, SEED } from './support.js';
+import {
+  allTokenizers,
+  demoTokenizer,
+  encoderTokenizers,
+  goldenMetadata,
+  hf320,
+  random,
+  SEED,
+} from './support.js';
 
 let tokenizers: [string, Tokenizer][];
 beforeAll(async () => {
@@ -33,7 +41,7 @@ describe('push and flush together equal decode', () => {
   it.each([true, false])(
     'for random ids of every tokenizer, skipSpecialTokens %s',
     async (skip) => {
-      for (const [name, tokenizer] of tokenizers) {
+      for (const [name, tokenizer] of [...tokenizers, ...(await encoderTokenizers())]) {
         const next = random(SEED);
         const texts = await Promise.all(
           TEXTS.map((t) => tokenizer.encode(t, { addSpecialTokens: false })),

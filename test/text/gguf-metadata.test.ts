@@ -6,6 +6,13 @@ describe('damaged metadata', () => {
   const spm = goldenMetadata('spm');
   const bpe = goldenMetadata('bpe-gpt-2');
   const tokens = spm.tokens as string[];
+  const unigram = goldenMetadata('unigram');
+  const word = goldenMetadata('wordpiece');
+  const tokensOf = (metadata: GgufTokenizerMetadata) => metadata.tokens as string[];
+  const noUnknown = (metadata: GgufTokenizerMetadata) => ({
+    unknown_token_id: undefined,
+    token_type: tokensOf(metadata).map((_, id) => (id < 2 ? 3 : 1)),
+  });
   it.each<[string, string, GgufTokenizerMetadata]>([
     ['model', 'no model', { ...spm, model: undefined }],
     ['tokens', 'no tokens', { ...spm, tokens: undefined }],
@@ -13,10 +20,8 @@ describe('damaged metadata', () => {
     ['tokens', 'no token at all', { ...spm, tokens: [], scores: [], token_type: [] }],
     ['tokens', 'a number among them', { ...spm, tokens: [...tokens.slice(1), 5 as never] }],
     ['tokens', 'one twice', { ...spm, tokens: [...tokens.slice(1), tokens[9]] }],
-    ['scores', 'none', { ...spm, scores: undefined }],
     ['scores', 'too few', { ...spm, scores: [1, 2] }],
     ['scores', 'not finite', { ...spm, scores: tokens.map(() => Number.NaN) }],
-    ['token_type', 'none', { ...spm, token_type: undefined }],
     ['token_type', 'unknown type', { ...spm, token_type: tokens.map(() => 9) }],
     ['token_type', 'bytes that are none', { ...spm, token_type: tokens.map(() => 6) }],
     ['bos_token_id', 'too big', { ...spm, bos_token_id: tokens.length }],
@@ -29,6 +34,15 @@ describe('damaged metadata', () => {
     ['merges', 'of unknown tokens', { ...bpe, merges: ['\u4e2d \u6587'] }],
     ['merges', 'a number', { ...bpe, merges: [3 as never] }],
     ['pre', 'a number', { ...bpe, pre: 3 as never }],
+    ['scores', 'none, where they are needed', { ...unigram, scores: undefined }],
+    ['scores', 'text', { ...unigram, scores: tokensOf(unigram).map(() => '1') as never }],
+    ['merges', 'none for Gemma 4', { ...spm, model: 'gemma4' }],
+    ['precompiled_charsmap', 'text', { ...unigram, precompiled_charsmap: 'ab' as never }],
+    ['remove_extra_whitespaces', '1', { ...unigram, remove_extra_whitespaces: 1 as never }],
+    ['normalizer.lowercase', 'text', { ...word, 'normalizer.lowercase': 'no' as never }],
+    ['cls_token_id', 'too big', { ...word, cls_token_id: 900 }],
+    ['unknown_token_id', 'none', { ...word, ...noUnknown(word) }],
+    ['unknown_token_id', 'none', { ...unigram, ...noUnknown(unigram) }],
   ])('%s: %s', async (key, _, metadata) => {
     const error = await ggufTokenizer(metadata).catch((e) => e);
     expect(error.code, error.message).toBe('ERR_MODEL_FORMAT');
@@ -37,8 +51,8 @@ describe('damaged metadata', () => {
   });
 
   it('refuses other models by name', async () => {
-    const error = await ggufTokenizer({ ...spm, model: 'bert' }).catch((e) => e);
-    expect(error).toMatchObject({ code: 'ERR_MODEL_UNSUPPORTED' });
-    expect(error.message).toContain('"bert"');
+    const error = await ggufTokenizer({ ...spm, model: 'rwkv' }).catch((e) => e);
+    expect(error).toMatchObject({ code: 'ERR_MODEL_UNSUPPORTED', param: 'tokenizer.ggml.model' });
+    expect(error.message).toContain('"rwkv"');
   });
 });

@@ -46,7 +46,7 @@ it('passes over a stop string before the gate, finds one across it and after it'
   expect(dots).toBe(3);
   const run = (gate: number, stop: string) => {
     const output = new OutputText(tokenizer, { stop: [stop] });
-    const end = ids.findIndex((id, i) => output.push(id, { judge: i >= gate }).stop !== null);
+    const end = ids.findIndex((id, i) => output.push(id, { mayStop: i >= gate }).stop !== null);
     return end < 0 ? output.text + output.finish() : output.text;
   };
   const second = ids.findIndex((id) => tokenizer.idToToken(id) === '.') + 1;
@@ -86,4 +86,23 @@ it('is the decoded text cut at the stop string, for random ids and stops', async
     expect(hit, `seed ${SEED} round ${round}`).toBe(true);
     expect(output.text).toBe(whole.slice(0, whole.indexOf(stop)));
   }
+});
+
+it('says what is new since it was last asked, and forks with it', () => {
+  const ids = [...'The sea, the sea!'].map((c) => tokenizer.tokenToId(c)!).filter((id) => id >= 0);
+  const output = new OutputText(tokenizer);
+  let taken = '';
+  let fork: OutputText | undefined;
+  for (const [i, id] of ids.entries()) {
+    output.push(id);
+    if (i === 4) fork = output.clone();
+    if (i % 3 === 0) taken += output.takeDelta();
+    expect(output.text.startsWith(taken)).toBe(true);
+  }
+  output.finish();
+  taken += output.takeDelta();
+  expect(taken).toBe(output.text);
+  expect(output.takeDelta()).toBe('');
+  expect(fork!.text.length).toBeGreaterThan(0);
+  expect(taken.startsWith(fork!.text)).toBe(true);
 });

@@ -11,6 +11,8 @@ const DEMO = fileURLToPath(new URL('../../models/octavo-demo/', import.meta.url)
 export interface GoldenText {
   text: string;
   token_ids: number[];
+  /** What the family's own tokenizer says, where llama.cpp does not say the same. */
+  hf_token_ids?: number[];
   decoded: string;
 }
 
@@ -22,7 +24,17 @@ export function goldenMetadata(name: string): GgufTokenizerMetadata {
   return readGgufTokenizer(`${FIXTURES}${name}.gguf`) as GgufTokenizerMetadata;
 }
 
-export const GGUF_CASES = ['spm', 'bpe-gpt-2', 'bpe-smollm', 'bpe-llama-bpe', 'bpe-qwen2'];
+/** Golden vocabularies in which every text has its tokens. */
+export const GGUF_CASES = [
+  ...['spm', 'gemma4', 'bpe-gpt-2', 'bpe-smollm', 'bpe-llama-bpe', 'bpe-qwen2', 'bpe-qwen35'],
+  ...['bpe-lfm2', 'bpe-glm4', 'bpe-exaone4', 'bpe-modern-bert', 'bpe-gpt-4o', 'bpe-minimax-m2'],
+  ...['bpe-tekken', 'bpe-kimi-k2', 'bpe-seed-coder'],
+  ...['bpe-deepseek-llm', 'bpe-deepseek-coder', 'bpe-deepseek-v3'],
+];
+/** Those of encoders, which know some characters only. */
+export const ENCODER_CASES = ['wordpiece', 'unigram', 'unigram-normalised'];
+/** One of each kind of decoder, and what is read most. */
+const KINDS = ['spm', 'gemma4', 'bpe-gpt-2', 'bpe-smollm', 'bpe-llama-bpe', 'bpe-qwen2'];
 
 export function demoJson(): string {
   return readFileSync(`${DEMO}tokenizer.json`, 'utf8');
@@ -36,12 +48,18 @@ export function hf320(): Tokenizer {
   return Tokenizer.fromJson(readFileSync(`${FIXTURES}hf-320.json`, 'utf8'));
 }
 
-/** Every golden tokenizer by name. */
+async function named(names: readonly string[]): Promise<[string, Tokenizer][]> {
+  return Promise.all(names.map(async (name) => [name, await ggufTokenizer(goldenMetadata(name))]));
+}
+
+/** Golden tokenizers by name: one of each kind that has tokens for every text. */
 export async function allTokenizers(): Promise<[string, Tokenizer][]> {
-  const gguf = GGUF_CASES.map(
-    async (name) => [name, await ggufTokenizer(goldenMetadata(name))] as [string, Tokenizer],
-  );
-  return [...(await Promise.all(gguf)), ['hf-320', hf320()], ['octavo-demo', demoTokenizer()]];
+  return [...(await named(KINDS)), ['hf-320', hf320()], ['octavo-demo', demoTokenizer()]];
+}
+
+/** Golden tokenizers of encoders by name. */
+export function encoderTokenizers(): Promise<[string, Tokenizer][]> {
+  return named(ENCODER_CASES);
 }
 
 /** mulberry32: a seeded generator of numbers in [0, 1). */

@@ -31,6 +31,14 @@ struct Result {
 };
 constexpr uint64_t kMark = 0x6f637461766f4c74;  // of an algorithm that came from here
 
+// A product as the stream gets it.
+struct Product {
+  Layout la, lb, ld;
+  const void *a, *b;
+  void *d, *workspace;
+  size_t workspace_bytes;
+};
+
 float value_at(const Layout& l, const void* data, uint64_t row, uint64_t col) {
   const uint64_t at = col * static_cast<uint64_t>(l.ld) + row;
   if (l.type == 0) return static_cast<const float*>(data)[at];
@@ -38,9 +46,36 @@ float value_at(const Layout& l, const void* data, uint64_t row, uint64_t col) {
   return l.type == 2 ? octavo::half_to_float(bits) : octavo::bf16_to_float(bits);
 }
 
+void multiply(const Product& p) {
+  std::memset(p.workspace, 0xFF, p.workspace_bytes / 2);  // it is ours to spoil
+  for (uint64_t col = 0; col < p.ld.cols; col++) {
+    for (uint64_t row = 0; row < p.ld.rows; row++) {
+      float sum = 0;
+      for (uint64_t k = 0; k < p.la.rows; k++) {
+        sum += value_at(p.la, p.a, k, row) * value_at(p.lb, p.b, k, col);
+      }
+      const uint64_t at = col * static_cast<uint64_t>(p.ld.ld) + row;
+      if (p.ld.type == 0) {
+        static_cast<float*>(p.d)[at] = sum;
+      } else {
+        static_cast<uint16_t*>(p.d)[at] =
+            p.ld.type == 2 ? octavo::float_to_half(sum) : octavo::float_to_bf16(sum);
+      }
+    }
+  }
+}
+
 }  // namespace
 
-#define FAKE extern "C" __attribute__((visibility("default"))) int
+#define EXPORTED __attribute__((visibility("default")))
+#define FAKE extern "C" EXPORTED int
+
+// Puts work on a stream of the emulator; set by the test program. Null = it is done at once.
+extern "C" EXPORTED void (*octavo_fake_submit)(void* stream, void (*run)(void*), void* argument);
+void (*octavo_fake_submit)(void*, void (*)(void*), void*) = nullptr;
+// How often a plan was asked for.
+extern "C" EXPORTED int octavo_fake_num_heuristics;
+int octavo_fake_num_heuristics = 0;
 
 FAKE cublasLtCreate(void** handle) { return (*handle = std::malloc(1)) == nullptr; }
 FAKE cublasLtDestroy(void* handle) { return std::free(handle), 0; }
@@ -70,6 +105,7 @@ FAKE cublasLtMatmulPreferenceSetAttribute(void* p, int attribute, const void* va
 // Nothing for odd n, so that the caller must do without.
 FAKE cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void* d, void* preference,
                                     int wanted, Result* results, int* found) {
+  octavo_fake_num_heuristics++;
   const Preference& p = *static_cast<Preference*>(preference);
   const bool aligned = p.alignment[0] == 16 && p.alignment[3] == 16;
   *found = wanted > 0 && aligned && static_cast<Layout*>(d)->rows % 2 == 0;
@@ -82,7 +118,7 @@ FAKE cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void* d, 
 FAKE cublasLtMatmul(void*, void* desc, const void* alpha, const void* a, void* a_layout,
                     const void* b, void* b_layout, const void* beta, const void*, void*, void* d,
                     void* d_layout, const void* algorithm, void* workspace, size_t workspace_bytes,
-                    void*) {
+                    void* stream) {
   const Layout &la = *static_cast<Layout*>(a_layout), &lb = *static_cast<Layout*>(b_layout);
   const Layout& ld = *static_cast<Layout*>(d_layout);
   uint64_t mark;
@@ -91,21 +127,11 @@ FAKE cublasLtMatmul(void*, void* desc, const void* alpha, const void* a, void* a
                     la.rows == lb.rows && lb.cols == ld.cols;
   const float one = *static_cast<const float*>(alpha), zero = *static_cast<const float*>(beta);
   if (!fits || mark != kMark || one != 1 || zero != 0) return kInvalid;
-  std::memset(workspace, 0xFF, workspace_bytes / 2);  // it is ours to spoil
-  for (uint64_t col = 0; col < ld.cols; col++) {
-    for (uint64_t row = 0; row < ld.rows; row++) {
-      float sum = 0;
-      for (uint64_t k = 0; k < la.rows; k++) {
-        sum += value_at(la, a, k, row) * value_at(lb, b, k, col);
-      }
-      const uint64_t at = col * static_cast<uint64_t>(ld.ld) + row;
-      if (ld.type == 0) {
-        static_cast<float*>(d)[at] = sum;
-      } else {
-        static_cast<uint16_t*>(d)[at] =
-            ld.type == 2 ? octavo::float_to_half(sum) : octavo::float_to_bf16(sum);
-      }
-    }
-  }
-  return 0;
+  auto* product = new Product{la, lb, ld, a, b, d, workspace, workspace_bytes};
+  const auto run = [](void* p) {
+    multiply(*static_cast<Product*>(p));
+    delete static_cast<Product*>(p);
+  };
+  if (octavo_fake_submit == nullptr) return run(product), 0;
+  return octavo_fake_submit(stream, run, product), 0;
 }

@@ -1,0 +1,113 @@
+/** `octavo run-batch`: a file of requests in OpenAI's batch form. */
+import { stat } from 'node:fs/promises';
+import { constants } from 'node:os';
+import { Presets, SingleBar } from 'cli-progress';
+import { Command, Option } from 'commander';
+import { type BatchTotals, runBatch } from '../batch/run.js';
+import { octavoError } from '../errors.js';
+import { openTarget, type TargetFlags } from './batch-target.js';
+import { pairOf, within } from './bench-flags.js';
+import { addEngineFlags } from './flags.js';
+import { addModelFlags } from './model-flags.js';
+import { count } from './report.js';
+
+interface Flags extends TargetFlags {
+  inputFile: string;
+  outputFile: string;
+  maxConcurrency?: number;
+}
+
+export function runBatchCommand(): Command {
+  const header = (text: string, before: Record<string, string>) => ({
+    ...before,
+    ...pairOf('header', text),
+  });
+  const command = new Command('run-batch')
+    .description("answer a file of requests (OpenAI's batch lines); goes on where it was stopped")
+    .argument('[model]', 'a Hugging Face folder or a .gguf file (default: the bundled model)')
+    .requiredOption('-i, --input-file <file>', 'JSON lines {custom_id, method, url, body}')
+    .requiredOption(
+      '-o, --output-file <file>',
+      'JSON lines {id, custom_id, response, error} as they are answered; what it has is not asked',
+    )
+    .option('--base-url <url>', "a server with OpenAI's API answers; no model is loaded")
+    .addOption(new Option('--api-key <key>', 'sent as a bearer token').env('OPENAI_API_KEY'))
+    .option('--header <KEY=VALUE>', 'a header of every request; may be repeated', header, {})
+    .option('--insecure', 'take any certificate')
+    .option(
+      '--max-concurrency <number>',
+      'lines at once (64; of a model loaded here twice --max-num-seqs)',
+      within('max-concurrency', { least: 1, most: 100_000 }),
+    )
+    .option(
+      '--max-retries <number>',
+      'more tries of a request with 408, 409, 429, 5xx or no answer (5)',
+      within('max-retries', { least: 0 }),
+    );
+  return addEngineFlags(addModelFlags(command)).action(runBatchFile);
+}
+
+async function runBatchFile(model: string | undefined, flags: Flags): Promise<void> {
+  const { inputFile: input, outputFile: output } = flags;
+  const size = await sizeOf(input);
+  const { target, maxConcurrency, close } = await openTarget(model, flags);
+  const bar = new SingleBar(
+    {
+      format: '{bar} {percentage}% | {answered} answered, {failed} failed | ETA {eta_formatted}',
+      stream: process.stderr,
+      clearOnComplete: true,
+      noTTYOutput: false,
+      hideCursor: true,
+    },
+    Presets.shades_classic,
+  );
+  const stop = new AbortController();
+  const kill = new AbortController();
+  // The first signal lets what runs finish, the second does not.
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (stop.signal.aborted) return kill.abort(signal);
+    stop.abort(signal);
+    bar.stop();
+    process.stderr.write('octavo: finishing what runs; a second signal gives it up\n');
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  try {
+    bar.start(size, 0, { answered: 0, failed: 0 });
+    const totals = await runBatch({
+      ...{ input, output, target, stop: stop.signal, kill: kill.signal },
+      maxConcurrency: flags.maxConcurrency ?? maxConcurrency,
+      onProgress: (bytes, { answered, failed }) => {
+        if (!stop.signal.aborted) bar.update(bytes, { answered, failed });
+      },
+    });
+    bar.stop();
+    tell(totals, stop.signal.aborted);
+    if (stop.signal.aborted) {
+      process.exitCode = 128 + constants.signals[stop.signal.reason as NodeJS.Signals];
+    } else if (totals.failed + totals.failedBefore > 0) process.exitCode = 1;
+  } finally {
+    bar.stop();
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
+    await close();
+  }
+}
+
+function tell({ answered, failed, skipped, failedBefore }: BatchTotals, stopped: boolean): void {
+  const before = failedBefore > 0 ? `, ${count(failedBefore)} of them failed` : '';
+  const had = skipped > 0 ? `; ${count(skipped)} were there before${before}` : '';
+  const end = stopped ? '; stopped: the same command goes on from here' : '';
+  process.stderr.write(
+    `octavo: ${count(answered)} answered, ${count(failed)} failed${had}${end}\n`,
+  );
+}
+
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw octavoError('ERR_FILE', `cannot read ${path}: ${message}`, { param: path, cause });
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * From config.json or GGUF metadata to a model as data, by the function of its family. What a file
+ * says that nobody has read and that is not known to be harmless is refused by name, never guessed.
+ */
+import { shown } from '../arguments.js';
+import { NORMS } from '../native.js';
+import { Config, type Family, type FamilySpec, type GgufTensors } from './config.js';
+import { GGUF_FAMILIES, HF_FAMILIES, titleOf, WRAPPERS } from './families/index.js';
+import { layerTypes } from './families/shared.js';
+import { Fields } from './fields.js';
+import { unsupported } from './files.js';
+import type { GgufValue } from './gguf.js';
+import { GGUF_HARMLESS, HF_HARMLESS, WRAPPER_HARMLESS } from './harmless.js';
+import { checkLimits } from './limits.js';
+import { type TensorNames, unnested } from './names.js';
+import type { ModelSpec } from './spec.js';
+
+/** A spec, and what it takes to find its tensors. */
+export interface ReadSpec {
+  readonly spec: ModelSpec;
+  readonly names: TensorNames;
+  readonly numMtpLayers: number;
+}
+
+function familyOf(families: Readonly<Record<string, Family>>, name: string): Family | undefined {
+  return Object.hasOwn(families, name) ? families[name] : undefined;
+}
+
+/** Another head on the same layers (a classifier's, say) computes something else than text. */
+function checkHead(architectures: unknown, file: string, isWrapper: boolean): void {
+  const names: unknown[] = Array.isArray(architectures) ? architectures : [];
+  const text = isWrapper ? /For(?!CausalLM$|ConditionalGeneration$)/ : /For(?!CausalLM$)/;
+  const other = names.find((name) => text.test(String(name)));
+  if (other !== undefined) throw unsupported(file, `architectures ${shown(other)}`);
+}
+
+/** Reads a parsed config.json. @throws ERR_MODEL_FORMAT, ERR_MODEL_UNSUPPORTED */
+export function hfSpec(json: Record<string, unknown>, file: string): ReadSpec {
+  const top = new Fields(file, json);
+  const outer = top.string('model_type');
+  const inner = top.within('text_config');
+  const f = inner ?? top;
+  const architecture = f.string('model_type', outer);
+  const family = familyOf(HF_FAMILIES, architecture);
+  const isWrapper = Object.hasOwn(WRAPPERS, outer);
+  const wraps = inner === undefined || (isWrapper && WRAPPERS[outer].includes(architecture));
+  if (!family || !wraps) {
+    const known = Object.keys(HF_FAMILIES).join(', ');
+    const around = inner && family ? `${shown(outer)} around ` : '';
+    throw unsupported(file, `model_type ${around}${shown(architecture)} (known: ${known})`);
+  }
+  checkHead(json.architectures, file, isWrapper);
+  const config = new Config(f, top);
+  const { names, harmless, quantMethods, ...model } = family(config);
+  for (const fields of new Set([top, f])) checkQuantization(fields, quantMethods);
+  checkLimits(model, file);
+  const eosTokenIds = [...new Set([...top.ids('eos_token_id'), ...f.ids('eos_token_id')])];
+  const [bosTokenId] = [...top.ids('bos_token_id'), ...f.ids('bos_token_id')];
+  checkNorms(f, model, architecture);
+  if (!f.wasRead('layer_types')) layerTypes(f, model.layers.length, ['full_attention']);
+  const around = isWrapper ? WRAPPER_HARMLESS : undefined;
+  const unknown = [
+    ...f.unread(HF_HARMLESS, harmless, inner ? undefined : around),
+    ...(inner ? top.unread(HF_HARMLESS, around) : []),
+  ];
+  if (unknown.length > 0)
+    throw unsupported(file, `the setting ${shown(unknown[0])} of ${architecture}`);
+  return {
+    spec: complete({ architecture, family: titleOf(family), bosTokenId, eosTokenIds }, model),
+    names: isWrapper ? { ...names, spelling: unnested } : names,
+    numMtpLayers: config.numMtpLayers,
+  };
+}
+
+/** Reads GGUF metadata. @throws ERR_MODEL_FORMAT, ERR_MODEL_UNSUPPORTED */
+export function ggufSpec(
+  metadata: ReadonlyMap<string, GgufValue>,
+  file: string,
+  tensors: GgufTensors,
+  tokens: Pick<ModelSpec, 'bosTokenId' | 'eosTokenIds'>,
+): ReadSpec {
+  const general = new Fields(file, Object.fromEntries(metadata));
+  const architecture = general.string('general.architecture');
+  const family = familyOf(GGUF_FAMILIES, architecture);
+  if (!family) {
+    const known = Object.keys(GGUF_FAMILIES).join(', ');
+    throw unsupported(file, `architecture ${shown(architecture)} (known: ${known})`);
+  }
+  const own: Record<string, GgufValue> = {};
+  for (const [key, value] of metadata) {
+    if (key.startsWith(`${architecture}.`)) own[key.slice(architecture.length + 1)] = value;
+  }
+  const f = new Fields(file, own, `${architecture}.`);
+  const config = new Config(f, f, tensors);
+  const { names, harmless, quantMethods: _, ...model } = family(config);
+  checkLimits(model, file);
+  const [unknown] = f.unread(GGUF_HARMLESS, harmless);
+  if (unknown !== undefined)
+    throw unsupported(file, `the key ${shown(`${architecture}.${unknown}`)}`);
+  const { bosTokenId, eosTokenIds } = tokens;
+  return {
+    spec: complete({ architecture, family: titleOf(family), bosTokenId, eosTokenIds }, model),
+    names,
+    numMtpLayers: config.numMtpLayers,
+  };
+}
+
+/** A switch that some families read; of the others it must say what they are. */
+function checkNorms(f: Fields, { layers }: Pick<FamilySpec, 'layers'>, architecture: string): void {
+  if (f.wasRead('use_qk_norm')) return;
+  const normed = layers.some(({ attention }) => attention.qkNorm.kind !== NORMS.none);
+  if (f.boolean('use_qk_norm', normed) !== normed) {
+    throw unsupported(f.file, `the setting "use_qk_norm" of ${architecture} at ${!normed}`);
+  }
+}
+
+/** Weights in another form: one that the family's tensors have, and nothing said beside it. */
+function checkQuantization(f: Fields, known: readonly string[] = []): void {
+  const said = f.within('quantization_config');
+  if (said === undefined) return;
+  const method = said.string('quant_method', '');
+  if (!known.includes(method)) {
+    throw unsupported(f.file, `quantization_config of quant_method ${shown(method)}`);
+  }
+  said.raw('modules_to_not_convert'); // which are converted, the tensors' names say
+  const [unknown] = said.unread();
+  if (unknown !== undefined) {
+    throw unsupported(f.file, `the setting ${shown(unknown)} of quantization_config`);
+  }
+}
+
+function complete(
+  rest: Pick<ModelSpec, 'architecture' | 'family' | 'bosTokenId' | 'eosTokenIds'>,
+  model: Omit<FamilySpec, 'names' | 'harmless' | 'quantMethods'>,
+): ModelSpec {
+  return { ...model, ...rest, longRopeFrom: model.longRopeFrom, dtype: '', skipped: {} };
+}

@@ -1,0 +1,233 @@
+/** /v1/completions */
+import type { GenerateParams } from '../engine/gate.js';
+import type { Prompt } from '../engine/prompts.js';
+import { collect, type Sample, streamFrames } from './answering.js';
+import { FINGERPRINT } from './chat.js';
+import { promptText, withTokenWishes } from './encoding.js';
+import type { DeltaEvent, GenerationEvent, StartEvent } from './engine-events.js';
+import type { Exchange } from './exchange.js';
+import { CompletionLogprobs, TokenWriter } from './logprobs.js';
+import type { Model } from './models.js';
+import { checkStream, generateParams } from './params.js';
+import { textPrompts } from './prompt-input.js';
+import { refuseUnsupported } from './refused.js';
+import type { Route } from './router.js';
+import { type CompletionBody, completionAnswer, completionBody } from './schemas/completions.js';
+import { newId, type Service, seconds } from './service.js';
+import { SseWriter } from './sse.js';
+import { Usage } from './usage.js';
+
+/** Where nothing is said. */
+const DEFAULT_MAX_TOKENS = 16;
+
+export interface CompletionCall {
+  readonly body: CompletionBody;
+  readonly model: Model;
+  readonly prompts: readonly Iterable<Prompt>[];
+  readonly params: GenerateParams;
+  readonly promptOnly: boolean;
+}
+
+/** @throws Problem 400, 404 */
+export async function readCompletion(
+  service: Service,
+  exchange: Exchange,
+): Promise<CompletionCall> {
+  const body = await exchange.body(completionBody);
+  const model = service.models.find(body.model);
+  refuseUnsupported(body);
+  checkStream(body);
+  const asked = body.max_completion_tokens ?? body.max_tokens ?? DEFAULT_MAX_TOKENS;
+  // No token at all is asked of a request that wants to know its prompt's logprobs.
+  const promptOnly = asked === 0 && body.echo === true;
+  const params = generateParams(model.llm, body, {
+    maxTokens: promptOnly ? 1 : asked,
+    logprobs: body.logprobs,
+    promptLogprobs: body.prompt_logprobs ?? (body.echo ? body.logprobs : undefined),
+  });
+  const prompts = [];
+  for (const prompt of textPrompts(body.prompt)) {
+    const room = Math.max(1, asked);
+    prompts.push(await withTokenWishes(exchange, model.llm, [prompt], body, room));
+  }
+  return { body, model, prompts, params, promptOnly };
+}
+
+export function completionRoute(service: Service): Route {
+  return {
+    method: 'POST',
+    path: '/v1/completions',
+    summary: "Goes on with a text, as OpenAI's completions",
+    body: completionBody,
+    response: completionAnswer,
+    streams: true,
+    guarded: true,
+    queued: true,
+    async handle(exchange) {
+      const call = await readCompletion(service, exchange);
+      await (call.body.stream ? stream : answer)(service, exchange, call);
+    },
+  };
+}
+
+async function answer(service: Service, exchange: Exchange, call: CompletionCall): Promise<void> {
+  const { body, model, prompts } = call;
+  const mailbox = service.generator.run(exchange, { ...call, priority: body.priority });
+  const { samples, usage } = await collect(mailbox, body.n ?? 1, prompts.length);
+  const writer = new TokenWriter(model.llm.tokenizer, body.return_tokens_as_token_ids);
+  const choices = [];
+  for (let i = 0; i < samples.length; i++) {
+    choices.push(await choice(call, samples[i], i, writer));
+  }
+  exchange.json({
+    id: newId('cmpl-'),
+    object: 'text_completion',
+    created: seconds(),
+    model: body.model ?? model.name,
+    choices,
+    usage: usage.openai,
+    system_fingerprint: FINGERPRINT,
+    service_tier: null,
+  });
+}
+
+/** The text of a prompt where a request wants it told. */
+async function toldText({ model, body }: CompletionCall, start: StartEvent): Promise<string> {
+  if (!body.echo && !body.return_prompt_text) return '';
+  return promptText(model.llm, start, body.skip_special_tokens ?? true);
+}
+
+async function choice(
+  call: CompletionCall,
+  sample: Sample,
+  index: number,
+  writer: TokenWriter,
+): Promise<object> {
+  const { body } = call;
+  const { prompt } = sample;
+  const told = await toldText(call, prompt);
+  // The prompt's own were asked for under another name.
+  const shown = body.echo && body.logprobs !== undefined ? prompt : null;
+  const logprobs = new CompletionLogprobs(writer);
+  const columns = () =>
+    logprobs.columns(
+      [...(shown?.logprobs ?? []), ...sample.logprobs],
+      [...(shown?.tokenIds ?? []), ...sample.tokenIds],
+    );
+  const { logprobs: ofPrompt } = prompt;
+  const isAsked = body.prompt_logprobs !== undefined && ofPrompt !== undefined;
+  return {
+    index,
+    text: (body.echo ? told : '') + sample.text,
+    logprobs: body.logprobs === undefined ? null : columns(),
+    finish_reason: call.promptOnly ? 'length' : sample.reason,
+    stop_reason: call.promptOnly ? null : sample.stopReason,
+    prompt_logprobs: isAsked ? writer.prompt(ofPrompt) : null,
+    ...(body.return_token_ids
+      ? { token_ids: sample.tokenIds, prompt_token_ids: prompt.tokenIds }
+      : {}),
+    ...(body.return_prompt_text ? { prompt_text: told } : {}),
+  };
+}
+
+async function stream(service: Service, exchange: Exchange, call: CompletionCall): Promise<void> {
+  const { body } = call;
+  const { maxBufferedBytes, enableForceIncludeUsage } = service.config;
+  const sse = new SseWriter(exchange);
+  const generation = { ...call, priority: body.priority };
+  const mailbox = service.generator.run(exchange, generation, maxBufferedBytes);
+  const withUsage = body.stream_options?.include_usage || enableForceIncludeUsage;
+  const chunks = new CompletionChunks(call, withUsage);
+  await streamFrames(mailbox, sse, (event) => chunks.of(event));
+  if (withUsage) sse.send(chunks.usageChunk());
+  sse.end('[DONE]');
+}
+
+class CompletionChunks {
+  readonly #call: CompletionCall;
+  readonly #writer: TokenWriter;
+  readonly #head: object;
+  readonly #usage = new Usage();
+  readonly #withUsage: boolean;
+  readonly #logprobs = new Map<number, CompletionLogprobs>();
+
+  constructor(call: CompletionCall, withUsage: boolean) {
+    const { body, model } = call;
+    this.#call = call;
+    this.#withUsage = withUsage;
+    this.#writer = new TokenWriter(model.llm.tokenizer, body.return_tokens_as_token_ids);
+    this.#head = {
+      id: newId('cmpl-'),
+      object: 'text_completion',
+      created: seconds(),
+      model: body.model ?? model.name,
+    };
+  }
+
+  of(event: GenerationEvent): object[] | Promise<object[]> {
+    this.#usage.add(event);
+    const { body, promptOnly } = this.#call;
+    if (event.type === 'done') return [];
+    if (event.type === 'start') return this.#begin(event);
+    const index = event.prompt * (body.n ?? 1) + event.sample;
+    if (event.type === 'delta') return this.#delta(event, index);
+    const reason = promptOnly ? 'length' : event.reason;
+    const last = { index, text: '', logprobs: null, finish_reason: reason };
+    return [this.#chunk({ ...last, stop_reason: promptOnly ? null : event.stopReason })];
+  }
+
+  #delta({ text, tokenIds, logprobs }: DeltaEvent, index: number): object[] {
+    const { body } = this.#call;
+    const { return_token_ids: withIds } = body;
+    if (text === '' && !withIds && body.logprobs === undefined) return [];
+    const columns = this.#columnsOf(index)?.columns(logprobs ?? [], tokenIds) ?? null;
+    const delta = { index, text, logprobs: columns, finish_reason: null, stop_reason: null };
+    return [this.#chunk({ ...delta, ...(withIds ? { token_ids: tokenIds } : {}) })];
+  }
+
+  #columnsOf(index: number): CompletionLogprobs | undefined {
+    if (this.#call.body.logprobs === undefined) return undefined;
+    const columns = this.#logprobs.get(index) ?? new CompletionLogprobs(this.#writer);
+    this.#logprobs.set(index, columns);
+    return columns;
+  }
+
+  /** Prompts are told where the request asks for them. */
+  #begin(start: StartEvent): object[] | Promise<object[]> {
+    const { echo, return_token_ids: withIds, return_prompt_text: withText } = this.#call.body;
+    return echo || withIds || withText ? this.#tellPrompt(start) : [];
+  }
+
+  async #tellPrompt(start: StartEvent): Promise<object[]> {
+    const { echo, n = 1, return_token_ids: withIds, return_prompt_text } = this.#call.body;
+    const told = await toldText(this.#call, start);
+    const parts = {
+      ...(withIds ? { prompt_token_ids: start.tokenIds } : {}),
+      ...(return_prompt_text ? { prompt_text: told } : {}),
+    };
+    return Array.from({ length: n }, (_, k) => {
+      const index = start.prompt * n + k;
+      const { logprobs, tokenIds } = start;
+      const columns = this.#columnsOf(index);
+      const first = {
+        index,
+        text: echo ? told : '',
+        logprobs: (echo && columns?.columns(logprobs ?? [], tokenIds)) || null,
+        finish_reason: null,
+        stop_reason: null,
+      };
+      return this.#chunk({ ...first, ...parts });
+    });
+  }
+
+  #chunk(choice: object): object {
+    const chunk = { ...this.#head, choices: [choice] };
+    if (!this.#withUsage) return chunk;
+    const isContinuous = this.#call.body.stream_options?.continuous_usage_stats;
+    return { ...chunk, usage: isContinuous ? this.#usage.openai : null };
+  }
+
+  usageChunk(): object {
+    return { ...this.#head, choices: [], usage: this.#usage.openai };
+  }
+}

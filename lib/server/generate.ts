@@ -1,0 +1,119 @@
+/** /inference/v1/generate: ids in, ids out, for those who tokenize elsewhere */
+import { collect, streamFrames } from './answering.js';
+import type { GenerationEvent } from './engine-events.js';
+import type { Exchange } from './exchange.js';
+import type { Generation } from './generation.js';
+import { TokenWriter } from './logprobs.js';
+import { checkStream, generateParams } from './params.js';
+import { badRequest } from './problem.js';
+import { refuseUnsupported } from './refused.js';
+import type { Route } from './router.js';
+import { type GenerateBody, generateAnswer, generateBody } from './schemas/generate.js';
+import type { Service } from './service.js';
+import { SseWriter } from './sse.js';
+import { Usage } from './usage.js';
+
+/** Where nothing is said; vLLM's. */
+const DEFAULT_MAX_TOKENS = 16;
+
+export function generateRoute(service: Service): Route {
+  return {
+    method: 'POST',
+    path: '/inference/v1/generate',
+    summary: 'Goes on with token ids',
+    body: generateBody,
+    response: generateAnswer,
+    streams: true,
+    guarded: true,
+    queued: true,
+    async handle(exchange) {
+      const body = await exchange.body(generateBody);
+      const generation = read(service, body);
+      await (body.stream ? stream : answer)(service, exchange, body, generation);
+    },
+  };
+}
+
+type Sampling = NonNullable<GenerateBody['sampling_params']>;
+
+function samplingOf({ sampling_params: given, cache_salt, priority }: GenerateBody): Sampling {
+  const own = Object.entries({ cache_salt, priority }).filter(([, value]) => value !== undefined);
+  return { ...(given ?? ({} as Sampling)), ...Object.fromEntries(own) };
+}
+
+function read(service: Service, body: GenerateBody): Generation {
+  const sampling = samplingOf(body);
+  const { kv_transfer_params, features, stream, stream_options } = body;
+  refuseUnsupported({ kv_transfer_params, features, ...sampling });
+  checkStream({ stream, stream_options, prompt_logprobs: sampling.prompt_logprobs });
+  for (const name of ['truncate_prompt_tokens', 'echo'] as const) {
+    if (!sampling[name]) continue;
+    throw badRequest(`sampling_params.${name}: ids are taken as they come`, name);
+  }
+  const model = service.models.find(body.model);
+  const params = generateParams(model.llm, sampling, {
+    maxTokens: sampling.max_tokens ?? sampling.max_completion_tokens ?? DEFAULT_MAX_TOKENS,
+    logprobs: sampling.logprobs,
+    promptLogprobs: sampling.prompt_logprobs,
+  });
+  const prompts = [[{ promptTokenIds: body.token_ids }]];
+  return { model, prompts, params, priority: sampling.priority };
+}
+
+async function answer(
+  service: Service,
+  exchange: Exchange,
+  body: GenerateBody,
+  generation: Generation,
+): Promise<void> {
+  const sampling = samplingOf(body);
+  const mailbox = service.generator.run(exchange, generation);
+  const { samples } = await collect(mailbox, sampling.n ?? 1);
+  const writer = new TokenWriter(generation.model.llm.tokenizer);
+  const { logprobs } = samples[0].prompt;
+  exchange.json({
+    request_id: body.request_id ?? exchange.id,
+    choices: samples.map((sample, index) => ({
+      index,
+      logprobs:
+        sampling.logprobs === undefined
+          ? null
+          : { content: sample.logprobs.map((one) => writer.chat(one)) },
+      finish_reason: sample.reason,
+      token_ids: sample.tokenIds,
+    })),
+    prompt_logprobs: logprobs === undefined ? null : writer.prompt(logprobs),
+    kv_transfer_params: null,
+  });
+}
+
+async function stream(
+  service: Service,
+  exchange: Exchange,
+  body: GenerateBody,
+  generation: Generation,
+): Promise<void> {
+  const sse = new SseWriter(exchange);
+  const writer = new TokenWriter(generation.model.llm.tokenizer);
+  const usage = new Usage();
+  const isAsked = samplingOf(body).logprobs !== undefined;
+  const id = body.request_id ?? exchange.id;
+  const { maxBufferedBytes } = service.config;
+  const mailbox = service.generator.run(exchange, generation, maxBufferedBytes);
+  const chunk = (choice: object) => [{ request_id: id, choices: [choice] }];
+  await streamFrames(mailbox, sse, (event: GenerationEvent) => {
+    usage.add(event);
+    if (event.type === 'start' || event.type === 'done') return [];
+    const { sample: index } = event;
+    if (event.type === 'end') {
+      return chunk({ index, logprobs: null, finish_reason: event.reason, token_ids: [] });
+    }
+    const content = event.logprobs?.map((one) => writer.chat(one)) ?? [];
+    const logprobs = isAsked ? { content } : null;
+    return chunk({ index, logprobs, finish_reason: null, token_ids: event.tokenIds });
+  });
+  if (body.stream_options?.include_usage) {
+    sse.send({ request_id: id, choices: [], usage: usage.openai });
+  }
+  sse.end('[DONE]');
+}

@@ -1,0 +1,121 @@
+/** Runs the prompts of a request, and tells log and metrics of them. */
+import { isBeamSearch } from '../core/beam-params.js';
+import type { GenerateParams } from '../engine/gate.js';
+import type { RequestMetrics } from '../engine/outputs.js';
+import type { Prompt } from '../engine/prompts.js';
+import { type EngineCall, engineEvents, type GenerationEvent } from './engine-events.js';
+import type { Exchange } from './exchange.js';
+import { Mailbox } from './mailbox.js';
+import type { Metrics } from './metrics.js';
+import type { Model } from './models.js';
+import { Problem } from './problem.js';
+
+export interface Generation {
+  readonly model: Model;
+  /** Each in one form or several; see {@link EngineCall}. */
+  readonly prompts: readonly Iterable<Prompt>[];
+  readonly params: GenerateParams;
+  readonly priority?: number;
+  /** Only the prompt counts; what is drawn is dropped. */
+  readonly promptOnly?: boolean;
+}
+
+export class Generator {
+  readonly #metrics: Metrics | null;
+
+  constructor(metrics: Metrics | null) {
+    this.#metrics = metrics;
+  }
+
+  /**
+   * Events of all prompts, several at once as far as the engine runs them at once. An error ends
+   * all of them, and so does the client's leaving.
+   * @param maxBytes what may wait for the reader
+   */
+  run(exchange: Exchange, generation: Generation, maxBytes = Number.POSITIVE_INFINITY): Mailbox {
+    const { model, prompts, params } = generation;
+    const { config, facts } = exchange;
+    const mailbox = new Mailbox(maxBytes);
+    facts.model = model.name;
+    let next = 0;
+    const work = async () => {
+      while (next < prompts.length && !exchange.signal.aborted) {
+        const prompt = next++;
+        const options = {
+          signal: exchange.signal,
+          useModelDefaults: config.useModelDefaults && !isBeamSearch(params),
+          ...exchange.timeLeft,
+          ...(generation.priority === undefined ? {} : { priority: generation.priority }),
+        };
+        const call: EngineCall = { prompt, forms: prompts[prompt], params, options };
+        await this.#runOne(exchange, generation, call, mailbox);
+      }
+    };
+    // Room for others stays in the queue, as with the library's batches.
+    const { maxNumSeqs, maxNumWaiting } = model.llm.info;
+    const width = Math.min(prompts.length, maxNumSeqs, Math.max(1, Math.floor(maxNumWaiting / 2)));
+    void Promise.all(Array.from({ length: width }, work)).then(
+      () => (exchange.signal.aborted ? mailbox.fail(exchange.signal.reason) : mailbox.end()),
+      (error) => {
+        mailbox.fail(error);
+        exchange.abort('another prompt of the request failed');
+      },
+    );
+    return mailbox;
+  }
+
+  async #runOne(
+    exchange: Exchange,
+    { model, params, promptOnly }: Generation,
+    call: EngineCall,
+    mailbox: Mailbox,
+  ): Promise<void> {
+    const record = new Record(exchange, model, params, this.#metrics);
+    for await (const event of engineEvents(model.llm, call)) {
+      record.note(event);
+      if (promptOnly && event.type === 'delta') continue;
+      if (!mailbox.push(event) && (await mailbox.staysFull())) throw slowReader(exchange);
+    }
+  }
+}
+
+function slowReader(exchange: Exchange): Error {
+  exchange.facts.error = 'the client reads too slowly';
+  return new Problem(408, `more than ${exchange.config.maxBufferedBytes} bytes wait to be read`);
+}
+
+/** What is told of a prompt's way; of its end the engine tells. */
+class Record {
+  readonly #exchange: Exchange;
+  readonly #model: Model;
+  readonly #params: GenerateParams;
+  readonly #metrics: Metrics | null;
+
+  constructor(exchange: Exchange, model: Model, params: GenerateParams, metrics: Metrics | null) {
+    this.#exchange = exchange;
+    this.#model = model;
+    this.#params = params;
+    this.#metrics = metrics;
+  }
+
+  note(event: GenerationEvent): void {
+    const { facts, arrived } = this.#exchange;
+    if (event.type === 'start') {
+      facts.prompt_tokens = Number(facts.prompt_tokens ?? 0) + event.tokenIds.length;
+      const ms = performance.now() - arrived;
+      facts.ttft_ms ??= Math.round(ms);
+      this.#metrics?.observeFirstToken(this.#model, ms / 1000);
+    } else if (event.type === 'delta') {
+      facts.completion_tokens = Number(facts.completion_tokens ?? 0) + event.tokenIds.length;
+    } else if (event.type === 'end') facts.finish_reason ??= event.reason;
+    else this.#done(event.metrics);
+  }
+
+  #done(times: RequestMetrics): void {
+    const { queueMs } = times;
+    this.#exchange.facts.queue_ms ??= queueMs === null ? null : Math.round(queueMs);
+    const params = this.#params;
+    const n = isBeamSearch(params) ? params.beamWidth : (params.n ?? 1);
+    this.#metrics?.observeEnd(this.#model, { times, n, maxTokens: params.maxTokens ?? 16 });
+  }
+}

@@ -1,0 +1,5 @@
+/** `octavo/server`: serve a model to clients that know OpenAI's or Anthropic's API. */
+export { createServer, type Handler } from './handler.js';
+export { jsonLines, type Logger } from './logs.js';
+export type { ServerOptions } from './options.js';
+export { type ListenOptions, type RunningServer, serve } from './serve.js';

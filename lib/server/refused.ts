@@ -1,0 +1,63 @@
+/** What this server does not do yet, or never: asked for, it is refused by name. */
+import { badRequest } from './problem.js';
+
+const isEmpty = (value: unknown) => Array.isArray(value) && value.length === 0;
+const isText = (value: unknown) => (value as { type?: unknown })?.type === 'text';
+const isNone = (value: unknown) => value === 'none' || value === 'auto';
+
+type Row = readonly [asksNothing: (value: unknown) => boolean, why: string];
+
+const NEVER = () => false;
+const isZero = (value: unknown) => value === 0;
+const DRAWN = 'is not supported; temperature, top_p, top_k and min_p are';
+const TOOLS = 'tools are not supported yet; leave it out';
+const STRUCTURED = 'structured output is not supported yet; only {"type": "text"} is';
+const REASONING = 'reasoning is not supported yet; leave it out';
+
+const ROWS: Readonly<Record<string, Row>> = {
+  tools: [isEmpty, TOOLS],
+  functions: [isEmpty, TOOLS],
+  tool_choice: [isNone, TOOLS],
+  function_call: [isNone, TOOLS],
+  response_format: [isText, STRUCTURED],
+  structured_outputs: [NEVER, STRUCTURED],
+  guided_json: [NEVER, STRUCTURED],
+  guided_regex: [NEVER, STRUCTURED],
+  guided_choice: [NEVER, STRUCTURED],
+  guided_grammar: [NEVER, STRUCTURED],
+  reasoning_effort: [(value) => value === 'none', REASONING],
+  thinking_token_budget: [NEVER, REASONING],
+  logprob_token_ids: [isEmpty, 'is not supported; ask for logprobs'],
+  kv_transfer_params: [NEVER, 'is not supported'],
+  repetition_detection: [NEVER, 'is not supported'],
+  audio: [NEVER, 'this model writes text only'],
+  modalities: [
+    (value) => Array.isArray(value) && value.every((one) => one === 'text'),
+    'this model writes text only',
+  ],
+  logits_processors: [isEmpty, 'is not supported; logit_bias is'],
+  grammar: [(value) => value === '', STRUCTURED],
+  json_schema: [NEVER, STRUCTURED],
+  typical_p: [(value) => value === 1, DRAWN],
+  mirostat: [isZero, DRAWN],
+  dynatemp_range: [isZero, DRAWN],
+  xtc_probability: [isZero, DRAWN],
+  dry_multiplier: [isZero, DRAWN],
+  features: [NEVER, 'this model reads text only'],
+  mcp_servers: [isEmpty, TOOLS],
+  container: [NEVER, TOOLS],
+  suffix: [(value) => value === '', 'is not supported; write the tokens of a fill-in prompt'],
+};
+
+/** @throws Problem 400 naming the first field that asks for what there is not */
+export function refuseUnsupported(body: Readonly<Record<string, unknown>>): void {
+  for (const [name, [asksNothing, why]] of Object.entries(ROWS)) {
+    const value = body[name];
+    if (value === undefined || value === null || asksNothing(value)) continue;
+    throw badRequest(`${name}: ${why}`, name);
+  }
+  const { best_of: bestOf, n = 1 } = body as { best_of?: number; n?: number };
+  if (bestOf !== undefined && bestOf > n) {
+    throw badRequest('best_of: is not supported; ask for n and choose by logprobs', 'best_of');
+  }
+}

@@ -1,0 +1,26 @@
+/** All routes of a server. */
+import { chatRoute } from './chat.js';
+import { completionRoute } from './completions.js';
+import { generateRoute } from './generate.js';
+import { messageRoutes } from './messages.js';
+import { openapiRoute } from './openapi.js';
+import { renderRoutes } from './render.js';
+import { responseRoutes } from './responses.js';
+import type { Route } from './router.js';
+import type { Service } from './service.js';
+import { healthRoutes, modelRoutes, tokenRoutes } from './small-routes.js';
+
+export function routesOf(service: Service): Route[] {
+  const routes = [
+    ...modelRoutes(service),
+    chatRoute(service),
+    completionRoute(service),
+    ...responseRoutes(service),
+    ...messageRoutes(service),
+    ...renderRoutes(service),
+    generateRoute(service),
+    ...tokenRoutes(service),
+    ...healthRoutes(service),
+  ];
+  return [...routes, openapiRoute(service, routes)];
+}

@@ -1,0 +1,149 @@
+/** What the bodies of chat and text completions have in common; null is the same as absent. */
+import { z } from 'zod';
+import { int64 } from './int64.js';
+
+/** May be absent or null, which is undefined from here on. */
+export function opt<S extends z.ZodType>(schema: S) {
+  return schema.nullish().transform((value) => value ?? undefined);
+}
+
+/** A list that is looked at by the engine, entry by entry and faster than here. */
+export const ids = z
+  .custom<number[]>(Array.isArray, 'must be an array of token ids')
+  .meta({ type: 'array', items: { type: 'integer', minimum: 0 } });
+
+/** A text or several. */
+export const stop = z.union(
+  [z.string(), z.array(z.string()).max(4096)],
+  'must be a string or an array of strings, at most 4096',
+);
+
+export const anyList = z
+  .custom<unknown[]>(Array.isArray, 'must be an array')
+  .meta({ type: 'array', items: {} });
+
+export const flag = opt(z.boolean());
+export const number = opt(z.number());
+export const integer = opt(z.int());
+export const text = opt(z.string());
+
+export const streamOptions = opt(
+  z.object({
+    include_usage: opt(z.boolean()),
+    continuous_usage_stats: opt(z.boolean()),
+    include_obfuscation: opt(z.boolean()),
+  }),
+);
+
+/** Passed over, whatever they say: nothing here depends on them. */
+const IGNORED = {
+  user: z.unknown().optional(),
+  metadata: z.unknown().optional(),
+  store: z.unknown().optional(),
+  service_tier: z.unknown().optional(),
+  safety_identifier: z.unknown().optional(),
+  prompt_cache_key: z.unknown().optional(),
+  prompt_cache_retention: z.unknown().optional(),
+  prediction: z.unknown().optional(),
+  verbosity: z.unknown().optional(),
+  spaces_between_special_tokens: z.unknown().optional(),
+  request_id: z.unknown().optional(),
+  session_id: z.unknown().optional(),
+  vllm_xargs: z.unknown().optional(),
+  stream_interval: z.unknown().optional(),
+};
+
+/** Looked at elsewhere; the document says which values are taken. */
+export function only(...taken: readonly object[]) {
+  return z
+    .unknown()
+    .optional()
+    .meta({ anyOf: [{ type: 'null' }, ...taken] });
+}
+
+export const EMPTY_LIST = { type: 'array', maxItems: 0 };
+export const NO_TOOL = { enum: ['none', 'auto'] };
+
+/** What has a type, of which only text is taken. */
+export const TEXT_TYPE = {
+  type: 'object',
+  properties: { type: { const: 'text' } },
+  required: ['type'],
+};
+
+/** Refused with a sentence unless they ask for nothing; see refused.ts. */
+const REFUSED = {
+  response_format: only(TEXT_TYPE),
+  structured_outputs: only(),
+  guided_json: only(),
+  guided_regex: only(),
+  guided_choice: only(),
+  guided_grammar: only(),
+  reasoning_effort: only({ const: 'none' }),
+  thinking_token_budget: only(),
+  logprob_token_ids: only(EMPTY_LIST),
+  kv_transfer_params: only(),
+  repetition_detection: only(),
+  logits_processors: only(EMPTY_LIST),
+  grammar: only({ const: '' }),
+  json_schema: only(),
+  typical_p: only({ const: 1 }),
+  mirostat: only({ const: 0 }),
+  dynatemp_range: only({ const: 0 }),
+  xtc_probability: only({ const: 0 }),
+  dry_multiplier: only({ const: 0 }),
+  best_of: integer,
+};
+
+/** How tokens are drawn, and when they end: alike on every route that draws. */
+export const drawFields = {
+  temperature: number,
+  top_p: number,
+  top_k: integer,
+  min_p: number,
+  presence_penalty: number,
+  frequency_penalty: number,
+  repetition_penalty: number,
+  seed: opt(int64),
+  stop: opt(stop),
+  stop_token_ids: opt(ids),
+  ignore_eos: flag,
+  min_tokens: integer,
+  logit_bias: opt(z.record(z.string(), z.number())),
+  allowed_token_ids: opt(ids).meta({ minItems: 1 }),
+  bad_words: opt(z.array(z.string()).max(4096)),
+  skip_special_tokens: flag,
+  include_stop_str_in_output: flag,
+  cache_salt: text,
+  ...REFUSED,
+};
+
+export const samplingFields = {
+  ...drawFields,
+  model: text,
+  n: opt(z.int().min(1).max(128)),
+  max_completion_tokens: integer,
+  prompt_logprobs: integer,
+  use_beam_search: flag,
+  length_penalty: number,
+  early_stopping: opt(z.union([z.boolean(), z.literal('never')], "must be true, false or 'never'")),
+  priority: integer,
+  stream: flag,
+  stream_options: streamOptions,
+  echo: flag,
+  truncate_prompt_tokens: opt(z.int().min(-1)),
+  truncation_side: opt(z.enum(['left', 'right'])),
+  return_tokens_as_token_ids: flag,
+  return_token_ids: flag,
+  return_prompt_text: flag,
+  ...IGNORED,
+};
+
+const sampling = z.object(samplingFields);
+type SamplingBody = z.output<typeof sampling>;
+
+const draw = z.object(drawFields);
+
+/** What decides how tokens are drawn, whether or not a route knows beams and several samples. */
+export type DrawBody = z.output<typeof draw> &
+  Partial<Pick<SamplingBody, 'n' | 'use_beam_search' | 'length_penalty' | 'early_stopping'>>;

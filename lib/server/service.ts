@@ -1,0 +1,53 @@
+/** What all routes of a server share. */
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { BodyBudget } from './body-budget.js';
+import { Generator } from './generation.js';
+import { Metrics } from './metrics.js';
+import { Models } from './models.js';
+import type { ServerConfig } from './options.js';
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+
+/** Of the package. */
+export const VERSION: string = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version;
+
+export const TAKES_NO_MORE = 'the server takes no more requests';
+
+export class Service {
+  readonly config: ServerConfig;
+  readonly models: Models;
+  readonly metrics: Metrics | null;
+  readonly generator: Generator;
+  readonly bodies: BodyBudget;
+  readonly started = Math.floor(Date.now() / 1000);
+  /** Requests whose answers are not all sent. */
+  numActive = 0;
+  /** Those of them that ask for work. */
+  numWorking = 0;
+  /** True once it takes no more. */
+  isDraining = false;
+
+  constructor(models: ConstructorParameters<typeof Models>[0], config: ServerConfig) {
+    this.config = config;
+    this.models = new Models(models, config);
+    this.metrics = config.metrics ? new Metrics(this.models.all) : null;
+    this.generator = new Generator(this.metrics);
+    this.bodies = new BodyBudget(config.maxTotalBodyBytes);
+  }
+
+  close(): void {
+    this.metrics?.close();
+  }
+}
+
+/** An id as OpenAI's look: nobody guesses one. */
+export function newId(prefix: string): string {
+  return `${prefix}${randomBytes(16).toString('hex')}`;
+}
+
+export function seconds(): number {
+  return Math.floor(Date.now() / 1000);
+}

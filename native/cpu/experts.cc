@@ -1,0 +1,219 @@
+// Products of rows with the weights of the experts they go to. All rows of an expert pass over its
+// weights together, so that each weight is read once a step; threads share experts and their
+// panels. An output's bits depend on its row and its expert alone.
+#include <algorithm>
+
+#include "base/check.h"
+#include "cpu/kernels.h"
+#include "cpu/panel_calls.h"
+
+namespace octavo {
+namespace {
+
+// One call: a product, or two whose results gate each other.
+struct Call {
+  CpuContext& c;
+  const Routing& routing;
+  Tensor x;
+  bool by_place;  // x has a row for each place, else for each row of the step
+  const ExpertPart& own;
+  const ExpertPart* up;  // null, or out = silu(x · own) · (x · up)
+  std::vector<ExpertRows>& experts;
+  std::vector<ExpertItem>& items;
+  int64_t row_block = 0, item_panels = 0;
+
+  bool int8() const { return meets_int8(c, own.weight.dtype); }
+  int64_t panels() const { return num_panels(own.weight.rows); }
+
+  void find_experts() {
+    experts.clear();
+    for (int32_t e = 0; e < routing.num_experts; e++) {
+      const int64_t place = routing.starts[e], count = routing.starts[e + 1] - place;
+      if (count > 0) experts.push_back({e, place, count});
+    }
+  }
+
+  void cut() {
+    int64_t most_rows = 0, bytes = panel_bytes(own.weight.dtype, x.cols);
+    for (const ExpertRows& e : experts) most_rows = std::max(most_rows, e.count);
+    if (up != nullptr) bytes += panel_bytes(up->weight.dtype, x.cols);
+    row_block = std::min(most_block_rows(x.cols, int8()), round_up(most_rows, kQuantTileRows));
+    const int64_t wanted = kItemsPerThread * c.pool.num_threads();
+    const int64_t by_bytes = std::max<int64_t>(1, kStreamBytes / bytes);
+    const int64_t by_share = ceil_div(panels() * static_cast<int64_t>(experts.size()), wanted);
+    const int64_t group = int8() ? 1 : kPanelGroup;
+    item_panels = std::max(group, std::min(by_bytes, by_share) / group * group);
+    items.clear();
+    for (size_t i = 0; i < experts.size(); i++) {
+      for (int64_t row = 0; row < experts[i].count; row += row_block) {
+        for (int64_t panel = 0; panel < panels(); panel += item_panels) {
+          items.push_back(
+              {static_cast<int32_t>(i), static_cast<int32_t>(panel), static_cast<int32_t>(row)});
+        }
+      }
+    }
+  }
+
+  // The rows of an expert among those of all places.
+  QuantRows part_of(const QuantRows& all, const ExpertRows& e) const {
+    const int64_t blocks = e.place * (all.depth / kPanelBlock);
+    QuantRows out = all;
+    out.num_rows = e.count;
+    out.rows = by_place ? nullptr : routing.rows + e.place;
+    out.q += e.place * all.depth;
+    out.d += blocks;
+    out.sums += 2 * blocks;
+    out.weighted += 2 * blocks;
+    out.both_sums += blocks;
+    out.both += blocks;
+    return out;
+  }
+
+  const QuantRows* quantise() const {
+    const QuantRows all = quant_rows(c, routing.num_places(), x.cols);
+    std::vector<QuantRows>& parts = c.expert_lists.quantised;
+    std::vector<ExpertItem>& tiles = c.expert_lists.tiles;
+    parts.clear();
+    tiles.clear();
+    for (size_t i = 0; i < experts.size(); i++) {
+      parts.push_back(part_of(all, experts[i]));
+      for (int64_t tile = 0; tile * kQuantTileRows < experts[i].count; tile++) {
+        tiles.push_back({static_cast<int32_t>(i), 0, static_cast<int32_t>(tile)});
+      }
+    }
+    const int64_t work = kPointwiseCost * routing.num_places() * x.cols;
+    for_each_item(c, work, static_cast<int64_t>(tiles.size()), [&](int64_t item, int) {
+      const ExpertItem& t = tiles[static_cast<size_t>(item)];
+      const float* const from =
+          x.f32() + (by_place ? experts[static_cast<size_t>(t.owner)].place * x.cols : 0);
+      const QuantRows& to = parts[static_cast<size_t>(t.owner)];
+      c.panels->quantise(from, t.row, 0, x.cols / kPanelBlock, to);
+    });
+    return parts.data();
+  }
+
+  // Rows of floats that a job reads: where they lie, or brought together in `near`. That is done
+  // for every piece of an expert's panels anew, which is little beside their product.
+  const float* rows_of(const ExpertRows& e, const ExpertItem& item, int64_t count,
+                       float* near) const {
+    const int64_t first = e.place + item.row;
+    if (by_place) return x.f32() + first * x.cols;
+    for (int64_t r = 0; r < count; r++) {
+      const float* const from = x.f32() + routing.rows[first + r] * x.cols;
+      std::copy(from, from + x.cols, near + r * x.cols);
+    }
+    return near;
+  }
+
+  PanelWeights weights_of(const ExpertPart& part, int32_t expert, int64_t panel) const {
+    Tensor w = part.weight;
+    w.data = static_cast<char*>(w.data) + expert * part.stride;
+    return panels_from(w, part.bias != nullptr ? part.bias + expert * w.rows : nullptr, panel);
+  }
+
+  void run() {
+    find_experts();
+    cut();
+    const QuantRows* const quantised = int8() ? quantise() : nullptr;
+    const int64_t scratch = panel_scratch(row_block), near = int8() ? 0 : row_block * x.cols;
+    for (Scratch& s : c.worker_scratch) s.get(static_cast<size_t>(scratch + near * 4));
+    const int64_t work = routing.num_places() * x.cols * panels() * kPanelRows;
+    for_each_item(c, work, static_cast<int64_t>(items.size()), [&](int64_t i, int worker) {
+      const ExpertItem& item = items[static_cast<size_t>(i)];
+      const ExpertRows& e = experts[static_cast<size_t>(item.owner)];
+      const int64_t col = item.panel * kPanelRows, cols = own.out.cols;
+      PanelJob job = {};
+      job.weights = weights_of(own, e.expert, item.panel);
+      if (up != nullptr) job.up = weights_of(*up, e.expert, item.panel);
+      job.depth = x.cols;
+      job.num_panels = std::min(item_panels, panels() - item.panel);
+      job.num_cols = cols - col;
+      job.first_row = int8() ? item.row : 0;
+      job.num_rows = std::min(row_block, e.count - item.row);
+      job.quantised = int8() ? quantised + item.owner : nullptr;
+      job.out = own.out.f32() + (e.place + item.row) * cols + col;
+      job.out_stride = cols;
+      job.scratch = static_cast<char*>(c.worker_scratch[worker].get(0));
+      float* const floats = reinterpret_cast<float*>(job.scratch + scratch);
+      if (!int8()) job.x = rows_of(e, item, job.num_rows, floats);
+      int8() ? c.panels->matmul(job) : c.panels->matmul_f32(job);
+    });
+  }
+};
+
+void check_part(const Tensor& x, const Routing& r, const ExpertPart& part) {
+  const Tensor &w = part.weight, &out = part.out;
+  OCTAVO_CHECK(x.dtype == DType::kF32 && x.cols > 0 && x.cols == w.cols && w.rows == out.cols);
+  OCTAVO_CHECK(out.dtype == DType::kF32 && out.rows == r.num_places());
+  OCTAVO_CHECK(x.cols % block_values(w.dtype) == 0);
+  OCTAVO_CHECK(part.stride >= packed_bytes(w.dtype, w.rows, w.cols));
+}
+
+void multiply(CpuContext& c, const Tensor& x, const Routing& r, bool by_place,
+              const ExpertPart& own, const ExpertPart* up) {
+  Call{c, r, x, by_place, own, up, c.expert_lists.experts, c.expert_lists.items}.run();
+}
+
+// gate = glu(weight · gate, weight · up), at a place
+struct Gating {
+  const CpuContext& c;
+  const Glu& glu;
+  bool scales_input;
+
+  void run(float* gate, float* up, float weight, int64_t n) const {
+    if (scales_input) {
+      for (int64_t i = 0; i < n; i++) gate[i] *= weight, up[i] *= weight;
+    }
+    if (glu.limit > 0) {
+      for (int64_t i = 0; i < n; i++) {  // no number stays none
+        gate[i] = std::min(gate[i], glu.limit);
+        up[i] = std::max(std::min(up[i], glu.limit), -glu.limit);
+      }
+    }
+    if (glu.up_offset != 0 || glu.alpha != 1) {
+      for (int64_t i = 0; i < n; i++) {
+        gate[i] *= glu.alpha;
+        up[i] = (up[i] + glu.up_offset) / glu.alpha;
+      }
+    }
+    c.kernels->activate[static_cast<int>(glu.hidden_act)](gate, gate, up, n);
+  }
+};
+
+}  // namespace
+
+// x [num_rows, K]; gate, up out [places, N], weight [N, K] of each expert, bias [experts, N]
+void cpu_expert_gated_matmul(void* context, Tensor x, const Routing& r, const ExpertPart& gate,
+                             const ExpertPart& up, const Glu& glu, bool scales_input) {
+  CpuContext& c = cpu_context(context);
+  OCTAVO_CHECK(x.rows == r.num_rows);
+  check_part(x, r, gate);
+  check_part(x, r, up);
+  const bool plain = glu.hidden_act == HiddenAct::kSilu && glu.alpha == 1 && glu.limit == 0 &&
+                     glu.up_offset == 0 && !scales_input;
+  if (plain && meets_int8(c, gate.weight.dtype) == meets_int8(c, up.weight.dtype)) {
+    return multiply(c, x, r, false, gate, &up);
+  }
+  multiply(c, x, r, false, gate, nullptr);
+  multiply(c, x, r, false, up, nullptr);
+  const int64_t n = gate.out.cols;
+  std::vector<float>& weights = c.expert_lists.weights;
+  weights.resize(scales_input ? static_cast<size_t>(r.num_places()) : 0);
+  for (size_t i = 0; i < weights.size(); i++) {
+    weights[static_cast<size_t>(r.places[i])] = r.weights[i];
+  }
+  const Gating gating{c, glu, scales_input};
+  for_each_item(c, kPointwiseCost * r.num_places() * n, r.num_places(), [&](int64_t p, int) {
+    const float weight = scales_input ? weights[static_cast<size_t>(p)] : 1.0f;
+    gating.run(gate.out.f32() + p * n, up.out.f32() + p * n, weight, n);
+  });
+}
+
+// x [places, K], out [places, N]
+void cpu_expert_matmul(void* context, Tensor x, const Routing& r, const ExpertPart& part) {
+  OCTAVO_CHECK(x.rows == r.num_places());
+  check_part(x, r, part);
+  multiply(cpu_context(context), x, r, true, part, nullptr);
+}
+
+}  // namespace octavo

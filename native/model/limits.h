@@ -1,0 +1,41 @@
+// The sizes of an engine around its model.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "ops.h"
+
+namespace octavo {
+
+// Layers that keep their KV alike, with a table of their own per sequence; lib/native.ts,
+// NativeKvGroup.
+struct KvGroupSpec {
+  Reach reach;                 // no layer looks further back
+  int32_t block_size = 0;      // tokens per page
+  int32_t blocks_per_row = 0;  // entries of its table
+  std::vector<int32_t> layers;
+};
+
+// What the scheduler may ask of one step; activations are sized by it once.
+struct EngineLimits {
+  int32_t num_blocks = 0;  // the null block included; 0 = as many as the device's memory holds
+  std::vector<KvGroupSpec> groups;  // 1 to kMaxKvGroups; every layer is in one of them
+  int32_t max_num_seqs = 0;
+  int32_t max_num_batched_tokens = 0;
+  int32_t max_model_len = 0;
+  int32_t num_host_blocks = 0;  // that blocks can be swapped to
+
+  // Entries of a row of the block-table slab: the tables of all groups, one after the other.
+  int64_t table_row() const {
+    int64_t sum = 0;
+    for (const KvGroupSpec& group : groups) sum += group.blocks_per_row;
+    return sum;
+  }
+  // Of each sequence, in each group, the block that it is writing to.
+  int64_t max_num_copies() const {
+    return int64_t{max_num_seqs} * static_cast<int64_t>(groups.size());
+  }
+};
+
+}  // namespace octavo

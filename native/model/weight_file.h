@@ -1,0 +1,84 @@
+// Where stored tensors come from: regular files, and what is done to their bytes on the way. None
+// is mapped: a file that is cut or overwritten meanwhile gives an error, never a signal.
+#pragma once
+
+#include <time.h>
+
+#include <string>
+#include <vector>
+
+#include "base/weight_source.h"
+#include "model/spec.h"
+
+namespace octavo {
+
+// A regular file, open for reading.
+class WeightFile {
+ public:
+  explicit WeightFile(const std::string& path);  // throws ERR_MODEL_NOT_FOUND / ERR_MODEL_FORMAT
+  ~WeightFile();
+  WeightFile(const WeightFile&) = delete;
+  WeightFile& operator=(const WeightFile&) = delete;
+  int64_t bytes() const { return bytes_; }  // when it was opened
+  const std::string& path() const { return path_; }
+  // False if the file ends before, or cannot be read. From any thread.
+  bool read(int64_t offset, int64_t bytes, void* out) const noexcept;
+  // Throws ERR_MODEL_FORMAT if the file is not what it was when it was opened.
+  void check_unchanged() const;
+
+ private:
+  std::string path_;
+  int fd_ = -1;
+  int64_t bytes_ = 0;
+  struct timespec changed_ = {};
+};
+
+// A tensor in its file, where its rows may lie some rows apart.
+class FileSource : public WeightSource {
+ public:
+  FileSource(const WeightFile& file, const TensorSpec& t)
+      : file_(file), offset_(t.offset), row_(row_bytes(t.dtype, t.cols)), step_(t.step) {}
+  bool read(int64_t at, int64_t bytes, void* out) const noexcept override;
+
+ private:
+  const WeightFile& file_;
+  const int64_t offset_, row_, step_;
+};
+
+// MXFP4 whose codes and scales lie apart, as the blocks that GGUF files hold.
+class SplitMxfp4Source : public WeightSource {
+ public:
+  SplitMxfp4Source(const WeightFile& codes, const WeightFile& scales, const TensorSpec& t)
+      : codes_(codes), scales_(scales), t_(t) {}
+  bool read(int64_t at, int64_t bytes, void* out) const noexcept override;
+
+ private:
+  const WeightFile &codes_, &scales_;
+  const TensorSpec& t_;
+};
+
+// A tensor whose file holds it turned around. Its rows lie scattered there, so it is turned in
+// memory, as a whole, which is the price of one such matrix at a time.
+class TurnedSource : public WeightSource {
+ public:
+  TurnedSource(const WeightFile& file, const TensorSpec& t);
+  bool read(int64_t at, int64_t bytes, void* out) const noexcept override;
+
+ private:
+  std::vector<char> values_;  // [rows, cols], or nothing where the file could not be read
+};
+
+// Rows of a plain matrix as they are quantised.
+class QuantisingSource : public WeightSource {
+ public:
+  QuantisingSource(const WeightSource& plain, DType from, DType to, int64_t cols)
+      : plain_(plain), from_(from), to_(to), cols_(cols) {}
+  bool read(int64_t at, int64_t bytes, void* out) const noexcept override;
+
+ private:
+  const WeightSource& plain_;
+  const DType from_, to_;
+  const int64_t cols_;
+};
+
+}  // namespace octavo

@@ -1,0 +1,50 @@
+import { expect, test } from 'vitest';
+import { preempt } from '../../lib/core/preemption.js';
+import { type SchedulerOptions, schedulerConfig } from '../../lib/core/scheduler-config.js';
+import { SchedulerState } from '../../lib/core/scheduler-state.js';
+import { Step } from '../../lib/core/step.js';
+import { group, range } from '../support/core.js';
+
+/** Two samples that share two blocks run, another group waits. */
+function make(options: Partial<SchedulerOptions>) {
+  const sizes = { numBlocks: 50, blockSize: 4, maxModelLen: 40, maxNumSeqs: 6 };
+  const state = new SchedulerState(schedulerConfig({ ...sizes, ...options }));
+  const [a, b] = ['a', 'b'].map((id, i) => {
+    const made = group(id, range(6), { n: 2 - i });
+    made.arrival = i;
+    state.groups.set(id, made);
+    return made;
+  });
+  state.giveRows(a);
+  const [first, second] = a.sequences;
+  state.tables.grow(first, 6);
+  state.tables.fork(first, second, 6);
+  for (const sequence of a.sequences) sequence.numComputed = 6;
+  state.enterRunning(a, a.sequences);
+  state.countShared(a);
+  state.enqueue(b);
+  state.checkInvariants();
+  return { state, a, b };
+}
+
+test('preempting frees rows and blocks and goes before those who came later', () => {
+  const { state, a, b } = make({});
+  expect(a.numSharedBlocks).toBe(2);
+  preempt(state, new Step(6, 64), a);
+  expect(state.waiting).toEqual([a, b]);
+  expect(state.running).toEqual([]);
+  expect([state.pool.usage, state.tables.numFreeRows]).toEqual([0, 6]);
+  expect([a.numSharedBlocks, a.numPreemptions, a.numSwaps]).toEqual([2, 1, 0]);
+  expect(a.sequences.map((s) => s.numComputed)).toEqual([0, 0]);
+  state.checkInvariants();
+});
+
+test('by swap a group stands in the other line, and nothing of it is forgotten', () => {
+  const { state, a, b } = make({ numHostBlocks: 2, preemptionPolicy: 'auto' });
+  const step = new Step(6, 64);
+  preempt(state, step, a);
+  expect([state.waiting, state.swapped, step.swappedOut]).toEqual([[b], [a], [a.arrival]]);
+  expect([step.numSwapOuts, a.numPreemptions, a.numSwaps]).toEqual([2, 1, 1]);
+  expect(a.sequences.map((s) => s.numComputed)).toEqual([6, 6]);
+  state.checkInvariants();
+});

@@ -1,0 +1,179 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { EngineOptions } from '../../lib/index.js';
+import type { Checkpoint } from '../../lib/model/checkpoint.js';
+import { DTYPES, native } from '../../lib/native.js';
+import { interpret } from '../reference/spec-interpreter.js';
+import { ALL, sample, someOf } from '../support/all.js';
+import { RawModel, rmsError, rowError } from '../support/goldens.js';
+import { type Random, random } from '../support/random.js';
+import { oneByOne, randomAsks, randomText, tightPool, together } from '../support/random-asks.js';
+import type { SpecLimits } from '../support/random-spec.js';
+import { specCheckpoint } from '../support/spec-checkpoint.js';
+import { readWeights } from '../support/weights.js';
+import { temporaryFolder } from '../support/write-model.js';
+
+/**
+ * Random models, every switch of the record thrown: their logits are the interpreter's, and one
+ * way to compute them is as good as any other, bit for bit. Case i is drawn from the seed plus i:
+ * a case that fails says the OCTAVO_SEED under which it comes first.
+ */
+
+const seed = Number(process.env.OCTAVO_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const seeds = (count: number) => Array.from({ length: count }, (_, i) => seed + i);
+const folder = temporaryFolder();
+
+/** What the engine finds under a path that is none. */
+const models = vi.hoisted(() => new Map<string, Checkpoint>());
+vi.mock('../../lib/model/checkpoint.js', async (original) => {
+  const real = await original<typeof import('../../lib/model/checkpoint.js')>();
+  const openCheckpoint = async (path: string) => models.get(path) ?? real.openCheckpoint(path);
+  return { ...real, openCheckpoint };
+});
+afterEach(() => models.clear());
+
+interface Case {
+  readonly rng: Random;
+  readonly path: string;
+  readonly checkpoint: Checkpoint;
+}
+
+function makeCase(caseSeed: number, limits: Omit<SpecLimits, 'vocabSize'>): Case {
+  const rng = random(caseSeed);
+  const checkpoint = specCheckpoint(rng, folder, limits);
+  const path = `random-spec-${caseSeed}`;
+  models.set(path, checkpoint);
+  return { rng, path, checkpoint };
+}
+
+/** Rows at every position of a text, by the interpreter and by the engine's native side. */
+async function bothRows(
+  { rng, path, checkpoint }: Case,
+  length: number,
+  options: Parameters<typeof RawModel.open>[1],
+) {
+  const { spec, files, tensors } = checkpoint;
+  const ids = randomText(rng, length);
+  const { longRopeFrom: from } = spec;
+  const long = from !== undefined && length > from;
+  const margins = [Infinity];
+  const theirs = interpret(spec, readWeights(files, tensors), ids, { long, margins });
+  const raw = await RawModel.open(path, options);
+  try {
+    const positions = ids.map((_, i) => i);
+    const ours = await raw.logits(ids, positions, 1 + rng.integer(length));
+    const margin = Math.min(...margins);
+    return { ours, theirs: theirs.map((row) => Float32Array.from(row)), margin };
+  } finally {
+    await raw.close();
+  }
+}
+
+describe('logits of random models are the interpreter’s', () => {
+  it.each(seeds(sample(12, 300)))('OCTAVO_SEED=%i', async (caseSeed) => {
+    const one = makeCase(caseSeed, { maxTokens: 100 });
+    const { rng } = one;
+    const options = {
+      blockSize: ([8, 16, 32] as const)[rng.integer(3)],
+      numThreads: 1 + rng.integer(3),
+      isa: native().isas[rng.integer(native().isas.length)],
+    };
+    const { ours, theirs, margin } = await bothRows(one, 1 + rng.integer(70), options);
+    if (margin < 1e-5) return; // float32 may choose another expert
+    const worst = Math.max(...ours.map((row, t) => rowError(row, theirs[t])));
+    expect(worst).toBeLessThanOrEqual(2e-5);
+  });
+
+  // On the CUDA kernels (emulated): the bound is the rounding of activations.
+  it.each(seeds(sample(1, 40)))('through the CUDA sources, OCTAVO_SEED=%i', async (caseSeed) => {
+    const sizes = { headSizes: [32, 64, 80, 128], multiple: 8 };
+    const limits = { maxTokens: 100, ...sizes, allExperts: true };
+    const one = makeCase(caseSeed, limits);
+    const device = { index: 0, dtype: DTYPES.F16 };
+    const { ours, theirs } = await bothRows(one, 1 + one.rng.integer(40), { device });
+    const worst = Math.max(...ours.map((row, t) => rmsError(row, theirs[t])));
+    expect(worst).toBeLessThanOrEqual(1e-2);
+  });
+});
+
+describe('random models: alone equals', () => {
+  const MAX_LEN = 144;
+  const counts = { preemptions: 0, swaps: 0, hits: 0 };
+  const ways: (readonly [string, EngineOptions])[] = [
+    ['a batch', {}],
+    ['chunks of 5', { longPrefillTokenThreshold: 5 }],
+    ['steps of 9 tokens', { maxNumBatchedTokens: 9, enablePrefixCaching: false }],
+    ['blocks of 8', { blockSize: 8 }],
+    ['blocks of 32', { blockSize: 32 }],
+    ['one thread', { numThreads: 1 }],
+    ['three threads', { numThreads: 3 }],
+    ['recomputed after preemption', { preemptionPolicy: 'recompute' }],
+    ['swapped', { preemptionPolicy: 'swap' }],
+    [
+      'swapped, in chunks, without prefixes',
+      { preemptionPolicy: 'swap', longPrefillTokenThreshold: 7, enablePrefixCaching: false },
+    ],
+    ...native().isas.map((isa) => [isa, { isa: isa as EngineOptions['isa'] }] as const),
+  ];
+
+  /** Each is another one: what must be equal is equal within it. */
+  const arithmetics: EngineOptions[] = [
+    {},
+    { kvCacheDtype: 'float16' },
+    { kvCacheDtype: 'int8' },
+    { quantize: 'q8_0' },
+  ];
+
+  it.each(seeds(sample(3, 60)))('OCTAVO_SEED=%i', async (caseSeed) => {
+    const { rng, path, checkpoint } = makeCase(caseSeed, { maxTokens: MAX_LEN });
+    const base = { ...arithmetics[rng.integer(arithmetics.length)], model: path };
+    const list = randomAsks(rng, 12);
+    const alone = await oneByOne({ ...base, enablePrefixCaching: false }, list);
+    const cached = await oneByOne(base, [...list, ...list]);
+    expect(cached.essences).toEqual([...alone.essences, ...alone.essences]);
+    counts.hits += cached.hits;
+    for (const [name, options] of ALL ? ways : someOf(ways, 6)) {
+      const all = { ...base, ...options };
+      const isTight = options.preemptionPolicy !== undefined;
+      const used = isTight ? tightPool(all, checkpoint.spec, list) : all;
+      const { essences, stats } = await together(used, list);
+      expect(essences, name).toEqual(alone.essences);
+      counts.preemptions += stats.numPreemptions;
+      counts.swaps += stats.numBlocksSwappedIn;
+    }
+  });
+
+  // On the CUDA kernels (emulated).
+  it.runIf(ALL).each(seeds(2))('through the CUDA sources, OCTAVO_SEED=%i', async (caseSeed) => {
+    const limits = { maxTokens: MAX_LEN, headSizes: [32, 64, 80, 128], multiple: 8 };
+    const { rng, path, checkpoint } = makeCase(caseSeed, limits);
+    const base = {
+      ...{ model: path, device: 'simt', maxNumBatchedTokens: 64, maxModelLen: MAX_LEN },
+      ...(rng.integer(2) === 0 ? { kvCacheDtype: 'int8' as const } : {}),
+      ...{ swapSpace: 0.05, kvCacheMemoryBytes: 2 ** 22 },
+    } satisfies EngineOptions;
+    const list = randomAsks(rng, 4).map(({ ids, params }) => ({
+      ids: ids.slice(-40),
+      params: { ...params, maxTokens: 8 },
+    }));
+    const alone = await oneByOne({ ...base, enablePrefixCaching: false }, list);
+    const onDevice: (readonly [string, EngineOptions])[] = [
+      ['a batch', {}],
+      ['chunks of 5', { longPrefillTokenThreshold: 5 }],
+      ['blocks of 32', { blockSize: 32 }],
+      ['swapped', { maxModelLen: 64, preemptionPolicy: 'swap' }],
+    ];
+    for (const [name, options] of onDevice) {
+      const all = { ...base, ...options };
+      const isTight = options.preemptionPolicy !== undefined;
+      const used = isTight ? tightPool(all, checkpoint.spec, list) : all;
+      const { essences } = await together(used, list);
+      expect(essences, name).toEqual(alone.essences);
+    }
+  });
+
+  it('though some were thrown out and came back', () => {
+    expect(counts.hits).toBeGreaterThan(0);
+    if (ALL) expect(counts.preemptions).toBeGreaterThan(0);
+    if (ALL) expect(counts.swaps).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,486 @@
+// What specs compile to, and that no row's logits depend on which others are asked for.
+#include <chrono>
+#include <functional>
+#include <random>
+
+#include "cpu/cpu_backend.h"
+#include "model/forward.h"
+#include "native/model_test.h"
+
+namespace octavo::test {
+namespace {
+
+std::string number(float f) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", static_cast<double>(f));
+  return text;
+}
+
+std::string name(const Operand& o) {
+  constexpr const char* kNames[] = {"residual", "normed",      "q",          "k",     "v",
+                                    "attended", "branch",      "mlp_branch", "gate",  "up",
+                                    "routed",   "shared_gate", "experts",    "logits"};
+  const std::string name = kNames[static_cast<size_t>(o.reg)];
+  return o.per_row == 1 ? name : name + "/" + std::to_string(o.per_row);
+}
+
+std::string act(HiddenAct a) {
+  constexpr const char* kNames[] = {"silu", "gelu_tanh", "gelu", "relu2", "sigmoid"};
+  return kNames[static_cast<size_t>(a)];
+}
+
+// An instruction as a line.
+struct Line {
+  std::string operator()(const Embed& i) const {
+    const std::string scale = i.params.scale == 1 ? "" : number(i.params.scale) + " ";
+    return name(i.out) + " = " + scale + "embed" +
+           (i.params.position_table.empty() ? "" : " + positions");
+  }
+  std::string operator()(const Norm& i) const {
+    constexpr const char* kKinds[] = {"none", "rms", "layer"};
+    const NormParams& p = i.params;
+    const bool adds = i.add.reg != Register::kNone;
+    const std::string scale = p.add_scale == 1 ? "" : number(p.add_scale) + " ";
+    return name(i.out) + " = " + kKinds[static_cast<size_t>(p.kind)] +
+           (p.weight == nullptr ? "" : " w") +
+           (p.weight_rows == 1 ? "" : std::to_string(p.weight_rows)) +
+           (p.bias == nullptr ? "" : " b") + " " + name(i.x) +
+           (adds ? " += " + scale + name(i.add) : "");
+  }
+  std::string operator()(const Matmul& i) const {
+    std::string out;
+    for (const LinearOperands& l : i.parts) out += name(l.out) + (l.bias ? "+b " : " ");
+    return out + "= matmul " + name(i.x);
+  }
+  std::string operator()(const GatedMatmul& i) const {
+    return name(i.gate.out) + (i.gate.bias ? "+b" : "") + " = " + act(i.hidden_act) + " gated " +
+           name(i.up.out) + (i.up.bias ? "+b" : "") + " of " + name(i.x);
+  }
+  std::string operator()(const Activate& i) const {
+    const bool times = i.up.reg != Register::kNone;
+    return act(i.hidden_act) + " " + name(i.x) + (times ? " times " + name(i.up) : "");
+  }
+  std::string operator()(const RopeAndCache& i) const {
+    const RopeCacheParams& p = i.params;
+    const auto weight = [](const float* w) { return w == nullptr ? "" : " w"; };
+    std::string behind =
+        p.norm ? std::string(", then q") + weight(p.q_norm) + " k" + weight(p.k_norm) + " rms" : "";
+    if (p.temperature.beta != 0) behind += ", temperature " + number(p.temperature.beta);
+    return "cache " + std::to_string(i.layer) + ", rotary " + std::to_string(p.rotary_size) +
+           (p.inv_freq_long == nullptr ? "" : " or long") + (p.interleaved ? " interleaved" : "") +
+           behind;
+  }
+  std::string operator()(const Attend& i) const {
+    const AttentionParams& p = i.params;
+    return name(i.out) + " = attend " + std::to_string(i.layer) + ", " +
+           std::to_string(p.num_heads) + " heads, window " + std::to_string(p.reach.window) +
+           (p.reach.chunked ? " chunked" : "") + ", cap " + number(p.softcap) +
+           (p.sinks == nullptr ? "" : ", sinks");
+  }
+  std::string operator()(const Route& i) const {
+    return "route " + std::to_string(i.router.top_k) + " of " + name(i.logits) +
+           (i.choice_bias == nullptr ? "" : " + bias");
+  }
+  std::string operator()(const ExpertGatedMatmul& i) const {
+    return name(i.gate.out) + (i.gate.bias ? "+b" : "") + " = " + act(i.glu.hidden_act) +
+           " experts " + name(i.up.out) + (i.up.bias ? "+b" : "") + " of " +
+           (i.scales_input ? "weighted " : "") + name(i.x);
+  }
+  std::string operator()(const ExpertMatmul& i) const {
+    return name(i.part.out) + (i.part.bias ? "+b" : "") + " = experts " + name(i.x);
+  }
+  std::string operator()(const Combine& i) const {
+    const bool gated = i.shared_gate.reg != Register::kNone;
+    return name(i.out) + " = " + (i.weighted ? "weighted " : "") + name(i.y) +
+           (i.shared ? " + shared" : "") + (gated ? " gated" : "");
+  }
+  std::string operator()(const TransformLogits& i) const {
+    return number(i.scale) + " " + name(i.logits) + ", cap " + number(i.softcap);
+  }
+};
+
+std::vector<std::string> lines_of(const Program& program) {
+  std::vector<std::string> out;
+  for (size_t i = 0; i < program.instructions.size(); i++) {
+    for (const auto& [what, cut] :
+         {std::pair{"trim", &program.trim}, std::pair{"head", &program.head}}) {
+      if (cut->at != i) continue;
+      std::string line = what;
+      for (const Operand& o : cut->live) {
+        line += " " + name(o) + ":" + std::to_string(o.width());
+      }
+      out.push_back(line);
+    }
+    out.push_back(std::visit(Line{}, program.instructions[i]));
+  }
+  return out;
+}
+
+void expect_program(const char* what, const Ops& ops, Random& random, const ModelSpec& spec,
+                    const std::vector<std::string>& want) {
+  Checkpoint checkpoint(random);
+  checkpoint.add_all(spec);
+  checkpoint.close();
+  const Weights weights(ops, spec, checkpoint.files, checkpoint.tensors, DType::kF32);
+  const std::vector<std::string> got = lines_of(compile(ops, spec, weights));
+  for (size_t i = 0; i < std::max(got.size(), want.size()); i++) {
+    const std::string a = i < got.size() ? got[i] : "", b = i < want.size() ? want[i] : "";
+    expect(a == b, "%s, line %zu: \"%s\", not \"%s\"", what, i, a.c_str(), b.c_str());
+  }
+}
+
+NormSpec random_norm(Random& random, bool maybe_none = true) {
+  const NormKind kind = random.pick({NormKind::kRms, NormKind::kLayer, NormKind::kNone});
+  if (kind == NormKind::kNone && !maybe_none) return norm_of(NormKind::kRms);
+  NormSpec norm = norm_of(kind, random.chance(50), kind == NormKind::kLayer && random.chance(50));
+  if (random.chance(20)) norm.weight = norm.offset = false;
+  return norm;
+}
+
+ExpertsSpec random_experts(Random& random, bool shared) {
+  ExpertsSpec e;
+  Router& r = e.router;
+  r.num_groups = random.pick({1, 1, 2});
+  r.num_experts = random.pick({4, 12});
+  r.top_groups = static_cast<int32_t>(random.between(1, r.num_groups));
+  r.top_k = static_cast<int32_t>(random.between(1, r.num_experts / r.num_groups));
+  r.score =
+      r.num_groups > 1 ? RouterScore::kSigmoid : static_cast<RouterScore>(random.between(0, 2));
+  r.normalise = random.chance(50);
+  e.intermediate_size = static_cast<int32_t>(random.between(1, 50));
+  e.glu = {static_cast<HiddenAct>(random.between(0, 3)), 1.5f, random.pick({0.0f, 2.0f}), 0.5f};
+  e.choice_bias = r.score == RouterScore::kSigmoid && random.chance(50);
+  e.scales_input = random.chance(30);
+  e.gate_bias = e.up_bias = !e.scales_input && random.chance(30);
+  for (bool* bias : {&e.router_bias, &e.down_bias}) *bias = random.chance(30);
+  e.shared_gate = shared && random.chance(50);
+  return e;
+}
+
+// Any spec that may be loaded.
+ModelSpec random_spec(Random& random) {
+  ModelSpec spec = plain_spec(static_cast<int32_t>(random.between(1, 3)));
+  spec.hidden_size = static_cast<int32_t>(random.between(8, 40));
+  spec.embedding_scale = random.pick({1.0f, 3.5f});
+  spec.num_positions = random.pick({0, 200});
+  spec.ropes.push_back({{1, 0.2f}, {0.5f, 0.05f}, true, 1.2f});
+  spec.tied_head = random.chance(50);
+  spec.logit_scale = random.pick({1.0f, 0.5f});
+  spec.logit_softcap = random.pick({0.0f, 3.0f});
+  spec.final_norm = random_norm(random);
+  spec.embedding_norm = random_norm(random);
+  for (LayerSpec& l : spec.layers) {
+    l.branches = random.pick({Branches::kSerial, Branches::kParallel, Branches::kShared});
+    l.attn_norm = random_norm(random);
+    l.post_attn_norm = random_norm(random);
+    l.mlp_norm = l.branches == Branches::kShared ? NormSpec{} : random_norm(random);
+    l.post_mlp_norm = random_norm(random);
+    l.residual_scale = random.pick({1.0f, 0.7f});
+    AttentionSpec& a = l.attention;
+    a.num_kv_heads = random.pick({1, 2});
+    a.num_heads = a.num_kv_heads * random.pick({1, 3});
+    a.head_size = random.pick({8, 10, 16});
+    a.reach = {random.pick({0, 5, 40}), random.chance(30)};
+    a.rope = random.pick({-1, 0, 1});
+    a.qk_norm = random_norm(random);
+    a.qk_norm_span =
+        random.pick({QkNormSpan::kHead, QkNormSpan::kProjection, QkNormSpan::kOwnHead});
+    a.qk_norm_after_rope = a.qk_norm.kind == NormKind::kRms && random.chance(30);
+    if (a.qk_norm_after_rope) a.qk_norm_span = QkNormSpan::kHead;
+    if (random.chance(30)) a.temperature = {0.3f, static_cast<int32_t>(random.between(1, 20)), 1};
+    a.sinks = random.chance(30);
+    a.gated = random.chance(30);
+    for (bool* bias : {&a.q_bias, &a.k_bias, &a.v_bias, &a.o_bias}) *bias = random.chance(30);
+    l.mlp.intermediate_size = static_cast<int32_t>(random.between(1, 50));
+    l.mlp.hidden_act = static_cast<HiddenAct>(random.between(0, 4));
+    l.mlp.gated = random.chance(50);
+    l.mlp.gate_bias = l.mlp.gated && random.chance(30);
+    for (bool* bias : {&l.mlp.up_bias, &l.mlp.down_bias}) *bias = random.chance(30);
+    if (random.chance(50)) continue;
+    const bool shared = random.chance(50);
+    if (!shared) l.mlp = {};
+    l.experts = random_experts(random, shared);
+  }
+  return spec;
+}
+
+// The layers in one group, or dealt to up to three with pages of any size.
+std::vector<KvGroupSpec> groups_of(const ModelSpec& spec, Random& random, bool one) {
+  std::vector<KvGroupSpec> groups(one ? 1 : static_cast<size_t>(random.between(1, 3)));
+  for (KvGroupSpec& group : groups) group.block_size = one ? 16 : random.pick({1, 3, 16, 64});
+  for (size_t i = 0; i < spec.layers.size(); i++) {
+    const auto g = random.between(0, static_cast<int64_t>(groups.size()) - 1);
+    groups[static_cast<size_t>(g)].layers.push_back(static_cast<int32_t>(i));
+  }
+  return groups;
+}
+
+// Logits of some rows of one sequence of tokens, computed in one step.
+std::vector<float> logits_of(const Ops& ops, const ModelSpec& spec, const Weights& weights,
+                             const std::vector<int32_t>& ids, const std::vector<int32_t>& rows,
+                             bool long_rope, const std::vector<KvGroupSpec>& groups) {
+  const int32_t n = static_cast<int32_t>(ids.size());
+  StepInput step;
+  int32_t blocks = 0;
+  for (const KvGroupSpec& group : groups) {
+    const int32_t count = (n + group.block_size - 1) / group.block_size;
+    step.tables.push_back({{}, {0, count}});
+    for (int32_t b = count; b >= 1; b--) step.tables.back().block_ids.push_back(blocks + b);
+    blocks += count;
+  }
+  EngineLimits limits;
+  limits.num_blocks = blocks + 1;
+  limits.groups = groups;
+  limits.max_num_seqs = 1;
+  limits.max_num_batched_tokens = n;
+  limits.max_model_len = n;
+  Forward forward(ops, spec, limits, weights, DType::kF32);
+  forward.allocate_cache(limits.num_blocks);
+  step.token_ids = ids;
+  step.query_start = {0, n};
+  step.context_len = {n};
+  if (long_rope) step.long_rope = {1};
+  step.capture_logits = true;
+  std::vector<int32_t> tokens(rows.size());
+  std::vector<double> logprobs(rows.size());
+  for (size_t i = 0; i < rows.size(); i++) {
+    SampleRow row;
+    row.logits_row = rows[i];
+    row.target = 0;
+    row.token = &tokens[i];
+    row.logprob = &logprobs[i];
+    step.rows.push_back(row);
+  }
+  StepOutput out;
+  forward.run(step, out);
+  return out.logits;
+}
+
+}  // namespace
+
+void test_programs(const Ops& ops, Random& random) {
+  ModelSpec spec = plain_spec();
+  const std::string attend = "attended = attend 0, 4 heads, window 0, cap 0";
+  expect_program(
+      "plain", ops, random, spec,
+      {"residual = embed", "normed = rms w residual", "q k v = matmul normed", "cache 0, rotary 8",
+       attend, "trim residual:16 attended:32", "branch = matmul attended",
+       "normed = rms w residual += branch", "gate = silu gated up of normed",
+       "branch = matmul gate", "head residual:16 branch:16", "normed = rms w residual += branch",
+       "logits = matmul normed"});
+
+  // Norms on both sides of a branch, or behind it only; what is added is scaled.
+  LayerSpec& l = spec.layers[0];
+  spec.embedding_scale = 4;
+  spec.logit_softcap = 30;
+  l.post_attn_norm = l.post_mlp_norm = norm_of(NormKind::kRms, true);
+  l.mlp_norm = {};
+  l.residual_scale = 0.5f;
+  l.attention.qk_norm = norm_of(NormKind::kRms);
+  l.attention.reach.window = 6;
+  l.attention.softcap = 50;
+  l.mlp.hidden_act = HiddenAct::kGeluTanh;
+  expect_program(
+      "sandwich", ops, random, spec,
+      {"residual = 4 embed", "normed = rms w residual", "q k v = matmul normed", "q/4 = rms w q/4",
+       "k/2 = rms w k/2", "cache 0, rotary 8", "attended = attend 0, 4 heads, window 6, cap 50",
+       "trim residual:16 attended:32", "branch = matmul attended", "branch = rms w branch",
+       "normed = none residual += 0.5 branch", "gate = gelu_tanh gated up of normed",
+       "branch = matmul gate", "branch = rms w branch", "head residual:16 branch:16",
+       "normed = rms w residual += 0.5 branch", "logits = matmul normed", "1 logits, cap 30"});
+
+  // One norm for both branches; the last layer's keeps what it gave.
+  spec = plain_spec();
+  spec.logit_scale = 0.25f;
+  spec.ropes[0].long_inverse_frequencies = spec.ropes[0].inverse_frequencies;
+  spec.ropes[0].interleaved = true;
+  spec.layers[0].branches = Branches::kShared;
+  spec.layers[0].mlp_norm = {};
+  spec.layers[0].attn_norm = norm_of(NormKind::kLayer);
+  expect_program(
+      "shared", ops, random, spec,
+      {"residual = embed", "normed = layer w residual", "q k v = matmul normed",
+       "cache 0, rotary 8 or long interleaved", attend, "trim residual:16 normed:16 attended:32",
+       "branch = matmul attended", "gate = silu gated up of normed", "mlp_branch = matmul gate",
+       "head residual:16 branch:16 mlp_branch:16", "normed = none residual += branch",
+       "normed = rms w residual += mlp_branch", "logits = matmul normed", "0.25 logits, cap 0"});
+
+  // Both branches read what was there before either was added; no gate, biases, no rotation.
+  spec = plain_spec();
+  spec.num_positions = 3;
+  spec.layers[0].branches = Branches::kParallel;
+  spec.layers[0].mlp_norm = norm_of(NormKind::kLayer, false, true);
+  spec.layers[0].attention.rope = -1;
+  spec.layers[0].attention.qk_norm = norm_of(NormKind::kLayer);
+  spec.layers[0].attention.qk_norm_span = QkNormSpan::kProjection;
+  spec.layers[0].attention.k_bias = spec.layers[0].attention.o_bias = true;
+  spec.layers[0].mlp.gated = false;
+  spec.layers[0].mlp.hidden_act = HiddenAct::kRelu2;
+  spec.layers[0].mlp.up_bias = true;
+  expect_program(
+      "parallel", ops, random, spec,
+      {"residual = embed + positions", "normed = rms w residual", "q k+b v = matmul normed",
+       "q = layer w q", "k = layer w k", "cache 0, rotary 0", attend,
+       "trim residual:16 attended:32", "branch+b = matmul attended", "normed = layer w b residual",
+       "up+b = matmul normed", "relu2 up", "mlp_branch = matmul up",
+       "head residual:16 branch:16 mlp_branch:16", "normed = none residual += branch",
+       "normed = rms w residual += mlp_branch", "logits = matmul normed"});
+}
+
+// Experts alone, and with a shared one beside them.
+void test_expert_programs(const Ops& ops, Random& random) {
+  ModelSpec spec = plain_spec();
+  LayerSpec& l = spec.layers[0];
+  l.mlp = {};
+  l.experts.router.num_experts = 5;
+  l.experts.router.top_k = 2;
+  l.experts.intermediate_size = 9;
+  const std::vector<std::string> before = {"residual = embed",
+                                           "normed = rms w residual",
+                                           "q k v = matmul normed",
+                                           "cache 0, rotary 8",
+                                           "attended = attend 0, 4 heads, window 0, cap 0",
+                                           "trim residual:16 attended:32",
+                                           "branch = matmul attended",
+                                           "normed = rms w residual += branch"};
+  const std::vector<std::string> after = {
+      "head residual:16 branch:16", "normed = rms w residual += branch", "logits = matmul normed"};
+  const auto expect_middle = [&](const char* what, const std::vector<std::string>& middle) {
+    std::vector<std::string> want = before;
+    want.insert(want.end(), middle.begin(), middle.end());
+    want.insert(want.end(), after.begin(), after.end());
+    expect_program(what, ops, random, spec, want);
+  };
+  expect_middle("experts", {"routed = matmul normed", "route 2 of routed",
+                            "gate/2 = silu experts up/2 of normed", "experts/2 = experts gate/2",
+                            "branch = weighted experts/2"});
+  l.mlp.intermediate_size = 7;
+  l.experts.router_bias = l.experts.choice_bias = l.experts.shared_gate = true;
+  l.experts.up_bias = l.experts.down_bias = l.experts.scales_input = true;
+  expect_middle("shared expert",
+                {"gate = silu gated up of normed", "branch = matmul gate",
+                 "routed+b shared_gate = matmul normed", "route 2 of routed + bias",
+                 "gate/2 = silu experts up/2+b of weighted normed", "experts/2+b = experts gate/2",
+                 "branch = experts/2 + shared gated"});
+}
+
+// What attention has that few families want: a gate behind it, sinks, chunks, norms of each head by
+// its own weight or behind the rotation, a temperature; and a norm of what was embedded.
+void test_attention_programs(const Ops& ops, Random& random) {
+  ModelSpec spec = plain_spec();
+  AttentionSpec& a = spec.layers[0].attention;
+  spec.embedding_norm = norm_of(NormKind::kRms);
+  spec.embedding_norm.weight = false;
+  a.qk_norm = norm_of(NormKind::kLayer);
+  a.qk_norm_span = QkNormSpan::kOwnHead;
+  a.reach = {6, true};
+  a.sinks = a.gated = true;
+  const std::vector<std::string> feed = {"normed = rms w residual += branch",
+                                         "gate = silu gated up of normed",
+                                         "branch = matmul gate",
+                                         "head residual:16 branch:16",
+                                         "normed = rms w residual += branch",
+                                         "logits = matmul normed"};
+  const auto expect_lines = [&](const char* what, std::vector<std::string> lines) {
+    lines.insert(lines.end(), feed.begin(), feed.end());
+    expect_program(what, ops, random, spec, lines);
+  };
+  expect_lines("gated",
+               {"residual = embed", "residual = rms residual", "normed = rms w residual",
+                "q k v = matmul normed", "q/4 = layer w4 q/4", "k/2 = layer w2 k/2",
+                "cache 0, rotary 8", "attended = attend 0, 4 heads, window 6 chunked, cap 0, sinks",
+                "trim residual:16 normed:16 attended:32", "gate = matmul normed",
+                "sigmoid gate times attended", "branch = matmul gate"});
+  spec.embedding_norm = {};
+  a.qk_norm = norm_of(NormKind::kRms);
+  a.qk_norm_span = QkNormSpan::kHead;
+  a.qk_norm_after_rope = true;
+  a.temperature = {0.5f, 64, 0};
+  a.reach = {};
+  a.sinks = a.gated = false;
+  const std::string attend = "attended = attend 0, 4 heads, window 0, cap 0";
+  const std::string trim = "trim residual:16 attended:32", branch = "branch = matmul attended";
+  expect_lines("behind the rope",
+               {"residual = embed", "normed = rms w residual", "q k v = matmul normed",
+                "cache 0, rotary 8, then q w k w rms, temperature 0.5", attend, trim, branch});
+  a.qk_norm.weight = false;
+  a.rope = -1;
+  expect_lines("weightless",
+               {"residual = embed", "normed = rms w residual", "q k v = matmul normed",
+                "cache 0, rotary 0, then q k rms, temperature 0.5", attend, trim, branch});
+}
+
+// All rows at the head, many of them in two slices behind the last attention, or only one; the
+// layers in one KV group, or in several.
+void test_cuts(const Ops& ops, Random& random) {
+  for (int i = 0; i < 25; i++) {
+    const ModelSpec spec = random_spec(random);
+    Checkpoint checkpoint(random);
+    checkpoint.add_all(spec);
+    checkpoint.close();
+    const Weights weights(ops, spec, checkpoint.files, checkpoint.tensors, DType::kF32);
+    std::vector<int32_t> ids, all;
+    const int64_t n = random.between(66, 150);
+    for (int32_t t = 0; t < n; t++) {
+      ids.push_back(static_cast<int32_t>(random.between(0, spec.vocab_size - 1)));
+      all.push_back(t);
+    }
+    const bool long_rope = random.chance(50);
+    const std::vector<KvGroupSpec> group = groups_of(spec, random, true);
+    const std::vector<float> want = logits_of(ops, spec, weights, ids, all, long_rope, group);
+    const std::vector<int32_t> one = {static_cast<int32_t>(random.between(0, n - 1))};
+    for (const auto& rows : {std::vector<int32_t>(all.begin() + 1, all.end()), one}) {
+      const std::vector<float> got =
+          logits_of(ops, spec, weights, ids, rows, long_rope, groups_of(spec, random, false));
+      const size_t vocab = static_cast<size_t>(spec.vocab_size);
+      for (size_t r = 0; r < rows.size(); r++) {
+        const float* whole = want.data() + static_cast<size_t>(rows[r]) * vocab;
+        expect(std::isfinite(whole[0]), "case %d: row %d has no logits", i, rows[r]);
+        expect(std::memcmp(got.data() + r * vocab, whole, vocab * 4) == 0,
+               "case %d: row %d of %" PRId64 " has other logits among %zu", i, rows[r], n,
+               rows.size());
+      }
+    }
+    // The long table is another one, where a layer rotates by it and a query sees more than itself.
+    bool rotates = false;
+    for (const LayerSpec& l : spec.layers) {
+      rotates = rotates || (l.attention.rope == 1 && l.attention.reach.window != 1);
+    }
+    const bool same = logits_of(ops, spec, weights, ids, all, !long_rope, group) == want;
+    expect(same || rotates, "case %d: a table that nobody uses changes logits", i);
+    expect(!same || !rotates, "case %d: the long table changes nothing", i);
+  }
+}
+
+namespace {
+
+void run_all(uint64_t seed) {
+  std::printf("seed %" PRIu64 "\n", seed);
+  Random random(seed);
+  const auto backend = CpuBackend::create(2, nullptr, false);
+  const std::pair<const char*, void (*)(const Ops&, Random&)> groups[] = {
+      {"programs", test_programs},
+      {"experts", test_expert_programs},
+      {"attention", test_attention_programs},
+      {"cuts", test_cuts},
+      {"reach", test_reach},
+      {"cache", test_cache},
+      {"weights", test_weights},
+      {"refused weights", test_refused_weights},
+      {"changed files", test_changed_files}};
+  for (const auto& [name, group] : groups) {
+    const int before = g_failures;
+    group(backend->ops(), random);
+    std::printf("%-16s %s\n", name, g_failures == before ? "ok" : "FAILED");
+  }
+}
+
+}  // namespace
+}  // namespace octavo::test
+
+int main(int argc, char** argv) {
+  octavo::test::run_all(argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 20260101);
+  if (octavo::test::g_failures == 0) return 0;
+  std::printf("%d failures\n", octavo::test::g_failures);
+  return 1;
+}

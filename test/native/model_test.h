@@ -1,0 +1,153 @@
+// What the tests of native/model share: small specs, and a file with random tensors for one.
+#pragma once
+
+#include <unistd.h>
+
+#include <map>
+#include <string>
+
+#include "model/spec.h"
+#include "native/op_test.h"
+
+namespace octavo::test {
+
+inline NormSpec norm_of(NormKind kind, bool offset = false, bool bias = false) {
+  return {kind, 1e-5f, offset, kind != NormKind::kNone, bias};
+}
+
+// Serial layers as Llama's: four heads of eight, two of K and V.
+inline ModelSpec plain_spec(int32_t num_layers = 1) {
+  ModelSpec spec;
+  spec.vocab_size = 40;
+  spec.hidden_size = 16;
+  spec.ropes = {{{1, 0.1f, 0.01f, 0.001f}, {}, false, 1}};
+  spec.final_norm = norm_of(NormKind::kRms);
+  LayerSpec layer;
+  layer.attn_norm = layer.mlp_norm = norm_of(NormKind::kRms);
+  layer.attention.num_heads = 4;
+  layer.attention.num_kv_heads = 2;
+  layer.attention.head_size = 8;
+  layer.attention.rope = 0;
+  layer.attention.scale = 0.35f;
+  layer.mlp.intermediate_size = 24;
+  spec.layers.assign(static_cast<size_t>(num_layers), layer);
+  return spec;
+}
+
+// Tensors by name, written one behind the other to a file.
+class Checkpoint {
+ public:
+  explicit Checkpoint(Random& random) : random_(random) {
+    char path[] = "/tmp/octavo-model-XXXXXX";
+    file_ = fdopen(mkstemp(path), "wb");
+    files = {path};
+  }
+  ~Checkpoint() {
+    close();
+    unlink(files[0].c_str());
+  }
+  Checkpoint(const Checkpoint&) = delete;
+  Checkpoint& operator=(const Checkpoint&) = delete;
+
+  // Floats around `mean`; rows = 1 is a vector.
+  void add(const std::string& name, int64_t rows, int64_t cols, float mean = 0) {
+    std::vector<float> v(static_cast<size_t>(rows * cols));
+    for (float& f : v) f = mean + random_.normal() * 0.3f;
+    write({name, DType::kF32, rows, cols}, v.data(), rows * cols * 4);
+    values[name] = v;
+  }
+  // The bytes of a tensor that is described but for its place in the file.
+  void write(TensorSpec spec, const void* data, int64_t bytes) {
+    spec.offset = std::ftell(file_);
+    spec.bytes = bytes;
+    expect(std::fwrite(data, 1, static_cast<size_t>(bytes), file_) == static_cast<size_t>(bytes),
+           "a test's file cannot be written");
+    tensors.push_back(spec);
+  }
+  // Everything that a spec needs.
+  void add_all(const ModelSpec& s) {
+    const int64_t hidden = s.hidden_size;
+    add("embed", s.vocab_size, hidden);
+    if (s.num_positions > 0) add("positions", s.num_positions, hidden);
+    if (!s.tied_head) add("head", s.vocab_size, hidden);
+    add_norm(s.embedding_norm, "embed_norm", hidden);
+    add_norm(s.final_norm, "final_norm", hidden);
+    for (size_t i = 0; i < s.layers.size(); i++) {
+      const LayerSpec& l = s.layers[i];
+      const AttentionSpec& a = l.attention;
+      const std::string at = "layers." + std::to_string(i) + ".";
+      const int64_t q = a.num_heads * a.head_size, kv = a.num_kv_heads * a.head_size;
+      const int64_t inner = l.mlp.intermediate_size;
+      add_norm(l.attn_norm, at + "attn_norm", hidden);
+      add_norm(l.post_attn_norm, at + "post_attn_norm", hidden);
+      add_norm(l.mlp_norm, at + "mlp_norm", hidden);
+      add_norm(l.post_mlp_norm, at + "post_mlp_norm", hidden);
+      add_qk_norm(a, at + "q_norm", a.num_heads);
+      add_qk_norm(a, at + "k_norm", a.num_kv_heads);
+      if (a.sinks) add(at + "sinks", 1, a.num_heads);
+      if (a.gated) add(at + "attn_gate", q, hidden);
+      add_linear(at + "q", q, hidden, a.q_bias);
+      add_linear(at + "k", kv, hidden, a.k_bias);
+      add_linear(at + "v", kv, hidden, a.v_bias);
+      add_linear(at + "o", hidden, q, a.o_bias);
+      if (l.experts.any()) add_experts(l.experts, at, hidden);
+      if (inner == 0) continue;
+      if (l.mlp.gated) add_linear(at + "gate", inner, hidden, l.mlp.gate_bias);
+      add_linear(at + "up", inner, hidden, l.mlp.up_bias);
+      add_linear(at + "down", hidden, inner, l.mlp.down_bias);
+    }
+  }
+  void close() {
+    if (file_ != nullptr) std::fclose(file_);
+    file_ = nullptr;
+  }
+
+  std::vector<std::string> files;
+  std::vector<TensorSpec> tensors;
+  std::map<std::string, std::vector<float>> values;
+
+ private:
+  void add_experts(const ExpertsSpec& e, const std::string& at, int64_t hidden) {
+    add_linear(at + "router", e.router.num_experts, hidden, e.router_bias);
+    if (e.choice_bias) add(at + "router.choice_bias", 1, e.router.num_experts);
+    if (e.shared_gate) add(at + "shared_gate", 1, hidden);
+    for (int32_t i = 0; i < e.router.num_experts; i++) {
+      const std::string one = at + "experts." + std::to_string(i) + ".";
+      add_linear(one + "gate", e.intermediate_size, hidden, e.gate_bias);
+      add_linear(one + "up", e.intermediate_size, hidden, e.up_bias);
+      add_linear(one + "down", hidden, e.intermediate_size, e.down_bias);
+    }
+  }
+  void add_norm(const NormSpec& norm, const std::string& name, int64_t length) {
+    if (norm.kind == NormKind::kNone) return;
+    if (norm.weight) add(name, 1, length, norm.offset ? 0 : 1);
+    if (norm.bias) add(name + ".bias", 1, length);
+  }
+  void add_qk_norm(const AttentionSpec& a, const std::string& name, int32_t heads) {
+    if (a.qk_norm_span != QkNormSpan::kOwnHead) {
+      const bool whole = a.qk_norm_span == QkNormSpan::kProjection;
+      return add_norm(a.qk_norm, name, (whole ? heads : 1) * a.head_size);
+    }
+    for (int32_t h = 0; h < heads; h++) {
+      add_norm(a.qk_norm, name + "." + std::to_string(h), a.head_size);
+    }
+  }
+  void add_linear(const std::string& name, int64_t rows, int64_t cols, bool bias) {
+    add(name, rows, cols);
+    if (bias) add(name + ".bias", 1, rows);
+  }
+
+  Random& random_;
+  std::FILE* file_ = nullptr;
+};
+
+void test_programs(const Ops& ops, Random& random);
+void test_expert_programs(const Ops& ops, Random& random);
+void test_cuts(const Ops& ops, Random& random);
+void test_reach(const Ops& ops, Random& random);
+void test_cache(const Ops& ops, Random& random);
+void test_weights(const Ops& ops, Random& random);
+void test_refused_weights(const Ops& ops, Random& random);
+void test_changed_files(const Ops& ops, Random& random);
+
+}  // namespace octavo::test

@@ -1,0 +1,213 @@
+// The ops that touch every value once, against float64, and weights that cannot be read:
+// load_weight, embedding, activate, transform_logits, gather_rows.
+#include "native/backend_under_test.h"
+#include "reference/reference.h"
+
+namespace octavo::test {
+namespace {
+
+std::vector<int32_t> random_ids(Random& random, int64_t n, int64_t below) {
+  std::vector<int32_t> ids;
+  while (static_cast<int64_t>(ids.size()) < n) {
+    ids.push_back(static_cast<int32_t>(random.between(0, below - 1)));
+  }
+  return ids;
+}
+
+// A stored table, and its rows in float64 as ops see them.
+struct Table {
+  Table(const Backends& backends, Random& random, DType dtype, int64_t rows, int64_t cols)
+      : bytes(random_stored(random, dtype, rows, cols)),
+        loaded(backends.ops(), bytes, dtype, rows, cols) {
+    const DType kept = kept_type(backends, dtype);
+    for (int64_t r = 0; r < rows; r++) {
+      values.push_back(
+          reference::stored_row(dtype, bytes.data() + r * row_bytes(dtype, cols), cols));
+      for (double& x : values.back()) x = rounded(kept, static_cast<float>(x));
+    }
+    // A min that is added is rounded once more, or once less.
+    tolerance = backends.on_cpu() && quant_format(dtype).has_min ? 0x1p-11 : 0;
+  }
+  Bytes bytes;
+  Loaded loaded;
+  std::vector<std::vector<double>> values;
+  double tolerance;
+};
+
+}  // namespace
+
+// Wherever its source fails, a weight is not loaded.
+void test_load_weight(const Backends& backends, Random& random, int i) {
+  const DType dtype = kStoredTypes[i % std::size(kStoredTypes)];
+  const int64_t rows = random.between(1, 200);
+  const int64_t cols = random.between(1, 3) * (block_values(dtype) == 256 ? 256 : 192);
+  const Bytes bytes = random_stored(random, dtype, rows, cols);
+  const Tensor stored{nullptr, dtype, rows, cols};
+  for (const auto& backend : backends.all) {
+    const Ops& ops = backend->ops();
+    const size_t size = ops.weight_bytes(ops.context, stored);
+    void* memory = ops.allocate(ops.context, size);
+    const int64_t whole = stored.bytes();
+    for (const int64_t good : {int64_t{0}, random.between(0, whole - 1), whole - 1, whole}) {
+      const CutSource source(bytes.data(), good);
+      const bool loaded = !ops.load_weight(ops.context, stored, source, memory).empty();
+      expect(loaded == (good == whole), "load_weight: %s of %" PRId64 " of %" PRId64 " bytes",
+             loaded ? "a matrix" : "nothing", good, whole);
+    }
+    ops.release(ops.context, memory, size);
+  }
+}
+
+void test_embedding(const Backends& backends, Random& random, int i) {
+  const DType dtype = kStoredTypes[i % std::size(kStoredTypes)];
+  const DType learned = kStoredTypes[random.between(0, std::size(kStoredTypes) - 1)];
+  const bool plain = random.chance(50), at_positions = !plain && random.chance(60);
+  const int64_t block =
+      at_positions ? std::max(block_values(dtype), block_values(learned)) : block_values(dtype);
+  const int64_t cols = block * random.between(1, block == 1 ? 700 : 640 / block);
+  const int64_t vocab = random.between(1, 50), n = random.between(1, backends.on_cpu() ? 90 : 20);
+  const float scale = plain || random.chance(30) ? 1.0f : random.pick({48.0f, 33.25f, 0.1f});
+  const Table table(backends, random, dtype, vocab, cols);
+  const std::vector<int32_t> ids = random_ids(random, n, vocab);
+  const int64_t num_positions = random.between(1, 40);
+  const std::vector<int32_t> positions = random_ids(random, n, num_positions);
+  const Table learned_table(backends, random, learned, num_positions, at_positions ? cols : 256);
+  const Memory its_ids = put(backends.ops(), ids), its_positions = put(backends.ops(), positions);
+  const Values out(backends, DType::kF32, n, cols);
+  const auto got = run_everywhere(backends, out, "embedding", [&](const Ops& ops) {
+    EmbeddingParams p{out.tensor(), table.loaded.tensor(), its_ids.as<int32_t>(), scale};
+    if (at_positions) {
+      p.position_table = learned_table.loaded.tensor();
+      p.positions = its_positions.as<int32_t>();
+    }
+    ops.embedding(ops.context, p);
+  });
+  for (int64_t j = 0; j < n * cols; j++) {
+    const int64_t t = j / cols, c = j % cols;
+    const double product = table.values[ids[t]][c] * scale;
+    const double add = at_positions ? learned_table.values[positions[t]][c] : 0;
+    double tolerance = table.tolerance * scale + (at_positions ? learned_table.tolerance : 0);
+    // Product and sum round to float, once each on the CPU; a device may round once for both. What
+    // is neither scaled nor added to comes out bit for bit.
+    if (!backends.on_cpu() && (scale != 1 || at_positions)) {
+      tolerance += 0x1p-23 * (std::fabs(product) + std::fabs(add));
+    }
+    const float want = static_cast<float>(product) + static_cast<float>(add);
+    expect_near(dtype_name(dtype), got[j], want, tolerance);
+  }
+}
+
+namespace {
+
+// What float32 arithmetic may be off by, times `up`.
+double act_tolerance(const Backends& backends, HiddenAct act, double x, double want) {
+  const double relative = 1e-6 * std::fabs(want);
+  if (!backends.on_cpu()) return relative + 1e-6 * std::fabs(x) + 1e-7;  // the device's own erf
+  switch (act) {
+    case HiddenAct::kGeluTanh:  // cancels for large negative values: 1 + tanh is near 0 there
+      return relative + 2e-7 * std::fabs(x);
+    case HiddenAct::kGelu:  // below −13.1 the tail is subnormal, and 0 here
+      return relative + 1e-36;
+    default:
+      return relative + 1e-30;
+  }
+}
+
+// What is no number stays none, and infinities go where the function does.
+void activate_edges(const Backends& backends, HiddenAct act) {
+  const Values out(backends, backends.type(), 1, 4);
+  const float inf = std::numeric_limits<float>::infinity();
+  const auto got = run_everywhere(
+      backends, out, "activate",
+      [&] {
+        out.fill({kNaN, inf, -inf, 0});
+      },
+      [&](const Ops& ops) { ops.activate(ops.context, out.tensor(), out.tensor(), {}, act); });
+  const float top = act == HiddenAct::kSigmoid ? 1 : inf;
+  expect(std::isnan(got[0]) && got[1] == top, "activate %d: %g, %g of NaN, inf",
+         static_cast<int>(act), got[0], got[1]);
+  const bool vanishes = act == HiddenAct::kRelu2 || (act == HiddenAct::kGelu && backends.on_cpu());
+  expect(!vanishes || got[2] == 0, "activate %d: %g of -inf", static_cast<int>(act), got[2]);
+}
+
+}  // namespace
+
+void test_activate(const Backends& backends, Random& random, int i) {
+  const HiddenAct act = static_cast<HiddenAct>(i % 5);
+  activate_edges(backends, act);
+  const DType type = backends.type();
+  const int64_t rows = random.between(1, 60);
+  const int64_t cols = backends.cols(random.between(1, backends.on_cpu() ? 900 : 100), 2);
+  const int64_t n = rows * cols;
+  const bool gated = random.chance(65), in_place = random.chance(50);
+  std::vector<float> gate = random_values(random, type, n, act == HiddenAct::kSilu ? 20 : 4);
+  const std::vector<float> up = random_values(random, type, n);
+  for (float extreme :
+       {0.0f, -0.0f, 88.0f, -60.0f, -87.5f, -100.0f, 1e18f, -1e30f, -13.0f, -1e-20f}) {
+    // The cube of the tanh form, and what float16 holds.
+    const bool large = std::fabs(extreme) > 100;
+    if (large && (act == HiddenAct::kGeluTanh || type == DType::kF16)) continue;
+    gate[random.between(0, n - 1)] = rounded(type, extreme);
+  }
+  const Values g(backends, type, rows, cols, gate), u(backends, type, rows, cols, up);
+  const Values out(backends, type, rows, cols);
+  const Values& to = in_place ? g : out;
+  const auto got = run_everywhere(
+      backends, to, "activate", [&] { g.fill(gate); },
+      [&](const Ops& ops) {
+        ops.activate(ops.context, to.tensor(), g.tensor(), gated ? u.tensor() : Tensor{}, act);
+      });
+  for (int64_t j = 0; j < n; j++) {
+    const double by = gated ? up[j] : 1, x = gate[j], want = reference::activated(act, x);
+    expect_stored("activate", type, got[j], want * by,
+                  act_tolerance(backends, act, x, want) * std::fabs(by));
+  }
+}
+
+void test_transform_logits(const Backends& backends, Random& random, int) {
+  const int64_t rows = random.between(1, 9), cols = random.between(1, 3000), n = rows * cols;
+  const float spread = random.pick({0.01f, 1.0f, 30.0f, 1000.0f});
+  std::vector<float> logits = random_values(random, DType::kF32, n, spread);
+  const float scale = random.pick({1.0f, 0.0625f, -2.0f, 1.7f});
+  const float softcap = random.pick({0.0f, 0.0f, 1.0f, 30.0f, 50.0f});
+  logits[random.between(0, n - 1)] = 0;
+  const Values out(backends, DType::kF32, rows, cols);
+  const auto got = run_everywhere(
+      backends, out, "transform_logits", [&] { out.fill(logits); },
+      [&](const Ops& ops) { ops.transform_logits(ops.context, out.tensor(), scale, softcap); });
+  for (int64_t j = 0; j < n; j++) {
+    const double want = reference::transformed_logit(logits[j], scale, softcap);
+    expect_near("transform_logits", got[j], want, 1e-6 * std::fabs(want));
+  }
+  // A value alone, wherever it stood; and what is no number.
+  const int64_t j = random.between(0, n - 1);
+  const float inf = std::numeric_limits<float>::infinity();
+  const Values one(backends, DType::kF32, 1, 1, {logits[j]});
+  const Values edge(backends, DType::kF32, 1, 3, {kNaN, inf, -inf});
+  const Ops& ops = backends.any(random);
+  ops.transform_logits(ops.context, one.tensor(), scale, softcap);
+  ops.transform_logits(ops.context, edge.tensor(), 0.5f, 30.0f);
+  expect(one.read("transform_logits")[0] == got[j], "transform_logits: other bits alone");
+  const auto capped = edge.read("transform_logits");
+  expect(std::isnan(capped[0]) && capped[1] == 30 && capped[2] == -30,
+         "transform_logits: no numbers");
+}
+
+void test_gather_rows(const Backends& backends, Random& random, int) {
+  const DType type = random.pick({DType::kF32, backends.type()});
+  const int64_t rows = random.between(1, 60), n = random.between(1, 90);
+  const int64_t cols = backends.cols(random.between(1, backends.on_cpu() ? 900 : 200), 2);
+  const std::vector<float> x = random_values(random, type, rows * cols);
+  const std::vector<int32_t> wanted = random_ids(random, n, rows);
+  const Values in(backends, type, rows, cols, x), out(backends, type, n, cols);
+  const Memory ids = put(backends.ops(), wanted);
+  const auto got = run_everywhere(backends, out, "gather_rows", [&](const Ops& ops) {
+    ops.gather_rows(ops.context, out.tensor(), in.tensor(), ids.as<int32_t>());
+  });
+  for (int64_t r = 0; r < n; r++) {
+    expect(std::memcmp(&got[r * cols], &x[wanted[r] * cols], cols * 4) == 0,
+           "gather_rows: wrong row");
+  }
+}
+
+}  // namespace octavo::test

@@ -1,0 +1,107 @@
+"""What a document cannot say of a request, for schemathesis: which fields exclude each other, which
+values a model has, how many tokens a test has time for. Requests that are meant to be valid come
+through then, and their answers are looked at; those that are meant to be wrong stay as they are."""
+
+import schemathesis
+
+LIMITS = {
+    "/v1/chat/completions": "max_tokens",
+    "/v1/completions": "max_tokens",
+    "/v1/messages": "max_tokens",
+    "/v1/responses": "max_output_tokens",
+}
+RANGES = {
+    "temperature": 2,
+    "top_p": 1,
+    "min_p": 1,
+    "presence_penalty": 2,
+    "frequency_penalty": 2,
+    "repetition_penalty": 2,
+}
+# From the first on: what they are at most, and what is added.
+INTEGERS = {
+    "max_tokens": (4, 1),
+    "min_tokens": (1, 0),
+    "n": (3, 1),
+    "top_k": (100, 0),
+    "logprobs": (4, 0),
+    "prompt_logprobs": (4, 0),
+    "top_logprobs": (4, 0),
+    "truncate_prompt_tokens": (50, 1),
+    "priority": (1, 0),
+}
+IDS = ("token_ids", "tokens", "prompt", "stop_token_ids", "allowed_token_ids")
+LEFT_OUT = (
+    "allowed_token_ids",
+    "bad_words",
+    "best_of",
+    "chat_template",
+    "chat_template_kwargs",
+    "logit_bias",
+    "max_completion_tokens",
+    "model",
+    "previous_response_id",
+    "stop_token_ids",
+)
+
+
+def is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def of_vocabulary(value):
+    if isinstance(value, list):
+        return [of_vocabulary(one) for one in value]
+    return value % 4096 if is_number(value) else value
+
+
+def as_text(message):
+    """Parts of a message are text; an item of no type is a message."""
+    if isinstance(message.get("content"), list):
+        message["content"] = [{"type": "text", "text": str(part)} for part in message["content"]]
+    if isinstance(message.get("tool_calls"), list):
+        del message["tool_calls"]
+
+
+def tame(body):
+    for name in LEFT_OUT:
+        body.pop(name, None)
+    for name, (most, least) in INTEGERS.items():
+        if is_number(body.get(name)):
+            body[name] = int(body[name]) % most + least
+    for name, most in RANGES.items():
+        if is_number(body.get(name)):
+            body[name] = most * (0.5 + 0.5 * (body[name] % 1))
+    for name in IDS:
+        if isinstance(body.get(name), list):
+            body[name] = of_vocabulary(body[name])
+    for message in body.get("messages") or []:
+        as_text(message)
+    if isinstance(body.get("input"), list):
+        body["input"] = [{"role": "user", "content": str(item)} for item in body["input"]]
+    body.pop("prompt_logprobs" if body.get("stream") else "stream_options", None)
+    if not body.get("use_beam_search"):
+        body.pop("length_penalty", None)
+    if body.get("continue_final_message"):
+        body["add_generation_prompt"] = False
+    if body.get("logprobs") is not True:
+        body.pop("top_logprobs", None)
+    if body.get("messages"):
+        body.pop("prompt", None)
+    if body.get("cache_salt") == "":
+        body["cache_salt"] = "a"
+    if isinstance(body.get("sampling_params"), dict):
+        tame(body["sampling_params"])
+
+
+@schemathesis.hook
+def before_call(context, case, **kwargs):
+    meta = case.meta
+    if meta is None or meta.generation.mode.is_negative or not isinstance(case.body, dict):
+        return
+    limit = LIMITS.get(case.path)
+    if limit is not None and not case.body.get(limit):
+        case.body[limit] = 3
+    tame(case.body)
+    if limit is not None:
+        case.body[limit] = case.body[limit] % 4 + 1

@@ -1,0 +1,243 @@
+/** Random models as data: every switch of the record is thrown, and sizes are odd. */
+import {
+  BRANCHES,
+  HIDDEN_ACTS,
+  type NativeAttention,
+  type NativeExperts,
+  type NativeLayer,
+  type NativeMlp,
+  type NativeModelSpec,
+  type NativeNorm,
+  type NativeRope,
+  NORMS,
+  QK_NORM_SPANS,
+  ROUTER_SCORES,
+} from '../../lib/native.js';
+import type { Random } from './random.js';
+
+const { fround } = Math;
+const NO_NORM: NativeNorm = { kind: NORMS.none, eps: 0, offset: false, weight: false, bias: false };
+
+export interface SpecLimits {
+  readonly vocabSize: number;
+  /** Tokens that a learned position table has room for. */
+  readonly maxTokens: number;
+  /** Heads are one of these sizes. */
+  readonly headSizes?: readonly number[];
+  /** There is a layer with each of these windows, and no other. Default: any. */
+  readonly windows?: readonly number[];
+  /** Every expert is chosen: rounding changes no choice. */
+  readonly allExperts?: boolean;
+  /** Other sizes are multiples of this. */
+  readonly multiple?: number;
+}
+
+export function randomSpec(rng: Random, limits: SpecLimits): NativeModelSpec {
+  return new Generator(rng, limits).spec();
+}
+
+class Generator {
+  readonly #rng: Random;
+  readonly #limits: SpecLimits;
+  readonly #multiple: number;
+
+  constructor(rng: Random, limits: SpecLimits) {
+    this.#rng = rng;
+    this.#limits = limits;
+    this.#multiple = limits.multiple ?? 1;
+  }
+
+  spec(): NativeModelSpec {
+    const { vocabSize, maxTokens } = this.#limits;
+    const ropes = Array.from({ length: this.#rng.integer(4) }, () => this.#rope());
+    // Layers of a few kinds in random order, as families have them, or each of its own.
+    const { windows } = this.#limits;
+    const kinds =
+      windows?.map((window) => this.#windowed(this.#layer(ropes), window)) ??
+      Array.from({ length: this.#between(1, 3) }, () => this.#layer(ropes));
+    const layers = Array.from({ length: this.#between(1, 4) }, () => this.#of(kinds));
+    if (windows) for (const kind of kinds) layers.splice(this.#between(0, layers.length), 0, kind);
+    return {
+      vocabSize,
+      hiddenSize: this.#size(12, 72),
+      embedding: {
+        scale: this.#maybe(this.#near(4)),
+        numPositions: this.#chance(0.3) ? maxTokens + this.#rng.integer(3) : 0,
+        norm: this.#chance(0.3) ? this.#norm() : NO_NORM,
+      },
+      ropes,
+      layers,
+      finalNorm: this.#chance(0.1) ? NO_NORM : this.#norm(),
+      head: {
+        tied: this.#chance(0.5),
+        scale: this.#maybe(this.#near(2)),
+        softcap: this.#chance(0.4) ? this.#near(10) : 0,
+      },
+    };
+  }
+
+  #rope(): NativeRope {
+    const pairs = this.#between(1, 16);
+    const base = 10 ** (1 + 5 * this.#rng.uniform());
+    const frequencies = () =>
+      Float32Array.from({ length: pairs }, (_, i) => this.#near(1) * base ** (-i / pairs));
+    return {
+      inverseFrequencies: frequencies(),
+      ...(this.#chance(0.4) ? { longInverseFrequencies: frequencies() } : {}),
+      interleaved: this.#chance(0.5),
+      attentionFactor: this.#maybe(this.#near(1.2)),
+    };
+  }
+
+  #layer(ropes: readonly NativeRope[]): NativeLayer {
+    const branches = this.#of(Object.values(BRANCHES));
+    // A branch without any norm grows from layer to layer until float32 has no digits left.
+    const before = this.#chance(0.8);
+    const after = !before || this.#chance(0.3);
+    const norms = (on: boolean) => (on ? this.#norm() : NO_NORM);
+    return {
+      branches,
+      attnNorm: norms(before),
+      postAttnNorm: norms(after),
+      mlpNorm: norms(before && branches !== BRANCHES.shared),
+      postMlpNorm: norms(after),
+      attention: this.#attention(ropes),
+      ...this.#feed(),
+      residualScale: this.#maybe(this.#near(0.7)),
+    };
+  }
+
+  #windowed(layer: NativeLayer, window: number): NativeLayer {
+    const chunked = window > 0 && this.#chance(0.4);
+    return { ...layer, attention: { ...layer.attention, window, chunked } };
+  }
+
+  #norm(): NativeNorm {
+    const kind = this.#of([NORMS.rms, NORMS.layer]);
+    const weight = this.#chance(0.85);
+    return {
+      kind,
+      eps: fround(this.#of([1e-6, 1e-5, 1e-2])),
+      offset: weight && this.#chance(0.4),
+      weight,
+      bias: kind === NORMS.layer && this.#chance(0.7),
+    };
+  }
+
+  #attention(ropes: readonly NativeRope[]): NativeAttention {
+    const { headSizes = [6, 10, 16, 26, 32, 40, 64, 72] } = this.#limits;
+    const headSize = this.#of(headSizes);
+    const fitting = ropes.flatMap(({ inverseFrequencies: { length } }, i) =>
+      2 * length <= headSize ? [i] : [],
+    );
+    const numKvHeads = this.#between(1, 3);
+    const qkNorm = this.#chance(0.6) ? this.#norm() : NO_NORM;
+    const qkNormAfterRope = qkNorm.kind === NORMS.rms && this.#chance(0.4);
+    return {
+      numHeads: numKvHeads * this.#between(1, 5),
+      numKvHeads,
+      headSize,
+      ...this.#reach(),
+      rope: fitting.length === 0 || this.#chance(0.2) ? -1 : this.#of(fitting),
+      scale: fround(this.#near(1) / Math.sqrt(headSize)),
+      softcap: this.#chance(0.4) ? this.#near(5) : 0,
+      sinks: this.#chance(0.3),
+      qkNorm,
+      qkNormSpan: qkNormAfterRope ? QK_NORM_SPANS.head : this.#of(Object.values(QK_NORM_SPANS)),
+      qkNormAfterRope,
+      temperature: {
+        beta: this.#chance(0.3) ? this.#near(0.5) : 0,
+        length: this.#between(1, 20),
+        offset: this.#rng.integer(3),
+      },
+      gated: this.#chance(0.3),
+      biases: this.#some(['q', 'k', 'v', 'o']),
+    };
+  }
+
+  #feed(): Pick<NativeLayer, 'mlp' | 'experts'> {
+    const mlp = this.#mlp();
+    if (this.#chance(0.6)) return { mlp };
+    const shared = this.#chance(0.5);
+    const none = { ...mlp, intermediateSize: 0, biases: [] };
+    return { mlp: shared ? mlp : none, experts: this.#experts(shared) };
+  }
+
+  #experts(shared: boolean): NativeExperts {
+    const score = this.#of(Object.values(ROUTER_SCORES));
+    const numGroups = score === ROUTER_SCORES.chosenSoftmax ? 1 : this.#of([1, 1, 2, 3]);
+    const size = this.#between(2, numGroups > 1 ? 3 : 5);
+    const numExperts = numGroups * size;
+    const { allExperts } = this.#limits;
+    const topGroups = allExperts ? numGroups : this.#between(1, numGroups);
+    const scalesInput = this.#chance(0.25);
+    return {
+      numExperts,
+      topK: allExperts ? numExperts : this.#between(1, Math.min(size * topGroups, 4)),
+      intermediateSize: this.#size(8, 60),
+      hiddenAct: this.#of(Object.values(HIDDEN_ACTS)),
+      alpha: this.#maybe(this.#near(1.7)),
+      limit: this.#chance(0.4) ? this.#near(2) : 0,
+      upOffset: this.#chance(0.4) ? this.#near(1) : 0,
+      biases: this.#some(scalesInput ? ['down'] : ['gate', 'up', 'down']),
+      router: {
+        score,
+        bias: this.#chance(0.4),
+        choiceBias: score !== ROUTER_SCORES.chosenSoftmax && this.#chance(0.4),
+        normalize: this.#chance(0.5),
+        scale: this.#maybe(this.#near(2)),
+        numGroups,
+        topGroups,
+        groupBest: this.#between(1, 2),
+      },
+      scalesInput,
+      sharedGate: shared && this.#chance(0.5),
+    };
+  }
+
+  #reach(): Pick<NativeAttention, 'window' | 'chunked'> {
+    return this.#chance(0.6)
+      ? { window: this.#between(1, 24), chunked: this.#chance(0.4) }
+      : { window: 0, chunked: false };
+  }
+
+  #mlp(): NativeMlp {
+    const gated = this.#chance(0.5);
+    return {
+      intermediateSize: this.#size(8, 100),
+      hiddenAct: this.#of(Object.values(HIDDEN_ACTS)),
+      gated,
+      biases: this.#some(gated ? ['gate', 'up', 'down'] : ['up', 'down']),
+    };
+  }
+
+  #chance(probability: number): boolean {
+    return this.#rng.uniform() < probability;
+  }
+
+  #between(low: number, high: number): number {
+    return low + this.#rng.integer(high - low + 1);
+  }
+
+  #size(low: number, high: number): number {
+    return Math.ceil(this.#between(low, high) / this.#multiple) * this.#multiple;
+  }
+
+  #of<T>(list: readonly T[]): T {
+    return list[this.#rng.integer(list.length)];
+  }
+
+  #some(names: readonly string[]): string[] {
+    return this.#chance(0.5) ? [] : names.filter(() => this.#chance(0.6));
+  }
+
+  /** Between half and one and a half of a value, as float32 has it. */
+  #near(value: number): number {
+    return fround(value * (0.5 + this.#rng.uniform()));
+  }
+
+  /** 1, which changes nothing, or the value. */
+  #maybe(value: number): number {
+    return this.#chance(0.5) ? 1 : value;
+  }
+}

@@ -1,0 +1,3 @@
+import { checkExpressions } from './support.js';
+
+checkExpressions('macro');
