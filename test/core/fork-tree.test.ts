@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { nextStop, plantForks } from '../../lib/core/fork-tree.js';
 import { group, range } from '../support/core.js';
 import { randomFrom } from '../support/fake-executor.js';
+import { SEED } from '../support/seed.js';
 
 /** A group whose samples have generated these tokens after the prompt [1, 2]. */
 function grown(outputs: number[][]) {
@@ -47,7 +48,7 @@ describe('plantForks', () => {
   });
 
   test('is the tree that every pair says, whatever the tokens', () => {
-    const random = randomFrom(Math.floor(Math.random() * 2 ** 31));
+    const random = randomFrom(SEED);
     for (let round = 0; round < 100; round++) {
       const outputs = range(7).map(() => range(random(7)).map(() => random(2)));
       const sequences = grown(outputs);

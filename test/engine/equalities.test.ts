@@ -1,21 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import type { EngineOptions, RequestOutput, SamplingParams } from '../../lib/index.js';
 import { LLM } from '../../lib/index.js';
 import { native } from '../../lib/native.js';
 import { ROOT } from '../support/addon.js';
 import { sample, someOf } from '../support/all.js';
 import { random } from '../support/random.js';
+import { SEED } from '../support/seed.js';
 
 /**
  * The promise of the house: the same request gives the same tokens and the same logprobs, bit for
  * bit, whatever runs beside it and however it is computed. Nothing here compares with a tolerance.
  */
 
-const seed = Number(process.env.OCTAVO_SEED ?? Math.floor(Math.random() * 2 ** 31));
-console.log(`equalities: OCTAVO_SEED=${seed}`);
-const rng = random(seed);
+const rng = random(SEED);
 const text = readFileSync(join(ROOT, 'models', 'octavo-demo', 'README.md'), 'utf8');
 
 interface Ask {
@@ -88,8 +87,6 @@ beforeAll(async () => {
   }
   await llm.close();
 });
-
-afterAll(() => console.log(`equalities: done, OCTAVO_SEED=${seed}`));
 
 describe('alone equals', () => {
   it('in a batch of many mixed lengths', async () => {

@@ -13,6 +13,7 @@ import {
   together,
 } from '../support/random-asks.js';
 import type { SpecLimits } from '../support/random-spec.js';
+import { SEED } from '../support/seed.js';
 import { specCheckpoint } from '../support/spec-checkpoint.js';
 import { temporaryFolder } from '../support/write-model.js';
 
@@ -22,8 +23,7 @@ import { temporaryFolder } from '../support/write-model.js';
  * good as any other. Case i is drawn from the seed plus i.
  */
 
-const seed = Number(process.env.OCTAVO_SEED ?? Math.floor(Math.random() * 2 ** 31));
-const seeds = (count: number) => Array.from({ length: count }, (_, i) => seed + i);
+const seeds = (count: number) => Array.from({ length: count }, (_, i) => SEED + i);
 const folder = temporaryFolder();
 
 const mocked = vi.hoisted(() => ({

@@ -1,18 +1,17 @@
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createNativeExecutor } from '../../lib/engine/executor.js';
 import { type EngineOptions, LLM } from '../../lib/index.js';
 import { openCheckpoint } from '../../lib/model/checkpoint.js';
 import { ON_CPU, ROOT, simtDevice, testAddon, testDevice } from '../support/addon.js';
 import { ALL, sample, someOf } from '../support/all.js';
 import { type CheckedDevice, deviceChecks } from '../support/device-checks.js';
+import { SEED } from '../support/seed.js';
 
 /**
  * The whole engine on the CUDA sources: kernels, plan, backend and graphs run on the emulator.
  */
 
-const seed = Number(process.env.OCTAVO_SEED ?? Math.floor(Math.random() * 2 ** 31));
-console.log(`simt: OCTAVO_SEED=${seed}`);
 const SMALL: EngineOptions = {
   device: 'simt',
   maxModelLen: 640,
@@ -23,10 +22,10 @@ const load = (options: EngineOptions = {}) => LLM.loadWith({ ...SMALL, ...option
 
 beforeAll(() => {
   simtDevice({
-    order: (seed % 3) as 0 | 1 | 2,
-    seed,
-    asyncCopyLate: ((seed >> 2) % 2) as 0 | 1,
-    streamsLate: ((seed >> 3) % 2) as 0 | 1,
+    order: (SEED % 3) as 0 | 1 | 2,
+    seed: SEED,
+    asyncCopyLate: ((SEED >> 2) % 2) as 0 | 1,
+    streamsLate: ((SEED >> 3) % 2) as 0 | 1,
     threads: sample(1, 2), // two wait for each other at every launch, long where others run
   });
 });
@@ -39,7 +38,7 @@ const emulated: CheckedDevice = {
   root: ROOT,
   full: false,
   promptLengths: ALL ? [3, 17, 40, 75] : [9, 17, 40],
-  seed,
+  seed: SEED,
   graphLaunches: () => simtDevice().graphLaunches,
 };
 
@@ -176,5 +175,3 @@ describe('attacked', () => {
     expect(simtDevice().usedBytes).toBe(0);
   });
 });
-
-afterAll(() => console.log(`simt: done, OCTAVO_SEED=${seed}`));

@@ -2,13 +2,12 @@ import { expect, it } from 'vitest';
 import { LLM } from '../../lib/index.js';
 import { sample } from '../support/all.js';
 import { random } from '../support/random.js';
+import { SEED } from '../support/seed.js';
 
-const seed = Number(process.env.OCTAVO_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const REQUESTS = Number(process.env.OCTAVO_SOAK ?? sample(500, 2000));
 
 it(`${REQUESTS} requests with aborts at random leave every block free and memory flat`, async () => {
-  console.log(`soak: OCTAVO_SEED=${seed}`);
-  const rng = random(seed);
+  const rng = random(SEED);
   // A pool that is too small on purpose, so that preemption is part of it.
   const llm = await LLM.load({ numGpuBlocksOverride: 60, maxModelLen: 256, maxNumSeqs: 48 });
   const prefixes = Array.from({ length: 5 }, (_, i) => `Chapter ${i}. `.repeat(8));

@@ -2,12 +2,13 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { EngineOptions } from '../../lib/index.js';
 import type { Checkpoint } from '../../lib/model/checkpoint.js';
 import { DTYPES, native } from '../../lib/native.js';
-import { interpret } from '../reference/spec-interpreter.js';
+import { interpret, type Weights } from '../reference/spec-interpreter.js';
 import { ALL, sample, someOf } from '../support/all.js';
 import { RawModel, rmsError, rowError } from '../support/goldens.js';
 import { type Random, random } from '../support/random.js';
 import { oneByOne, randomAsks, randomText, tightPool, together } from '../support/random-asks.js';
 import type { SpecLimits } from '../support/random-spec.js';
+import { SEED } from '../support/seed.js';
 import { specCheckpoint } from '../support/spec-checkpoint.js';
 import { readWeights } from '../support/weights.js';
 import { temporaryFolder } from '../support/write-model.js';
@@ -18,8 +19,7 @@ import { temporaryFolder } from '../support/write-model.js';
  * a case that fails says the OCTAVO_SEED under which it comes first.
  */
 
-const seed = Number(process.env.OCTAVO_SEED ?? Math.floor(Math.random() * 2 ** 31));
-const seeds = (count: number) => Array.from({ length: count }, (_, i) => seed + i);
+const seeds = (count: number) => Array.from({ length: count }, (_, i) => SEED + i);
 const folder = temporaryFolder();
 
 /** What the engine finds under a path that is none. */
@@ -45,24 +45,46 @@ function makeCase(caseSeed: number, limits: Omit<SpecLimits, 'vocabSize'>): Case
   return { rng, path, checkpoint };
 }
 
-/** Rows at every position of a text, by the interpreter and by the engine's native side. */
-async function bothRows(
+/** What one rounding is: of float32, and of the 16-bit numbers of the CUDA kernels' activations. */
+const ROUNDINGS = { float32: 2 ** -24, float16: 2 ** -11 };
+
+/** Weights that are off by a rounding or two, at random. */
+function shaken(weights: Weights, rounding: number, rng: Random): Weights {
+  const off = (value: number) => value * (1 + (rng.integer(3) - 1) * 2 * rounding);
+  return new Map([...weights].map(([name, values]) => [name, values.map(off)]));
+}
+
+/**
+ * Rows at every position of a text, by the interpreter and by the engine's native side.
+ * @param worst how far two lists of rows are from each other
+ * @returns `error` of the engine, in units of what a rounding of the weights alone does to these
+ *   rows (a model may be ill-conditioned: nearly equal numbers are subtracted and then normed); the
+ *   smallest margin by which an expert is chosen
+ */
+async function compare(
   { rng, path, checkpoint }: Case,
   length: number,
   options: Parameters<typeof RawModel.open>[1],
+  rounding: keyof typeof ROUNDINGS,
+  worst: (ours: Float32Array, theirs: Float32Array) => number,
 ) {
   const { spec, files, tensors } = checkpoint;
   const ids = randomText(rng, length);
   const { longRopeFrom: from } = spec;
   const long = from !== undefined && length > from;
   const margins = [Infinity];
-  const theirs = interpret(spec, readWeights(files, tensors), ids, { long, margins });
+  const weights = readWeights(files, tensors);
+  const rows = (own: Weights) =>
+    interpret(spec, own, ids, { long, margins }).map((row) => Float32Array.from(row));
+  const theirs = rows(weights);
+  const others = rows(shaken(weights, ROUNDINGS[rounding], rng));
   const raw = await RawModel.open(path, options);
   try {
     const positions = ids.map((_, i) => i);
     const ours = await raw.logits(ids, positions, 1 + rng.integer(length));
-    const margin = Math.min(...margins);
-    return { ours, theirs: theirs.map((row) => Float32Array.from(row)), margin };
+    const distance = (rows: Float32Array[]) =>
+      Math.max(...rows.map((row, t) => worst(row, theirs[t])));
+    return { error: distance(ours) / distance(others), margin: Math.min(...margins) };
   } finally {
     await raw.close();
   }
@@ -77,10 +99,10 @@ describe('logits of random models are the interpreter’s', () => {
       numThreads: 1 + rng.integer(3),
       isa: native().isas[rng.integer(native().isas.length)],
     };
-    const { ours, theirs, margin } = await bothRows(one, 1 + rng.integer(70), options);
+    const length = 1 + rng.integer(70);
+    const { error, margin } = await compare(one, length, options, 'float32', rowError);
     if (margin < 1e-5) return; // float32 may choose another expert
-    const worst = Math.max(...ours.map((row, t) => rowError(row, theirs[t])));
-    expect(worst).toBeLessThanOrEqual(2e-5);
+    expect(error).toBeLessThanOrEqual(20);
   });
 
   // On the CUDA kernels (emulated): the bound is the rounding of activations.
@@ -89,9 +111,9 @@ describe('logits of random models are the interpreter’s', () => {
     const limits = { maxTokens: 100, ...sizes, allExperts: true };
     const one = makeCase(caseSeed, limits);
     const device = { index: 0, dtype: DTYPES.F16 };
-    const { ours, theirs } = await bothRows(one, 1 + one.rng.integer(40), { device });
-    const worst = Math.max(...ours.map((row, t) => rmsError(row, theirs[t])));
-    expect(worst).toBeLessThanOrEqual(1e-2);
+    const length = 1 + one.rng.integer(40);
+    const { error } = await compare(one, length, { device }, 'float16', rmsError);
+    expect(error).toBeLessThanOrEqual(3);
   });
 });
 

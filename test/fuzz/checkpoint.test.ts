@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { ERRORS } from '../../lib/errors.js';
 import { type Checkpoint, openCheckpoint } from '../../lib/model/checkpoint.js';
 import { sample } from '../support/all.js';
-import { FUZZ_SEED, mutants } from '../support/mutants.js';
+import { mutants } from '../support/mutants.js';
 
 const RUNS = Number(process.env.FUZZ_RUNS ?? sample(600, 3000));
 
@@ -55,7 +55,6 @@ function check({ files, tensors, spec }: Checkpoint): void {
 }
 
 it(`${RUNS} damaged models open whole, or are refused with a code and a name`, async () => {
-  console.log(`fuzz: FUZZ_SEED=${FUZZ_SEED}`);
   const counts: Record<string, number> = {};
   let slowest = 0;
   const before = process.memoryUsage.rss();

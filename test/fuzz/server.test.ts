@@ -1,6 +1,6 @@
 /**
  * Requests that are wrong in every way, over all routes that take a body: each gets a coded 4xx or
- * a right answer, none a 5xx, none nothing. `FUZZ_SEED=…` asks the same again, `FUZZ_RUNS=…` more.
+ * a right answer, none a 5xx, none nothing. `OCTAVO_SEED=…` asks the same again, `FUZZ_RUNS=…` more.
  */
 import { request } from 'node:http';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -13,8 +13,8 @@ import { generateAnswer } from '../../lib/server/schemas/generate.js';
 import { messageAnswer } from '../../lib/server/schemas/messages.js';
 import { responseAnswer } from '../../lib/server/schemas/responses.js';
 import { ALL, sample } from '../support/all.js';
-import { FUZZ_SEED } from '../support/mutants.js';
 import { random } from '../support/random.js';
+import { SEED } from '../support/seed.js';
 import { type Ask, anAsk, BODIES, brokenAtEveryByte } from '../support/server-bodies.js';
 import { until } from '../support/until.js';
 
@@ -193,15 +193,14 @@ it('bodies with a fault at every byte', async () => {
 /** All of them in test:all. */
 function* everyFewth(): Generator<Ask> {
   const step = sample(29, 1);
-  let i = FUZZ_SEED % step;
+  let i = SEED % step;
   for (const one of brokenAtEveryByte()) if (i++ % step === 0) yield one;
 }
 
 it(`${RUNS} requests that are wrong in every way`, async () => {
-  console.log(`fuzz: FUZZ_SEED=${FUZZ_SEED}`);
   const { outputs: before } = await llm.generate('The sea', greedy);
   function* asks() {
-    for (let i = 0; i < RUNS; i++) yield anAsk(random(FUZZ_SEED + i), known);
+    for (let i = 0; i < RUNS; i++) yield anAsk(random(SEED + i), known);
   }
   const counts = await run(asks());
   // A run in which nothing was right, or nothing wrong, has tried nothing.

@@ -6,6 +6,7 @@ import { STEP_LAYOUT as L } from '../../lib/wire/layout.js';
 import { ROOT } from '../support/addon.js';
 import { RawModel } from '../support/goldens.js';
 import { random } from '../support/random.js';
+import { SEED } from '../support/seed.js';
 
 /** Four layers; that with number 2 sees all, the others 20 tokens. */
 const PATH = join(ROOT, 'test/fixtures/models/gemma3');
@@ -39,7 +40,7 @@ describe('groups of a load', () => {
 });
 
 describe('groups', () => {
-  const rng = random(Number(process.env.OCTAVO_SEED ?? Date.now() % 2 ** 31));
+  const rng = random(SEED);
   const ids = Array.from({ length: 70 }, () => rng.integer(VOCAB));
   const last = [5, 40, 69];
 

@@ -9,6 +9,7 @@ import {
 import { sample } from '../support/all.js';
 import { type Random, random } from '../support/random.js';
 import { randomSpec } from '../support/random-spec.js';
+import { SEED } from '../support/seed.js';
 import { writeSpec } from '../support/spec-file.js';
 import { readWeights } from '../support/weights.js';
 import { temporaryFolder } from '../support/write-model.js';
@@ -20,8 +21,6 @@ import { interpret, type Weights } from './spec-interpreter.js';
  * Hugging Face's in test/engine/families.test.ts.
  */
 
-const seed = Number(process.env.OCTAVO_SEED ?? Math.floor(Math.random() * 2 ** 31));
-console.log(`spec interpreter: OCTAVO_SEED=${seed}`);
 const RUNS = sample(8, 60);
 const VOCAB = 40;
 
@@ -36,7 +35,7 @@ const folder = temporaryFolder();
 
 /** Random models without an end, each with a text of `length` tokens. */
 function* models(length: number): Generator<Case, never> {
-  const rng = random(seed);
+  const rng = random(SEED);
   for (;;) {
     const spec = randomSpec(rng, { vocabSize: VOCAB, maxTokens: length });
     const { files, tensors } = writeSpec(rng, spec, folder);

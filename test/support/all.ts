@@ -1,9 +1,10 @@
 /**
  * What takes minutes stands in `npm run test:all` only (it sets OCTAVO_TEST_ALL=1); `npm test` has
- * a small sample of it, drawn anew each time. `OCTAVO_SAMPLE=<seed> npm test` draws the same again.
+ * a small sample of it, drawn from the run's seed.
  */
 import { describe, it } from 'vitest';
 import { random } from './random.js';
+import { SEED } from './seed.js';
 
 /** Whether everything is to run. */
 export const ALL = process.env.OCTAVO_TEST_ALL === '1';
@@ -17,7 +18,7 @@ export function sample(few: number, all: number): number {
   return ALL ? all : few;
 }
 
-const rng = random(Number(process.env.OCTAVO_SAMPLE ?? 1));
+const rng = random(SEED);
 
 /** `few` items of a list, drawn at random, in its order; all of it in `npm run test:all`. */
 export function someOf<T>(list: readonly T[], few: number): T[] {

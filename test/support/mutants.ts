@@ -4,11 +4,10 @@ import { join } from 'node:path';
 import { ROOT } from './addon.js';
 import { mutate, mutateJson } from './mutate.js';
 import { type Random, random } from './random.js';
+import { SEED } from './seed.js';
 import { temporaryFolder, write } from './write-model.js';
 
 const FIXTURES = join(ROOT, 'test', 'fixtures');
-
-export const FUZZ_SEED = Number(process.env.FUZZ_SEED ?? Math.floor(Math.random() * 2 ** 31));
 
 /** A path to open, and what was damaged. */
 export interface Mutant {
@@ -86,7 +85,7 @@ const KINDS: Kind[] = [
 export function* mutants(runs: number): Generator<Mutant & { run: number }> {
   const folder = temporaryFolder();
   for (let run = 0; run < runs; run++) {
-    const rng = random(FUZZ_SEED + run);
+    const rng = random(SEED + run);
     yield { ...KINDS[rng.integer(KINDS.length)](folder, rng), run };
   }
 }

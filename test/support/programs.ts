@@ -5,9 +5,6 @@ import { expect } from 'vitest';
 import { ROOT } from './addon.js';
 import { sample } from './all.js';
 
-/** They print their seed, so that a run can be repeated. */
-export const anySeed = () => `${Math.floor(Math.random() * 2 ** 31)}`;
-
 export function program(name: string, args: string[]): SpawnSyncReturns<string> {
   const path = name.includes('/') ? name : join(ROOT, 'build', 'testing', name);
   const timeout = sample(600_000, 3_600_000); // ends what hangs; the test's own cannot, meanwhile

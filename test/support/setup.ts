@@ -9,10 +9,8 @@ export default function setup(): () => void {
   // Workers are killed, so none can be trusted to clean up behind itself.
   const folder = mkdtempSync(join(tmpdir(), 'octavo-'));
   process.env.TMPDIR = folder;
-  if (!ALL) {
-    process.env.OCTAVO_SAMPLE ??= `${Math.floor(Math.random() * 2 ** 31)}`;
-    const { OCTAVO_SAMPLE: seed } = process.env;
-    console.log(`A sample (OCTAVO_SAMPLE=${seed}) of what takes minutes; all: npm run test:all\n`);
-  }
+  process.env.OCTAVO_SEED ??= `${Math.floor(Math.random() * 2 ** 31)}`;
+  console.log(`OCTAVO_SEED=${process.env.OCTAVO_SEED} draws this run's inputs again.`);
+  if (!ALL) console.log('Of what takes minutes a sample is run; all: npm run test:all');
   return () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
 }

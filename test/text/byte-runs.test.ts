@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { ByteRun, byteToken } from '../../lib/text/byte-runs.js';
-import { random, SEED } from './support.js';
+import { SEED } from '../support/seed.js';
+import { random } from './support.js';
 
 /** What a run of bytes becomes, with its valid characters put together again. */
 function decoded(bytes: readonly number[]): string {

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { ChatTemplate } from '../../lib/text/chat-template.js';
 import { ControlTokens, Cutter, fusedUnknown } from '../../lib/text/control-tokens.js';
 import { watchEventLoop } from '../support/event-loop.js';
-import { allTokenizers, demoJson, demoTokenizer, random, SEED } from './support.js';
+import { SEED } from '../support/seed.js';
+import { allTokenizers, demoJson, demoTokenizer, random } from './support.js';
 
 const TOKENS = ['<s>', '<|im_end|>', '<|im_start|>', '<<|', '|><'].map((content) => ({
   content,

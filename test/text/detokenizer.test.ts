@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { Detokenizer } from '../../lib/text/detokenizer.js';
 import { ggufTokenizer } from '../../lib/text/gguf-tokenizer.js';
 import { Tokenizer } from '../../lib/text/tokenizer.js';
+import { SEED } from '../support/seed.js';
 import {
   allTokenizers,
   demoTokenizer,
@@ -9,7 +10,6 @@ import {
   goldenMetadata,
   hf320,
   random,
-  SEED,
 } from './support.js';
 
 let tokenizers: [string, Tokenizer][];

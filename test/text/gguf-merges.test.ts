@@ -6,7 +6,8 @@ import {
 } from '../../lib/text/gguf-tokenizer.js';
 import { Tokenizer } from '../../lib/text/tokenizer.js';
 import { watchEventLoop } from '../support/event-loop.js';
-import { goldenMetadata, random, SEED } from './support.js';
+import { SEED } from '../support/seed.js';
+import { goldenMetadata, random } from './support.js';
 
 /** A tokenizer that does not parse special tokens in the text, as the goldens were made. */
 async function withoutAdded(metadata: GgufTokenizerMetadata): Promise<Tokenizer> {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type GgufTokenizerMetadata, ggufTokenizer } from '../../lib/text/gguf-tokenizer.js';
-import { goldenMetadata, random, SEED } from './support.js';
+import { SEED } from '../support/seed.js';
+import { goldenMetadata, random } from './support.js';
 
 const TEXT = { addSpecialTokens: false, parseSpecialTokens: false };
 async function tokensOf(metadata: GgufTokenizerMetadata, text: string): Promise<string[]> {

@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest';
 import { ggufTokenizer } from '../../lib/text/gguf-tokenizer.js';
 import { OutputText } from '../../lib/text/output-text.js';
-import { demoTokenizer, goldenMetadata, random, SEED } from './support.js';
+import { SEED } from '../support/seed.js';
+import { demoTokenizer, goldenMetadata, random } from './support.js';
 
 const tokenizer = demoTokenizer();
 const encode = (text: string) => tokenizer.encode(text, { addSpecialTokens: false });

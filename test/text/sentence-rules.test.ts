@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { ggufTokenizer } from '../../lib/text/gguf-tokenizer.js';
 import { SentenceRules } from '../../lib/text/sentence-rules.js';
 import { watchEventLoop } from '../support/event-loop.js';
-import { goldenMetadata, random, SEED } from './support.js';
+import { SEED } from '../support/seed.js';
+import { goldenMetadata, random } from './support.js';
 
 /** Rules of the golden `unigram-normalised`. */
 const RULES = new Map([

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { StopStrings } from '../../lib/text/stop-strings.js';
-import { random, SEED } from './support.js';
+import { SEED } from '../support/seed.js';
+import { random } from './support.js';
 
 /** The rule, naively, on the whole text: the earliest end, then the longest. */
 function naive(text: string, stops: string[], from = 0): { end: number; stop: string } | null {

@@ -72,6 +72,3 @@ export function random(seed: number): () => number {
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
 }
-
-/** A seed for this run: OCTAVO_SEED, else 1. Put it into the messages of assertions. */
-export const SEED = Number(process.env.OCTAVO_SEED ?? 1);

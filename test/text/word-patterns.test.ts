@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { PRE_TOKENIZERS, preTokenizer } from '../../lib/text/pre-tokenizers.js';
 import { patternFault } from '../../lib/text/regex-cost.js';
 import { DEEPSEEK_LLM, EXAONE_MOE, TINY_AYA } from '../../lib/text/word-patterns.js';
-import { random, SEED } from './support.js';
+import { SEED } from '../support/seed.js';
+import { random } from './support.js';
 
 /** What isolating each pattern in turn makes of a text. */
 function cut(patterns: readonly string[], text: string): string[] {

@@ -7,6 +7,7 @@ import { JinjaTemplate } from '../../../lib/text/jinja/template.js';
 import { Fn, Obj, Stream } from '../../../lib/text/jinja/values.js';
 import { pythonWith } from '../../support/python.js';
 import { CONTEXT, TemplateMaker } from '../../support/random-template.js';
+import { SEED } from '../../support/seed.js';
 import { random } from '../support.js';
 import { NOW } from './support.js';
 
@@ -45,9 +46,7 @@ const python = pythonWith('jinja2', '3.1.6');
 it.skipIf(python === undefined)(
   'renders random templates as Python does',
   () => {
-    const seed = Number(process.env.OCTAVO_SEED ?? Date.now() % 2 ** 31);
-    console.log(`random templates: OCTAVO_SEED=${seed}`);
-    const maker = new TemplateMaker(random(seed));
+    const maker = new TemplateMaker(random(SEED));
     const templates = Array.from({ length: COUNT }, (_, i) =>
       i % 3 === 0 ? maker.body(2) : `{{ ${maker.expression(3)} }}`,
     );
