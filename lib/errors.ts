@@ -29,6 +29,11 @@ export const ERRORS = {
     status: 400,
     means: 'the request can never fit into the KV pool',
   },
+  ERR_MODEL_TASK: {
+    type: 'Error',
+    status: 400,
+    means: 'the model was loaded for something else than this call asks',
+  },
   ERR_OVERLOADED: { type: 'Error', status: 429, means: 'the waiting queue is full' },
   ERR_TIMEOUT: {
     type: 'Error',

@@ -21,6 +21,20 @@ export type {
   TokenLogprob,
 } from './engine/outputs.js';
 export type { KvGroupInfo } from './engine/plan.js';
+export type { PoolingInfo } from './engine/pooling-info.js';
+export type {
+  ClassifyOptions,
+  EmbedOptions,
+  RankOptions,
+  ScoreOptions,
+} from './engine/pooling-options.js';
+export type {
+  ClassifyOutput,
+  EmbeddingOutput,
+  RankOutput,
+  ScoreOutput,
+} from './engine/pooling-outputs.js';
+export type { PoolingPrompt } from './engine/pooling-texts.js';
 export type { Prompt } from './engine/prompts.js';
 export type { RequestOptions } from './engine/request.js';
 export { ERRORS, type ErrorCode, isOctavoError, type OctavoError } from './errors.js';

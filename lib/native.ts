@@ -7,7 +7,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ERRORS, type ErrorCode, isOctavoError, octavoError } from './errors.js';
 import type { RawResult } from './wire/decode.js';
-import { STEP_LAYOUT } from './wire/layout.js';
+import { POOLED_LAYOUT, STEP_LAYOUT } from './wire/layout.js';
 
 /** Stored types; the numbers are native/base/dtype.h's, compared at load. */
 export const DTYPES = {
@@ -42,10 +42,10 @@ export const DTYPE_KINDS: Readonly<Record<DTypeName, 'float32' | 'half' | 'quant
 
 /** One tensor of a checkpoint, by the canonical name that native/model/weights.h binds. */
 export interface NativeTensor {
-  /** `embed`, `positions`, `embed_norm`, `head`, `final_norm`, `layers.<i>.` and attn_norm,
-   * post_attn_norm, mlp_norm, post_mlp_norm, q_norm, k_norm (of an own weight per head
-   * `q_norm.<head>`), sinks, attn_gate, q, k, v, o, gate, up or down; router, shared_gate and
-   * experts.<e>.gate, .up, .down; `<name>.bias`, and `router.choice_bias`. */
+  /** `embed`, `positions`, `token_types`, `embed_norm`, `head`, `final_norm`, `pooled.<i>`,
+   * `pooled.<i>.norm`, `layers.<i>.` and attn_norm, post_attn_norm, mlp_norm, post_mlp_norm,
+   * q_norm, k_norm (or of each head `q_norm.<head>`), sinks, attn_gate, q, k, v, o, gate, up, down,
+   * router, shared_gate, experts.<e>.gate, .up, .down; `<name>.bias`, `router.choice_bias`. */
   readonly name: string;
   readonly dtype: DTypeName;
   /** Rows of the matrix (output features); 1 for a vector. */
@@ -77,13 +77,20 @@ export interface NativeTensor {
 
 /** native/ops.h's NormKind. */
 export const NORMS = { none: 0, rms: 1, layer: 2 } as const;
-/** native/ops.h's HiddenAct: SiLU, GELU in its tanh form, GELU by erf, ReLU squared, sigmoid. */
-export const HIDDEN_ACTS = { silu: 0, geluTanh: 1, gelu: 2, relu2: 3, sigmoid: 4 } as const;
+/** native/ops.h's HiddenAct; geluTanh is GELU in its tanh form, gelu by erf, relu2 ReLU squared. */
+export const HIDDEN_ACTS = {
+  silu: 0,
+  geluTanh: 1,
+  gelu: 2,
+  relu2: 3,
+  sigmoid: 4,
+  tanh: 5,
+} as const;
 /**
  * native/model/spec.h's Branches: one after the other; both of the layer's input, each by its own
- * norm; both of what attnNorm makes of it.
+ * norm; both of what attnNorm makes of it; x = attnNorm(x + attention(x)), x = mlpNorm(x + mlp(x)).
  */
-export const BRANCHES = { serial: 0, parallel: 1, shared: 2 } as const;
+export const BRANCHES = { serial: 0, parallel: 1, shared: 2, post: 3 } as const;
 /** native/model/spec.h's QkNormSpan: each head, the whole projection, each by its own weight. */
 export const QK_NORM_SPANS = { head: 0, projection: 1, ownHead: 2 } as const;
 
@@ -125,6 +132,8 @@ export interface NativeAttention {
   readonly numHeads: number;
   readonly numKvHeads: number;
   readonly headSize: number;
+  /** False: a query sees the tokens behind it too, as far as those before it. */
+  readonly causal: boolean;
   /** A query sees itself and window − 1 tokens before it; 0 = all. */
   readonly window: number;
   /** Of these only the tokens of its own chunk of `window`, counted from position 0. */
@@ -216,6 +225,14 @@ export interface NativeLayer {
   readonly residualScale: number;
 }
 
+/** x = norm(act(weight · x + bias)), of a pooled vector, act where there is one: `pooled.<i>`. */
+export interface NativeDense {
+  readonly outSize: number;
+  readonly bias: boolean;
+  readonly act?: (typeof HIDDEN_ACTS)[keyof typeof HIDDEN_ACTS];
+  readonly norm: NativeNorm;
+}
+
 /** A model as data, as native/model/spec.h reads it. */
 export interface NativeModelSpec {
   readonly vocabSize: number;
@@ -224,14 +241,19 @@ export interface NativeModelSpec {
     readonly scale: number;
     /** Rows of a learned position table; 0 = there is none. */
     readonly numPositions: number;
+    /** Rows of a table that is added by each token's type; 0 = there is none. */
+    readonly numTokenTypes: number;
     /** Of the sum, where the first layer reads it. */
     readonly norm: NativeNorm;
   };
   readonly ropes: readonly NativeRope[];
   readonly layers: readonly NativeLayer[];
   readonly finalNorm: NativeNorm;
-  /** `scale` multiplies the logits; they then become softcap · tanh(logit / softcap), if not 0. */
-  readonly head: { readonly tied: boolean; readonly scale: number; readonly softcap: number };
+  /** `scale` multiplies the logits; they then become softcap · tanh(logit / softcap), if not 0.
+   * Without a head nothing can be generated. */
+  readonly head?: { readonly tied: boolean; readonly scale: number; readonly softcap: number };
+  /** What a pooled vector goes through; the first layer reads `hiddenSize` values. */
+  readonly pooler?: { readonly layers: readonly NativeDense[] };
 }
 
 /**
@@ -250,7 +272,10 @@ export interface NativeKvGroup {
   readonly layers: readonly number[];
 }
 
-/** What one step may ask for at most; native sizes activations and the pool by it, once. */
+/**
+ * What one step may ask for at most; native sizes activations and the pool by it, once. No groups
+ * (and no blocks): no cache is kept, and texts are pooled by `embed()` in place of `step()`.
+ */
 export interface NativeLimits {
   /** Blocks of the pool, the null block included; 0 = as many as the device has room for. */
   readonly numBlocks: number;
@@ -314,6 +339,11 @@ export interface NativeStepResult extends RawResult {
   readonly logits?: Float32Array;
 }
 
+/** What pooled texts give: `values` [texts, width], the width being the pooler's or the head's. */
+export interface NativePooledResult extends Pick<NativeStepResult, 'computeMs'> {
+  readonly values: Float32Array;
+}
+
 /** One model on one owned thread. Every method returns a promise that settles exactly once. */
 export interface NativeExecutor {
   load(request: Omit<NativeLoadRequest, 'tensors'> & { tensors: object[] }): Promise<NativeLoaded>;
@@ -325,6 +355,8 @@ export interface NativeExecutor {
     masks?: Int32Array,
     captureLogits?: boolean,
   ): Promise<NativeStepResult>;
+  /** Texts computed whole, as lib/wire/pooled.ts writes them. Where no cache is kept. */
+  embed(words: Int32Array): Promise<NativePooledResult>;
   close(): Promise<void>;
   /** Which devices there are; before `load()`. Starting a driver can take seconds. */
   probe(): Promise<DeviceProbe>;
@@ -342,6 +374,7 @@ export interface DeviceProbe {
 export interface NativeAddon {
   readonly Executor: new () => NativeExecutor;
   readonly stepLayout: Record<string, number>;
+  readonly pooledLayout: Record<string, number>;
   readonly dtypes: Record<string, number>;
   readonly errorCodes: readonly string[];
   /** Instruction sets this machine can run, best first. */
@@ -387,6 +420,7 @@ export function verified(addon: NativeAddon): NativeAddon {
     }
   };
   same('step layout', STEP_LAYOUT, addon.stepLayout);
+  same('layout of pooled texts', POOLED_LAYOUT, addon.pooledLayout);
   same('dtype', DTYPES, addon.dtypes);
   for (const code of addon.errorCodes) {
     if (!(code in ERRORS)) same('error code', {}, { [code]: 1 });

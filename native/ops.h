@@ -58,11 +58,14 @@ struct BatchView {
   const int32_t* long_rope = nullptr;    // [num_tokens] 1 = by inv_freq_long; null = none is
   const BlockCopy* copies = nullptr;     // [num_copies]
   const int32_t* output_rows = nullptr;  // [num_output_rows] token rows that the head is asked for
+  const int32_t* token_types = nullptr;  // [num_tokens]; null = the model has none
+  const int32_t* poolings = nullptr;     // [num_seqs] Pooling; null = nothing is pooled
   int32_t num_groups = 1;
   TableView groups[kMaxKvGroups];  // PagedKV::group says which is a layer's
 };
 
-// out[i] = table[ids[i]] · scale, + position_table[positions[i]] where positions are learned.
+// out[i] = table[ids[i]] · scale, + position_table[positions[i]] where positions are learned, then
+// + type_table[types[i]] where tokens have types.
 struct EmbeddingParams {
   Tensor out;                    // [n, hidden] F32
   Tensor table;                  // [vocab, hidden] any stored type
@@ -70,6 +73,8 @@ struct EmbeddingParams {
   float scale = 1;
   Tensor position_table{};             // [num_positions, hidden] any stored type, or empty
   const int32_t* positions = nullptr;  // [n], each below num_positions; null without a table
+  Tensor type_table{};                 // [num_types, hidden] any stored type, or empty
+  const int32_t* types = nullptr;      // [n], each below num_types; null without a table
 };
 
 enum class NormKind : int32_t { kNone = 0, kRms = 1, kLayer = 2 };
@@ -136,7 +141,14 @@ struct AttentionParams {
 };
 
 // kGelu by erf; kRelu2 = max(x, 0)²; kSigmoid = 1 / (1 + e⁻ˣ).
-enum class HiddenAct : int32_t { kSilu = 0, kGeluTanh = 1, kGelu = 2, kRelu2 = 3, kSigmoid = 4 };
+enum class HiddenAct : int32_t {
+  kSilu = 0,
+  kGeluTanh = 1,
+  kGelu = 2,
+  kRelu2 = 3,
+  kSigmoid = 4,
+  kTanh = 5,
+};
 
 // A gated activation: out = act(α · g) / α · (u + up_offset), where g is at most `limit` and u lies
 // in [−limit, limit]; limit 0 = none.
@@ -214,6 +226,16 @@ struct CombineParams {
   bool weighted = true;
   Tensor shared{};       // [num_rows, cols] A, may be out; or empty
   Tensor shared_gate{};  // [num_rows, 1] F32, or empty
+};
+
+// What a sequence's rows become one of: their mean, the first or the last.
+enum class Pooling : int32_t { kMean = 0, kFirst = 1, kLast = 2 };
+
+// out[i] = the rows of x that are sequence i's, pooled as batch.poolings[i] says. The order in
+// which a mean is summed depends on their number alone.
+struct PoolParams {
+  Tensor out;  // [num_seqs, cols] A or F32
+  Tensor x;    // [num_tokens, cols] A
 };
 
 // Blocks between the pool and another of the same layout in host memory.
@@ -350,6 +372,7 @@ struct Ops {
   void (*combine)(void* context, const CombineParams& p);
   // out[i] = x[rows[i]].  Same type
   void (*gather_rows)(void* context, Tensor out, Tensor x, const int32_t* rows);
+  void (*pool_rows)(void* context, const PoolParams& p, const BatchView& batch);
   // All copies of a step at once; whole blocks of block_bytes from the pool's base.
   void (*copy_blocks)(void* context, void* pool, int64_t block_bytes, const BlockCopy* copies,
                       int32_t num_copies);

@@ -12,6 +12,7 @@ const BENCHES = {
   sharing: 'parallel samples and beams beside independent requests; flags: --quick',
   paper: 'the experiments of the PagedAttention paper, simulated; flags: --quick',
   peers: 'octavo beside node-llama-cpp; flags: --quick --full --only TEXT --greedy',
+  embed: 'vectors of 1,000 texts beside @huggingface/transformers; flags: --quick',
   moe: 'a mixture of experts beside node-llama-cpp; flags: --quick --type Q8_0',
   serving: "octavo's server beside vLLM's and llama.cpp's; flags: --quick --full --only WEIGHTS",
   'cpu-ops': 'every op of the CPU backend beside what this machine can do; flags: --only NAME',

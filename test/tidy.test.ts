@@ -62,7 +62,7 @@ describe('import arrows', () => {
     core: ['errors', 'arguments'],
     wire: ['errors', 'core'],
     text: ['errors', 'arguments'],
-    model: ['errors', 'arguments', 'native'],
+    model: ['errors', 'arguments', 'native', 'wire'],
     engine: ['errors', 'arguments', 'config', 'native', 'core', 'wire', 'text', 'model'],
     loadgen: ['errors'],
     batch: ['errors', 'loadgen', 'text'],

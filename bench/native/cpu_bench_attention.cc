@@ -53,7 +53,7 @@ Cache make_cache(Session& s, DType dtype, int32_t seqs, int32_t context, int32_t
 }
 
 void attention(Session& s, const std::string& name, DType dtype, int32_t seqs, int32_t context,
-               int32_t query) {
+               int32_t query, Reach reach = {}) {
   Cache c = make_cache(s, dtype, seqs, context, query);
   const int64_t cols = kHeads * kHead, tokens = c.batch.num_tokens;
   const Buffer q = s.random_floats(tokens * cols), out = s.buffer(tokens * cols * 4);
@@ -62,13 +62,15 @@ void attention(Session& s, const std::string& name, DType dtype, int32_t seqs, i
   p.q = tensor(q, tokens, cols);
   p.num_heads = kHeads;
   p.scale = 0.125f;
+  p.reach = reach;
   const double seconds =
       seconds_of([&] { s.ops.paged_attention(s.ops.context, p, c.kv, c.batch); });
   if (query == 1) {
     const double bytes = 2.0 * seqs * context * kKvHeads * kHead * block_bytes(dtype);
     s.rows.push_back({name, 1e-9 * bytes / seconds, "GB/s", s.gbytes});
   } else {
-    const double flops = 4.0 * kHeads * kHead * seqs * query * (context - 0.5 * (query - 1));
+    const double seen = reach.both ? context : context - 0.5 * (query - 1);  // on average
+    const double flops = 4.0 * kHeads * kHead * seqs * query * seen;
     s.rows.push_back({name, 1e-9 * flops / seconds, "GFLOP/s", s.gflops});
   }
 }
@@ -99,6 +101,8 @@ void bench_attention(Session& s) {
     attention(s, "paged_attention decode 8k" + type, dtype, 1, 8192, 1);
     attention(s, "paged_attention decode 16 x 1k" + type, dtype, 16, 1024, 1);
     attention(s, "paged_attention prefill 1k" + type, dtype, 1, 1024, 1024);
+    attention(s, "paged_attention texts 4 x 512, both ways" + type, dtype, 4, 512, 512,
+              {0, false, true});
   }
   rope(s);
 }

@@ -33,6 +33,14 @@ void bench_pointwise(Session& s) {
   activate("activate 512x1536 relu2", 8, {}, HiddenAct::kRelu2);
   s.add_rate("gather_rows 512x1536", 8.0 * all,
              seconds_of([&] { ops.gather_rows(ops.context, tz, tx, ids.data()); }));
+  const std::vector<int32_t> starts = {0, 256, 384, 512}, poolings(3, 0);
+  BatchView texts;
+  texts.num_seqs = 3;
+  texts.query_start = starts.data();
+  texts.poolings = poolings.data();
+  s.add_rate("pool_rows 512x1536, means", 4.0 * all, seconds_of([&] {
+               ops.pool_rows(ops.context, {tensor(z, 3, cols), tx}, texts);
+             }));
   s.add_rate("transform_logits 16x49152, softcap", 8.0 * all,
              seconds_of([&] { ops.transform_logits(ops.context, tensor(z, 16, 49152), 1, 30); }));
 }

@@ -11,6 +11,7 @@ struct Layout {
   int32_t num_heads = 32, num_kv_heads = 8, head_size = 128, block_size = 16;
   DType kv_type = DType::kBF16;
   bool shuffled = true;
+  Reach reach{};
 };
 
 struct Sequence {
@@ -40,7 +41,7 @@ class AttentionBench {
     }
     const int32_t stride = (longest + l.block_size - 1) / l.block_size;
     ModelShape shape = llama_shape(static_cast<int32_t>(seqs.size()), tokens, stride);
-    shape.attentions = {{l.num_heads, l.num_kv_heads, l.head_size, {}, l.block_size}};
+    shape.attentions = {{l.num_heads, l.num_kv_heads, l.head_size, l.reach, l.block_size}};
     s.open(shape, share);
     make_tables(seqs, shared, stride);
     make_pool();
@@ -70,6 +71,7 @@ class AttentionBench {
     p.q = {q.data(), DType::kBF16, tokens, cols};
     p.out = {out.data(), DType::kBF16, tokens, cols};
     p.num_heads = l_.num_heads;
+    p.reach = l_.reach;
     p.scale = 1 / std::sqrt(static_cast<float>(l_.head_size));
     const Ops& ops = s_.ops();
     const BatchView view = ops.begin_step(ops.context, batch_);
@@ -212,8 +214,9 @@ void bench_prefill(Session& s) {
     const std::vector<Sequence> seqs = same(s, 1, context, query);
     AttentionBench bench(s, l, seqs);
     const double us = bench.micros();
-    const double pairs =
-        static_cast<double>(seqs[0].query) * (seqs[0].context - (seqs[0].query - 1) / 2.0);
+    const double seen =
+        l.reach.both ? seqs[0].context : seqs[0].context - (seqs[0].query - 1) / 2.0;
+    const double pairs = static_cast<double>(seqs[0].query) * seen;
     const double tflops = 4e-6 * l.num_heads * l.head_size * pairs / us;
     s.add({"prefill", name, us, 0, tflops});
   };
@@ -231,6 +234,9 @@ void bench_prefill(Session& s) {
   wide = Layout();
   wide.shuffled = false;
   row("32/8 8k, blocks in order", wide, 8192, 8192);
+  wide = Layout();
+  wide.reach.both = true;
+  row("32/8 8k, both ways", wide, 8192, 8192);
 }
 
 // The same batch with the prefix read once for all, and read by each.

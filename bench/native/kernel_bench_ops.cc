@@ -128,6 +128,15 @@ void bench_small_ops(Session& s) {
       ops.gather_rows(ops.context, plain(h, n, hidden), plain(y, n, hidden),
                       static_cast<const int32_t*>(some_there.data()));
     }));
+    const Buffer starts = s.upload(std::vector<int32_t>{0, static_cast<int32_t>(n)});
+    const Buffer poolings = s.upload(std::vector<int32_t>{0});
+    BatchView text;
+    text.num_seqs = 1;
+    text.query_start = static_cast<const int32_t*>(starts.data());
+    text.poolings = static_cast<const int32_t*>(poolings.data());
+    add("pool_rows, mean", 2.0 * n * hidden, s.micros(8, [&](int) {
+      ops.pool_rows(ops.context, {plain(h, 1, hidden), plain(y, n, hidden)}, text);
+    }));
     const Buffer gate = s.random_memory(n * wide * 2), up = s.random_memory(n * wide * 2);
     const Buffer gated = s.memory(n * wide * 2);
     add("activate, gated", 6.0 * n * wide, s.micros(8, [&](int) {

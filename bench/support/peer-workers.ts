@@ -15,15 +15,15 @@ interface Measured {
 }
 
 /** A process that loads a model and runs loads over it. */
-export class Worker {
+export class Worker<T = Measured> {
   readonly #child: ChildProcess;
-  readonly #waiting = new Map<number, { resolve(v: Measured): void; reject(e: Error): void }>();
+  readonly #waiting = new Map<number, { resolve(v: T): void; reject(e: Error): void }>();
   #next = 0;
 
   constructor(script: string) {
     this.#child = fork(script, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
     this.#child.on('message', (message) => {
-      const { id, value, error } = message as { id: number; value: Measured; error?: string };
+      const { id, value, error } = message as { id: number; value: T; error?: string };
       const call = this.#waiting.get(id)!;
       this.#waiting.delete(id);
       if (error === undefined) call.resolve(value);
@@ -34,7 +34,7 @@ export class Worker {
     });
   }
 
-  call(what: 'load' | 'run', rest: object): Promise<Measured> {
+  call(what: 'load' | 'run', rest: object): Promise<T> {
     const id = this.#next++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });

@@ -8,6 +8,7 @@ type Kind = 'number' | 'string' | 'on' | 'off' | 'ids' | 'list' | 'bias' | 'flag
 type Row = readonly [flag: string, name: string, kind: Kind, help: string];
 
 const ENGINE_FLAGS: readonly Row[] = [
+  ['runner', 'runner', 'string', 'auto, generate or pooling (default auto)'],
   ['device', 'device', 'string', 'auto, cpu, cuda or cuda:N (default auto)'],
   ['dtype', 'dtype', 'string', 'on a GPU: auto, bfloat16 or float16'],
   [
@@ -67,6 +68,21 @@ const ENGINE_FLAGS: readonly Row[] = [
   ['activations', 'activations', 'string', 'with quantised weights: int8 (default) or f32'],
   ['quantize', 'quantize', 'string', 'plain weights become q8_0 or q4_0 when loaded'],
 ];
+
+/** Those of a model that is loaded to pool: it has no scheduler and no cache. */
+const POOLING_HELP: Readonly<Record<string, string | null>> = {
+  device: null,
+  dtype: null,
+  'no-batch-invariant': null,
+  'max-model-len': 'longest text, in tokens',
+  'max-num-seqs': 'texts of one step (default 256)',
+  'max-num-batched-tokens': 'tokens of one step, so of a text (default: the context, 256 to 8192)',
+  'max-num-waiting': 'texts that may wait (default 10000)',
+  'num-threads': null,
+  isa: null,
+  activations: null,
+  quantize: null,
+};
 
 const SAMPLING_FLAGS: readonly Row[] = [
   ['n', 'n', 'number', 'samples per prompt; they share its KV'],
@@ -166,6 +182,15 @@ function biasOf(pairs: readonly string[]): Record<string, number> {
 export function addEngineFlags(command: Command): Command {
   add(command, ENGINE_FLAGS, 'Engine:');
   return command;
+}
+
+/** Of `octavo embed` and `octavo rank`; `--runner` is taken, too, and has one value that it can. */
+export function addPoolingEngineFlags(command: Command): Command {
+  const rows = ENGINE_FLAGS.flatMap(([flag, name, kind, help]): Row[] =>
+    flag in POOLING_HELP ? [[flag, name, kind, POOLING_HELP[flag] ?? help]] : [],
+  );
+  add(command, rows, 'Engine:');
+  return command.addOption(optionOf(ENGINE_FLAGS[0]).option.hideHelp());
 }
 
 export function addSamplingFlags(command: Command): Command {

@@ -1,4 +1,3 @@
-import { constants } from 'node:os';
 import { Command } from 'commander';
 import { defaultModel } from '../config/options.js';
 import { isBeamSearch } from '../core/beam-params.js';
@@ -6,7 +5,7 @@ import type { GenerateParams } from '../engine/gate.js';
 import { LLM } from '../engine/llm.js';
 import type { RequestOutput } from '../engine/outputs.js';
 import type { Prompt } from '../engine/prompts.js';
-import { isOctavoError, octavoError } from '../errors.js';
+import { octavoError } from '../errors.js';
 import { generateBatch } from './batch.js';
 import { openEvents, writeEvents } from './events-file.js';
 import {
@@ -19,6 +18,7 @@ import {
   requestOptionsOf,
   samplingParamsOf,
 } from './flags.js';
+import { interruptible } from './interrupt.js';
 import { readPrompt, readPromptsFile } from './prompt-input.js';
 import { samplesText } from './report.js';
 import { printStats } from './stats.js';
@@ -57,31 +57,34 @@ async function generate(argument: string | undefined, flags: GenerateFlags): Pro
   const prompt = lines ? null : await onePrompt(argument, flags);
   const eventsFile = flags.events === undefined ? null : await openEvents(flags.events);
   const llm = await LLM.load({ ...engineOptionsOf(flags), model: flags.model ?? defaultModel() });
-  const interrupt = new AbortController();
-  const onSignal = (signal: NodeJS.Signals) => interrupt.abort(signal);
-  process.once('SIGINT', onSignal);
-  process.once('SIGTERM', onSignal);
   const events = eventsFile && writeEvents(llm, eventsFile);
   const started = performance.now();
   const outputs: RequestOutput[] = [];
   try {
-    if (lines) {
-      outputs.push(...(await generateBatch(llm, lines, params, flags, interrupt.signal)));
-    } else {
-      const output = await generateOne(llm, prompt as Prompt, params, flags, interrupt.signal);
+    checkWrites(llm);
+    await interruptible(async (signal) => {
+      if (lines) {
+        outputs.push(...(await generateBatch(llm, lines, params, flags, signal)));
+        return;
+      }
+      const output = await generateOne(llm, prompt as Prompt, params, flags, signal);
       outputs.push(output);
       if (typeof prompt === 'string') hintAtChat(llm, output);
-    }
-  } catch (error) {
-    if (!isOctavoError(error) || error.code !== 'ERR_ABORTED') throw error;
-    process.exitCode = 128 + constants.signals[interrupt.signal.reason as NodeJS.Signals];
+    });
   } finally {
-    process.off('SIGINT', onSignal);
-    process.off('SIGTERM', onSignal);
     if (flags.stats) printStats(llm, outputs, performance.now() - started);
     await llm.close();
     await events;
   }
+}
+
+/** @throws ERR_MODEL_TASK for a model that was loaded to make vectors or scores */
+function checkWrites({ info }: LLM): void {
+  if (info.runner === 'generate') return;
+  const sentence =
+    'this model makes vectors or scores of texts and writes none; `octavo embed`, `octavo rank` ' +
+    'or `octavo serve` asks it for them';
+  throw octavoError('ERR_MODEL_TASK', sentence, { param: 'model' });
 }
 
 /** A model made for conversations that was given bare text goes on with it instead of answering. */

@@ -8,6 +8,7 @@ import {
 } from '../config/options.js';
 import { CPU } from '../engine/device.js';
 import { kvGroupsOf, planEngine } from '../engine/plan.js';
+import { planPooling, runnerOf } from '../engine/pooling-plan.js';
 import { heldBytes } from '../engine/room.js';
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.js';
 import { addEngineFlags, engineOptionsOf } from './flags.js';
@@ -36,8 +37,8 @@ async function inspect(path: string | undefined, values: Record<string, unknown>
 /** All that is said of a model, as --json prints it. */
 export async function recordOf(options: EngineOptions) {
   const config = engineConfig(options);
-  const { spec: model, ...checkpoint } = await openCheckpoint(config.model);
-  const plan = planEngine(config, model, CPU, 0, roomFor(config, checkpoint));
+  const checkpoint = await openCheckpoint(config.model);
+  const { spec: model } = checkpoint;
   const types = new Map<string, number>();
   for (const { dtype } of checkpoint.tensors) types.set(dtype, (types.get(dtype) ?? 0) + 1);
   const sizes = sizesOf(model);
@@ -60,6 +61,18 @@ export async function recordOf(options: EngineOptions) {
     slidingWindows: sizes.windows,
     attentionChunks: sizes.chunks,
     skipped: model.skipped,
+    ...(runnerOf(config, checkpoint) === 'pooling'
+      ? pooledFacts(config, checkpoint)
+      : generatingFacts(config, checkpoint)),
+  };
+}
+
+/** What the plan of an engine that generates says. */
+function generatingFacts(config: EngineConfig, checkpoint: Checkpoint) {
+  const plan = planEngine(config, checkpoint.spec, CPU, 0, roomFor(config, checkpoint));
+  return {
+    runner: 'generate' as const,
+    pooling: null,
     kvBytesPerToken: plan.kvBytesPerToken,
     blockSize: plan.blockSize,
     blockBytes: plan.blockBytes,
@@ -67,6 +80,20 @@ export async function recordOf(options: EngineOptions) {
     numBlocks: plan.numBlocks,
     numFullSeqs: plan.numFullSeqs,
     numHostBlocks: plan.numHostBlocks,
+    maxModelLen: plan.maxModelLen,
+    maxNumSeqs: plan.maxNumSeqs,
+    maxNumBatchedTokens: plan.maxNumBatchedTokens,
+  };
+}
+
+/** And of one that pools, which keeps no KV. */
+function pooledFacts(config: EngineConfig, checkpoint: Checkpoint) {
+  const plan = planPooling(config, checkpoint, CPU);
+  return {
+    runner: 'pooling' as const,
+    pooling: { ...plan.info, activation: plan.activation },
+    ...{ kvBytesPerToken: 0, blockSize: config.blockSize, blockBytes: 0, kvGroups: [] },
+    ...{ numBlocks: 0, numFullSeqs: 0, numHostBlocks: 0 },
     maxModelLen: plan.maxModelLen,
     maxNumSeqs: plan.maxNumSeqs,
     maxNumBatchedTokens: plan.maxNumBatchedTokens,
@@ -115,9 +142,32 @@ export function rowsOf(record: Inspected): [string, string][] {
         (chunks.length ? `, in chunks of ${chunks.join(', ')}` : ''),
     ],
     ...skippedRows(record.skipped),
-    ['KV per token', bytes(record.kvBytesPerToken)],
-    ...poolRows(record),
+    ...(record.pooling === null
+      ? [['KV per token', bytes(record.kvBytesPerToken)] as [string, string], ...poolRows(record)]
+      : pooledRows(record.pooling)),
   ];
+}
+
+/** What becomes of a text. */
+function pooledRows(pooling: NonNullable<Inspected['pooling']>): [string, string][] {
+  const { pooling: way, width, labels, normalize, prompts, maxSeqLength, activation } = pooling;
+  const made =
+    labels === undefined
+      ? `${count(width)} values${normalize ? ' of length 1' : ''}`
+      : `${countOf(labels.length, 'label')} (${shownLabels(labels)})` +
+        (activation === 'none' ? '' : `, ${activation}`);
+  const names = Object.keys(prompts);
+  return [
+    ['makes', `${made} of ${WAYS[way]}, ${count(maxSeqLength)} tokens at most`],
+    ...(names.length === 0 ? [] : [['prompts', names.join(', ')] as [string, string]]),
+  ];
+}
+
+const WAYS = { mean: "all tokens' mean", cls: 'the first token', last: 'the last token' };
+
+/** The first few. */
+function shownLabels(labels: readonly string[]): string {
+  return labels.length > 6 ? `${labels.slice(0, 6).join(', ')}, …` : labels.join(', ');
 }
 
 /** Of the layers that have experts, which are alike; null where none has. */

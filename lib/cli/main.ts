@@ -4,8 +4,10 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { benchCommand } from './bench-serve.js';
+import { embedCommand } from './embed.js';
 import { generateCommand } from './generate.js';
 import { inspectCommand } from './inspect.js';
+import { rankCommand } from './rank.js';
 import { replayCommand } from './replay.js';
 import { reportError, watchOutputs } from './report.js';
 import { runBatchCommand } from './run-batch.js';
@@ -22,6 +24,8 @@ const program = new Command('octavo')
   .version(version)
   .showHelpAfterError('(octavo --help shows all commands)')
   .addCommand(generateCommand())
+  .addCommand(embedCommand())
+  .addCommand(rankCommand())
   .addCommand(serveCommand())
   .addCommand(inspectCommand())
   .addCommand(tokenizeCommand())

@@ -10,13 +10,17 @@ const MAX_PROMPT = 1 << 26;
 /** Longest file of prompts, in bytes. */
 const MAX_FILE = 1 << 30;
 
-/** Lines of a file as it is read, without their ends; what is no UTF-8 is an error. */
-async function* linesOf(path: string): AsyncGenerator<string> {
-  const decoder = new TextDecoder('utf-8', { fatal: true });
+/** Lines of a stream as it is read, without their ends; what is no UTF-8 is an error if `fatal`. */
+async function* linesOf(
+  name: string,
+  stream: NodeJS.ReadableStream,
+  fatal = true,
+): AsyncGenerator<string> {
+  const decoder = new TextDecoder('utf-8', { fatal });
   let last = '';
   let bytes = 0;
   try {
-    for await (const chunk of createReadStream(path)) {
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
       bytes += chunk.length;
       if (bytes > MAX_FILE) throw new Error('it is larger than 1 GiB');
       const [rest, ...lines] = decoder.decode(chunk, { stream: true }).split('\n');
@@ -29,7 +33,7 @@ async function* linesOf(path: string): AsyncGenerator<string> {
     }
     yield last + decoder.decode();
   } catch (cause) {
-    throw cannotRead(path, cause as Error);
+    throw cannotRead(name, cause as Error);
   }
 }
 
@@ -64,6 +68,46 @@ export async function readPrompt(argument?: string, file?: string): Promise<stri
   return read('stdin', process.stdin, false);
 }
 
+/** A text, and where it stands if it does not stand in the command line. */
+export interface TextLine {
+  readonly text: string;
+  /** 1 = the first line. */
+  readonly line: number | null;
+}
+
+/**
+ * The arguments, or the lines of the file, or of stdin for "-" or nothing; empty lines are passed
+ * over.
+ * @throws ERR_INVALID_PROMPT where there is nothing to read, or two things; ERR_FILE
+ */
+export async function* readTexts(
+  given: readonly string[],
+  file?: string,
+): AsyncGenerator<TextLine, void, void> {
+  const isStdin = given.length === 1 && given[0] === '-';
+  if (given.length > 0 && file !== undefined) {
+    const sentence = 'texts were given twice: arguments and --input exclude each other';
+    throw octavoError('ERR_INVALID_PROMPT', sentence, { param: 'input' });
+  }
+  if (given.length > 0 && !isStdin) {
+    for (const text of given) yield { text, line: null };
+    return;
+  }
+  if (file === undefined && !isStdin && process.stdin.isTTY) {
+    const sentence = 'there is no text; give it as an argument, with --input, or on stdin';
+    throw octavoError('ERR_INVALID_PROMPT', sentence);
+  }
+  const lines =
+    file === undefined
+      ? linesOf('stdin', process.stdin, false)
+      : linesOf(file, createReadStream(file));
+  let line = 0;
+  for await (const text of lines) {
+    line++;
+    if (text.trim() !== '') yield { text, line };
+  }
+}
+
 export interface PromptLine {
   /** 1 = the first line of the file. */
   readonly line: number;
@@ -80,7 +124,7 @@ export async function readPromptsFile(path: string): Promise<PromptLine[]> {
   const jsonl = path.endsWith('.jsonl');
   const out: PromptLine[] = [];
   let line = 0;
-  for await (const content of linesOf(path)) {
+  for await (const content of linesOf(path, createReadStream(path))) {
     line++;
     if (content.trim() === '') continue;
     out.push(jsonl ? parseLine(path, line, content) : { line, prompt: content, params: {} });

@@ -54,9 +54,10 @@ export async function runServer(argument: string | undefined, flags: ServeFlags)
   const llm = await LLM.load({ ...engine, model });
   try {
     const server = await listenOrSay(() => serve(llm, options, listening), flags);
-    const { architecture, device, maxModelLen } = llm.info;
+    const { architecture, device, maxModelLen, pooling } = llm.info;
+    const longest = pooling?.maxSeqLength ?? maxModelLen;
     process.stderr.write(
-      `octavo: serving ${architecture} (${device}, ${maxModelLen} tokens) at ${server.url}\n`,
+      `octavo: serving ${architecture} (${device}, ${longest} tokens) at ${server.url}\n`,
     );
     await untilSignal(server);
   } finally {

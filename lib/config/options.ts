@@ -35,6 +35,7 @@ const ISAS = [
 
 const schema = z.strictObject({
   model: z.string().min(1),
+  runner: z.enum(['auto', 'generate', 'pooling']),
   // simt: the kernels on a host emulator, in the test addon only.
   device: z
     .string()
@@ -82,6 +83,10 @@ const schema = z.strictObject({
 export interface EngineOptions {
   /** A Hugging Face folder or a .gguf file. Default: the bundled demo model. */
   model?: string;
+  /** What the model is loaded for: `generate`, or `pooling` (embed, score, rank, classify). `auto`
+   * (default) is `pooling` for encoders, for models with a classification head and for those whose
+   * files say how vectors are made of them. */
+  runner?: 'auto' | 'generate' | 'pooling';
   /** `auto` (default) | `cpu` | `cuda` | `cuda:N`. */
   device?: string;
   /** Type of activations on a GPU: `auto` (default: float16 where the weights are, else bfloat16),
@@ -118,7 +123,8 @@ export interface EngineOptions {
    * maxNumBatchedTokens if that is less. */
   maxNumSeqs?: number;
   /** Tokens computed in one step, over all sequences. Default 256, on a GPU 2,048; without chunked
-   * prefill at least maxModelLen. */
+   * prefill at least maxModelLen. Pooling: no text may have more; default maxModelLen, but from 256
+   * to 8,192. */
   maxNumBatchedTokens?: number;
   /** A prompt takes at most so many tokens of one step; 0 (default) = the whole budget. */
   longPrefillTokenThreshold?: number;
@@ -216,6 +222,7 @@ export function engineConfig(options: EngineOptions = {}): EngineConfig {
 
 const DEFAULTS: EngineOptions = {
   model: BUNDLED_MODEL,
+  runner: 'auto',
   device: 'auto',
   dtype: 'auto',
   kvCacheDtype: 'auto',

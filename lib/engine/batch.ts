@@ -5,13 +5,14 @@
  */
 import { randomUUID } from 'node:crypto';
 import { takeList } from '../arguments.js';
-import { isOctavoError, octavoError } from '../errors.js';
+import { octavoError } from '../errors.js';
 import { Pacer } from '../text/pacer.js';
 import { type BatchOptions, type CallOptions, callOptions } from './call-options.js';
 import { Deadline } from './deadline.js';
 import type { Call, CheckedParams, EncodedCall } from './gate.js';
 import type { Intake } from './intake.js';
 import type { RequestOutput } from './outputs.js';
+import { ofPrompt } from './prompts.js';
 import type { Request } from './request.js';
 
 /** Texts of one batch that are encoded at once. */
@@ -224,13 +225,4 @@ function unequal(prompts: readonly unknown[], params: readonly unknown[]): Error
       'give one for all or one for each',
     { param: 'params' },
   );
-}
-
-/** Says which prompt an error is about: in its message, and as `promptIndex`. */
-function ofPrompt(error: unknown, index: number): unknown {
-  if (isOctavoError(error) && error.status === 400) {
-    error.message = `prompt ${index}: ${error.message}`;
-    Object.assign(error, { promptIndex: index });
-  }
-  return error;
 }

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { readArgument, takeObject, unknownName } from '../arguments.js';
 import { octavoError } from '../errors.js';
+import { callFields } from './call-fields.js';
 import type { RequestOutput } from './outputs.js';
 import type { RequestOptions } from './request.js';
 
@@ -14,8 +15,11 @@ export interface BatchOptions extends RequestOptions {
   readonly onOutput?: (output: RequestOutput, index: number) => unknown;
 }
 
+/** Of any call. */
+export type SignalOptions = Pick<RequestOptions, 'signal' | 'timeoutMs'>;
+
 /** Of `encode()`, which draws no tokens. */
-export interface EncodeCallOptions extends Pick<RequestOptions, 'signal' | 'timeoutMs'> {
+export interface EncodeCallOptions extends SignalOptions {
   /** Most tokens; a text that has more is refused, untouched where its length tells. Default: the
    * model's context. */
   readonly maxTokens?: number;
@@ -30,55 +34,22 @@ export interface CallOptions extends BatchOptions {
   readonly useModelDefaults: boolean;
 }
 
-/** setTimeout takes no more. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
-
-const idSentence = 'requestId must be a string that is not empty';
-const prioritySentence = 'priority must be an integer from -2^31 to 2^31 - 1';
-const timeoutSentence = `timeoutMs must be a number from 1 to ${MAX_TIMEOUT_MS}`;
-
-const single = z.strictObject({
-  signal: z.custom<AbortSignal>(isSignal, 'signal must be an AbortSignal').optional(),
-  requestId: z.string(idSentence).min(1, idSentence).optional(),
-  priority: z
-    .int(prioritySentence)
-    .min(-(2 ** 31), prioritySentence)
-    .max(2 ** 31 - 1, prioritySentence)
-    .default(0),
-  timeoutMs: z
-    .number(timeoutSentence)
-    .min(1, timeoutSentence)
-    .max(MAX_TIMEOUT_MS, timeoutSentence)
-    .optional(),
-  useModelDefaults: z.boolean('useModelDefaults must be true or false').default(false),
-});
-
 const maxTokensSentence = 'maxTokens must be an integer above 0';
 
-const encode = single.pick({ signal: true, timeoutMs: true }).extend({
+const encode = callFields.pick({ signal: true, timeoutMs: true }).extend({
   maxTokens: z.int(maxTokensSentence).min(1, maxTokensSentence).optional(),
   addSpecialTokens: z.boolean('addSpecialTokens must be true or false').optional(),
 });
 
-const batch = single.extend({
+const batch = callFields.extend({
   onOutput: z
     .custom<BatchOptions['onOutput']>((f) => typeof f === 'function', 'onOutput must be a function')
     .optional(),
 });
 
-/** What is asked of a signal; one of another realm, or a library's own, will do. */
-function isSignal(value: unknown): boolean {
-  const { aborted, addEventListener, removeEventListener } = (value ?? {}) as Partial<AbortSignal>;
-  return (
-    typeof aborted === 'boolean' &&
-    typeof addEventListener === 'function' &&
-    typeof removeEventListener === 'function'
-  );
-}
-
 /** @throws ERR_INVALID_PARAM naming the option, also for a name that is none */
 export function callOptions(options: unknown, kind: 'single' | 'batch' = 'single'): CallOptions {
-  return checked(options, kind === 'batch' ? batch : single);
+  return checked(options, kind === 'batch' ? batch : callFields);
 }
 
 /** @throws ERR_INVALID_PARAM as {@link callOptions} */

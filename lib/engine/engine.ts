@@ -14,7 +14,7 @@ import type { Sequence, SequenceGroup } from '../core/sequence.js';
 import type { Step } from '../core/step.js';
 import type { StepResult } from '../core/step-result.js';
 import { RecordingScheduler, type TraceSink } from '../core/trace.js';
-import { isOctavoError, octavoError } from '../errors.js';
+import { octavoError } from '../errors.js';
 import type { NativeStepResult } from '../native.js';
 import { Pacer } from '../text/pacer.js';
 import { decodeResult } from '../wire/decode.js';
@@ -23,7 +23,7 @@ import { EventFeed } from './events.js';
 import type { Executor } from './executor.js';
 import type { EngineStats } from './outputs.js';
 import { type Request, unreadable } from './request.js';
-import { endOf, nothingToDraw } from './request-ends.js';
+import { closedError, coded, endOf, FATAL, nothingToDraw } from './request-ends.js';
 import { recordOf } from './snapshot.js';
 
 /** A committed step whose callers have not heard of it yet. */
@@ -39,9 +39,6 @@ interface UnreadToken {
   readonly sequence: Sequence;
   readonly token: number;
 }
-
-/** After these the executor is no longer to be trusted. */
-const FATAL = new Set(['ERR_DEVICE_LOST', 'ERR_INTERNAL', 'ERR_CLOSED']);
 
 export class Engine {
   readonly #scheduler: Scheduler;
@@ -393,15 +390,4 @@ export class Engine {
 
 function requestOf(group: SequenceGroup): Request {
   return group.attachment as Request;
-}
-
-/** What is not an error of this package is a mistake in it. */
-function coded(error: unknown): Error & { code?: string } {
-  if (isOctavoError(error)) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  return octavoError('ERR_INTERNAL', `internal error: ${message}`, { cause: error });
-}
-
-function closedError(): Error {
-  return octavoError('ERR_CLOSED', 'the model was closed; load it anew');
 }

@@ -7,6 +7,7 @@ import {
   type NativeExecutor,
   type NativeLoaded,
   type NativeLoadRequest,
+  type NativePooledResult,
   type NativeStepResult,
   native,
 } from '../native.js';
@@ -24,6 +25,17 @@ export interface Executor {
     masks?: Int32Array,
   ): Promise<NativeStepResult>;
   /** Waits for the step in flight, frees everything; idempotent. */
+  close(): Promise<void>;
+}
+
+/** What computes texts whole, of a model that is loaded to pool. */
+export interface PoolingExecutor {
+  /**
+   * Runs what lib/wire/pooled.ts has encoded. The array may be reused once the call has returned.
+   * One call at a time. Rejects with a coded error.
+   */
+  embed(words: Int32Array): Promise<NativePooledResult>;
+  /** Waits for the call in flight, frees everything; idempotent. */
   close(): Promise<void>;
 }
 
@@ -59,7 +71,7 @@ export async function probeDevices(addon: NativeAddon = native()): Promise<Devic
 export async function createNativeExecutor(
   request: NativeLoadRequest,
   addon: NativeAddon = native(),
-): Promise<Executor & { readonly loaded: NativeLoaded }> {
+): Promise<Executor & PoolingExecutor & { readonly loaded: NativeLoaded }> {
   const executor = startExecutor(addon);
   const tensors = request.tensors.map((t) => ({ ...t, dtype: DTYPES[t.dtype] }));
   let loaded: NativeLoaded;
@@ -74,6 +86,13 @@ export async function createNativeExecutor(
     async execute(words, tables, samplers, masks) {
       try {
         return await executor.step(words, tables, samplers, masks);
+      } catch (error) {
+        throw fromNative(error);
+      }
+    },
+    async embed(words) {
+      try {
+        return await executor.embed(words);
       } catch (error) {
         throw fromNative(error);
       }

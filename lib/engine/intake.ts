@@ -1,31 +1,17 @@
 /** How a call gets into the engine's queue: a place is taken first, then its texts are encoded. */
-import { queueFull } from '../core/admission.js';
-import { type CallOptions, callOptions, encodeOptions } from './call-options.js';
+import { type CallOptions, callOptions } from './call-options.js';
 import { Deadline } from './deadline.js';
 import type { Engine } from './engine.js';
+import { Entrance } from './entrance.js';
 import type { Call, EncodedCall, Gate } from './gate.js';
-import { OpenCalls } from './open-calls.js';
 import type { Request } from './request.js';
 
-export class Intake {
-  readonly gate: Gate;
+export class Intake extends Entrance {
   readonly engine: Engine;
-  readonly #maxNumWaiting: number;
-  /** Calls that have a place in the queue, and whose texts are being encoded. */
-  #numEntering = 0;
-  readonly calls = new OpenCalls();
-  /** Called when there may be room in the queue, or the engine has closed. */
-  onRoom: () => void = () => {};
 
   constructor(gate: Gate, engine: Engine, maxNumWaiting: number) {
-    this.gate = gate;
+    super(gate, engine, maxNumWaiting);
     this.engine = engine;
-    this.#maxNumWaiting = maxNumWaiting;
-    engine.onRoom = () => this.onRoom();
-  }
-
-  get hasRoom(): boolean {
-    return this.engine.numWaiting + this.#numEntering < this.#maxNumWaiting;
   }
 
   /**
@@ -50,51 +36,9 @@ export class Intake {
       deadline.check();
       return await this.#enter(prompt, params, checked, deadline);
     } catch (error) {
-      this.#ended(deadline);
+      this.ended(deadline);
       throw error;
     }
-  }
-
-  /**
-   * The ids of a prompt. A place in the queue is taken while they are made, as for a request.
-   * @throws as {@link open}
-   */
-  async encode(prompt: unknown, options: unknown): Promise<number[]> {
-    this.checkOpen();
-    const { signal, timeoutMs, ...wishes } = encodeOptions(options);
-    const deadline = new Deadline({ signal, timeoutMs });
-    this.calls.begin(deadline);
-    try {
-      deadline.check();
-      this.checkRoom();
-      this.#numEntering++;
-      try {
-        const ids = await deadline.race(this.gate.tokenize(prompt, wishes, deadline));
-        this.engine.checkOpen();
-        return ids;
-      } finally {
-        this.#numEntering--;
-        this.onRoom();
-      }
-    } finally {
-      this.#ended(deadline);
-    }
-  }
-
-  /** @throws ERR_OVERLOADED */
-  checkRoom(): void {
-    if (!this.hasRoom) throw queueFull(this.engine.numWaiting + this.#numEntering);
-  }
-
-  /** @throws ERR_CLOSED, ERR_DRAINING, or what killed the engine */
-  checkOpen(): void {
-    this.engine.checkOpen();
-    this.calls.check();
-  }
-
-  #ended(deadline: Deadline): void {
-    deadline.clear();
-    this.calls.end(deadline);
   }
 
   async #enter(
@@ -106,18 +50,14 @@ export class Intake {
     this.checkRoom();
     const call = this.gate.check(prompt, this.gate.checkParams(params, options), options);
     this.checkFeasible(call);
-    this.#numEntering++;
-    try {
+    return this.holding(async () => {
       const request = this.gate.request(await deadline.race(this.gate.encode(call, deadline)));
       deadline.check();
       this.engine.submit(request);
       deadline.onEnd((error) => this.end(request, error));
-      request.onSettled(() => this.#ended(deadline));
+      request.onSettled(() => this.ended(deadline));
       return request;
-    } finally {
-      this.#numEntering--;
-      this.onRoom();
-    }
+    });
   }
 
   /**

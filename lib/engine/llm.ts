@@ -9,7 +9,8 @@ import type { ChatMessage, RenderOptions } from '../text/chat-template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { Batches } from './batch.js';
 import { type BatchOptions, callOptions, type EncodeCallOptions } from './call-options.js';
-import type { Engine } from './engine.js';
+import { Engine } from './engine.js';
+import { Entrance } from './entrance.js';
 import type { EventOptions } from './events.js';
 import { Gate, type GenerateParams } from './gate.js';
 import { Intake } from './intake.js';
@@ -22,11 +23,33 @@ import type {
   RequestOutput,
   StreamOutput,
 } from './outputs.js';
+import { Pooler } from './pooler.js';
+import type { PoolingEngine } from './pooling-engine.js';
+import type {
+  ClassifyOptions,
+  EmbedOptions,
+  RankOptions,
+  ScoreOptions,
+} from './pooling-options.js';
+import type {
+  ClassifyOutput,
+  EmbeddingOutput,
+  RankOutput,
+  ScoreOutput,
+} from './pooling-outputs.js';
+import type { PoolingPrompt } from './pooling-texts.js';
 import type { Prompt } from './prompts.js';
 import type { Request, RequestOptions } from './request.js';
 import { seedSource } from './seeds.js';
 import { OutputStream } from './stream.js';
 import type { TraceWriter } from './trace-file.js';
+
+/** What a model generates with. */
+interface Generator {
+  readonly engine: Engine;
+  readonly intake: Intake;
+  readonly batches: Batches;
+}
 
 /**
  * A model, loaded. Any number of `generate()`, `chat()` and `stream()` calls may run at once; they
@@ -36,24 +59,34 @@ import type { TraceWriter } from './trace-file.js';
 export class LLM {
   readonly info: ModelInfo;
   readonly tokenizer: Tokenizer;
-  readonly #engine: Engine;
+  readonly #engine: Engine | PoolingEngine;
   readonly #gate: Gate;
-  readonly #intake: Intake;
-  readonly #batches: Batches;
+  readonly #entrance: Entrance;
+  readonly #generator: Generator | null;
+  readonly #pooler: Pooler | null;
   readonly #trace: TraceWriter | null;
 
   private constructor(parts: LoadedModel) {
-    this.info = parts.info;
-    this.tokenizer = parts.tokenizer;
-    this.#engine = parts.engine;
+    const { info, tokenizer, engine, pooling, config } = parts;
+    this.info = info;
+    this.tokenizer = tokenizer;
+    this.#engine = engine;
     this.#trace = parts.trace;
-    const { seed, maxLogprobs, maxListLength, maxNumWaiting } = parts.config;
-    const limits = { ...parts.info, maxLogprobs, maxListLength };
-    this.#gate = new Gate(parts.model, parts.tokenizer, limits, seedSource(seed));
-    this.#intake = new Intake(this.#gate, parts.engine, maxNumWaiting);
-    // As many as can start in one step keep the engine busy; half of the queue is others'.
-    const share = Math.min(parts.info.maxNumSeqs, Math.floor(maxNumWaiting / 2));
-    this.#batches = new Batches(this.#intake, Math.max(1, share));
+    const { seed, maxLogprobs, maxListLength, maxNumWaiting } = config;
+    const limits = { ...info, maxLogprobs, maxListLength };
+    this.#gate = new Gate(parts.model, tokenizer, limits, seedSource(seed));
+    if (engine instanceof Engine) {
+      const intake = new Intake(this.#gate, engine, maxNumWaiting);
+      // As many as can start in one step keep the engine busy; half of the queue is others'.
+      const share = Math.min(info.maxNumSeqs, Math.floor(maxNumWaiting / 2));
+      this.#entrance = intake;
+      this.#generator = { engine, intake, batches: new Batches(intake, Math.max(1, share)) };
+      this.#pooler = null;
+    } else {
+      this.#entrance = new Entrance(this.#gate, engine, maxNumWaiting);
+      this.#generator = null;
+      this.#pooler = pooling && new Pooler(engine, this.#entrance, tokenizer, info, pooling);
+    }
   }
 
   /**
@@ -83,7 +116,7 @@ export class LLM {
    * refuses, ends it then: one error ends all of a batch, with `promptIndex` where it is a
    * prompt's own.
    * @throws ERR_INVALID_PROMPT, ERR_INVALID_PARAM, ERR_PROMPT_TOO_LONG, ERR_REQUEST_TOO_LARGE,
-   * ERR_OVERLOADED, ERR_ABORTED, ERR_CLOSED
+   * ERR_MODEL_TASK, ERR_OVERLOADED, ERR_ABORTED, ERR_CLOSED
    */
   generate(
     prompt: Prompt,
@@ -105,8 +138,9 @@ export class LLM {
     params: GenerateParams | readonly GenerateParams[] = {},
     options: BatchOptions = {},
   ): Promise<RequestOutput | RequestOutput[]> {
-    if (Array.isArray(prompt)) return this.#batches.run(prompt, params, options);
-    const request = await this.#intake.open(prompt, params, options);
+    const { batches, intake } = this.#generating();
+    if (Array.isArray(prompt)) return batches.run(prompt, params, options);
+    const request = await intake.open(prompt, params, options);
     return request.result();
   }
 
@@ -192,7 +226,7 @@ export class LLM {
     return new OutputStream(
       (left) => this.#startStream(prompt, params, options, left),
       take,
-      (request) => this.#engine.abort(request),
+      (request) => this.#generator?.engine.abort(request),
     );
   }
 
@@ -202,6 +236,7 @@ export class LLM {
     options: RequestOptions,
     left: AbortSignal,
   ): Promise<Request> {
+    const { intake } = this.#generating();
     if (isBeamSearch(takeObject(params, 'sampling parameters', 'params'))) {
       throw octavoError(
         'ERR_INVALID_PARAM',
@@ -210,7 +245,89 @@ export class LLM {
         { param: 'beamWidth' },
       );
     }
-    return this.#intake.open(prompt, params, options, left);
+    return intake.open(prompt, params, options, left);
+  }
+
+  /**
+   * The vector of a text, or of each of a list of any size, in its order. Texts of all calls are
+   * computed together; a vector does not depend on what stands beside it. A list is copied by the
+   * call. One error ends all of a list, with `promptIndex` where it is a text's own.
+   * @throws ERR_INVALID_PROMPT, ERR_INVALID_PARAM, ERR_PROMPT_TOO_LONG, ERR_MODEL_TASK,
+   * ERR_NON_FINITE, ERR_OVERLOADED, ERR_ABORTED, ERR_TIMEOUT, ERR_DRAINING, ERR_CLOSED
+   */
+  embed(text: PoolingPrompt, options?: EmbedOptions): Promise<EmbeddingOutput>;
+  embed(texts: readonly PoolingPrompt[], options?: EmbedOptions): Promise<EmbeddingOutput[]>;
+  embed(
+    text: PoolingPrompt | readonly PoolingPrompt[],
+    options?: EmbedOptions,
+  ): Promise<EmbeddingOutput | EmbeddingOutput[]>;
+  async embed(
+    text: PoolingPrompt | readonly PoolingPrompt[],
+    options: EmbedOptions = {},
+  ): Promise<EmbeddingOutput | EmbeddingOutput[]> {
+    return this.#pooling().embed(text, options);
+  }
+
+  /**
+   * How well documents answer a query, in their order: by the model's head for scores (a
+   * cross-encoder), by the logits of two answers to a question about each document (a reranker like
+   * Qwen3-Reranker), or, of an embedding model, by the cosine or the product of
+   * vectors; see `info.pooling.scoring`. What a query's own vector takes is counted with the first
+   * document.
+   * @throws as {@link embed}; `promptIndex` is a document's place
+   */
+  async score(
+    query: string,
+    documents: string | readonly string[],
+    options: ScoreOptions = {},
+  ): Promise<ScoreOutput[]> {
+    return this.#pooling().score(query, documents, options);
+  }
+
+  /**
+   * As {@link score}, the best first, with the documents; of equal scores the first given.
+   * @throws as {@link score}
+   */
+  async rank(
+    query: string,
+    documents: string | readonly string[],
+    options: RankOptions = {},
+  ): Promise<RankOutput[]> {
+    return this.#pooling().rank(query, documents, options);
+  }
+
+  /**
+   * The labels of a text, or of each of a list, by a model with a classification head.
+   * @throws as {@link embed}
+   */
+  classify(text: PoolingPrompt, options?: ClassifyOptions): Promise<ClassifyOutput>;
+  classify(texts: readonly PoolingPrompt[], options?: ClassifyOptions): Promise<ClassifyOutput[]>;
+  classify(
+    text: PoolingPrompt | readonly PoolingPrompt[],
+    options?: ClassifyOptions,
+  ): Promise<ClassifyOutput | ClassifyOutput[]>;
+  async classify(
+    text: PoolingPrompt | readonly PoolingPrompt[],
+    options: ClassifyOptions = {},
+  ): Promise<ClassifyOutput | ClassifyOutput[]> {
+    return this.#pooling().classify(text, options);
+  }
+
+  #generating(): Generator {
+    if (this.#generator !== null) return this.#generator;
+    throw octavoError(
+      'ERR_MODEL_TASK',
+      'this model was loaded to pool, and generates nothing; use embed(), score(), rank() or ' +
+        "classify(), or load it with runner: 'generate' if it can",
+    );
+  }
+
+  #pooling(): Pooler {
+    if (this.#pooler !== null) return this.#pooler;
+    throw octavoError(
+      'ERR_MODEL_TASK',
+      "this model was loaded to generate; for vectors and scores load it with runner: 'pooling'",
+    );
   }
 
   /**
@@ -230,7 +347,7 @@ export class LLM {
    * ERR_CHAT_TEMPLATE, ERR_OVERLOADED, ERR_ABORTED, ERR_TIMEOUT, ERR_DRAINING, ERR_CLOSED
    */
   encode(prompt: Prompt, options: EncodeCallOptions = {}): Promise<number[]> {
-    return this.#intake.encode(prompt, options);
+    return this.#entrance.encode(prompt, options);
   }
 
   /**
@@ -239,8 +356,8 @@ export class LLM {
    * @throws ERR_CLOSED, ERR_DRAINING, ERR_OVERLOADED, or what killed the engine
    */
   checkAdmission(): void {
-    this.#intake.checkOpen();
-    this.#intake.checkRoom();
+    this.#entrance.checkOpen();
+    this.#entrance.checkRoom();
   }
 
   /**
@@ -268,7 +385,7 @@ export class LLM {
 
   /** Forgets all cached prefixes; false (and nothing happens) while any request runs. */
   resetPrefixCache(): boolean {
-    return this.#engine.resetPrefixCache();
+    return this.#generator?.engine.resetPrefixCache() ?? true;
   }
 
   /**
@@ -278,7 +395,7 @@ export class LLM {
    * @throws ERR_INVALID_PARAM
    */
   drain(options?: DrainOptions): Promise<DrainResult> {
-    return this.#intake.calls.drain(options);
+    return this.#entrance.calls.drain(options);
   }
 
   /**

@@ -8,7 +8,7 @@ import {
   openVocabulary,
   type TokenizerSource,
 } from '../model/checkpoint.js';
-import type { NativeAddon, NativeLoaded } from '../native.js';
+import type { NativeAddon, NativeLimits, NativeLoaded } from '../native.js';
 import { ggufTokenizer } from '../text/gguf-tokenizer.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { Deadline } from './deadline.js';
@@ -18,6 +18,7 @@ import { Engine } from './engine.js';
 import { createNativeExecutor } from './executor.js';
 import type { GateModel } from './gate.js';
 import {
+  type DevicePlan,
   type EnginePlan,
   type KvGroupInfo,
   kvGroupsOf,
@@ -26,19 +27,27 @@ import {
   nativeLimits,
   planEngine,
 } from './plan.js';
+import { PoolingEngine } from './pooling-engine.js';
+import type { PoolingInfo } from './pooling-info.js';
+import { type PoolingPlan, planPooling, poolingLimits, runnerOf } from './pooling-plan.js';
 import { roomBeside } from './room.js';
 import { openTrace, type TraceWriter } from './trace-file.js';
 
 /** What the loaded model is. */
 export interface ModelInfo {
   readonly path: string;
+  /** What it was loaded for: `generate()` and its like, or `embed()` and its like. */
+  readonly runner: 'generate' | 'pooling';
+  /** What it makes of texts; undefined where it generates. */
+  readonly pooling: PoolingInfo | undefined;
   readonly architecture: string;
   readonly numParameters: number;
   readonly weightBytes: number;
   readonly dtype: string;
   readonly vocabSize: number;
   readonly maxModelLen: number;
-  /** Tokens per KV block; where groups differ, of the finest. */
+  /** Tokens per KV block; where groups differ, of the finest. What is loaded to pool has no KV
+   * pool: all that is said of one is 0, or nothing. */
   readonly blockSize: number;
   /** Bytes of a KV block, whichever group has it. */
   readonly blockBytes: number;
@@ -69,9 +78,19 @@ export interface LoadedModel {
   readonly config: EngineConfig;
   readonly model: GateModel;
   readonly tokenizer: Tokenizer;
-  readonly engine: Engine;
+  readonly engine: Engine | PoolingEngine;
+  /** Of one that is loaded to pool. */
+  readonly pooling: PoolingPlan | null;
   readonly info: ModelInfo;
   readonly trace: TraceWriter | null;
+}
+
+/** What a model is read with, whatever for. */
+interface Reading {
+  readonly config: EngineConfig;
+  readonly checkpoint: Checkpoint;
+  readonly plan: DevicePlan & { readonly maxNumBlocks?: number };
+  readonly limits: NativeLimits;
 }
 
 /**
@@ -84,17 +103,21 @@ export async function loadModel(options: EngineOptions, addon?: NativeAddon): Pr
   const device = await chooseDevice(config.device, addon);
   const checkpoint = await openCheckpoint(config.model);
   const room = roomBeside(checkpoint, config, device);
+  if (runnerOf(config, checkpoint) === 'pooling') {
+    return loadPooling(config, checkpoint, planPooling(config, checkpoint, device), addon);
+  }
   const planned = planEngine(config, checkpoint.spec, device, randomInt(2 ** 31), room);
   const trace = config.traceFile === undefined ? null : await openTrace(config.traceFile);
   try {
-    const { executor, tokenizer } = await readAll(config, checkpoint, planned, addon);
+    const limits = nativeLimits(planned);
+    const reading = { config, checkpoint, plan: planned, limits };
+    const { executor, tokenizer } = await readAll(reading, addon);
     try {
       const plan = measured(planned, config, executor.loaded);
       const engine = new Engine(executor, plan.scheduling, trace?.sink);
-      const info = infoOf(config, checkpoint, plan, executor.loaded, tokenizer);
-      const { chatTemplate, generationDefaults } = checkpoint;
-      const model = { chatTemplate, generationDefaults };
-      return { config, model, tokenizer, engine, info, trace };
+      const info = infoOf(reading, executor.loaded, tokenizer, ofPlan(plan));
+      const model = gateModel(checkpoint);
+      return { config, model, tokenizer, engine, pooling: null, info, trace };
     } catch (error) {
       await executor.close();
       throw error;
@@ -105,17 +128,35 @@ export async function loadModel(options: EngineOptions, addon?: NativeAddon): Pr
   }
 }
 
-/** Weights and vocabulary, side by side; both have ended when this does. */
-async function readAll(
+async function loadPooling(
   config: EngineConfig,
   checkpoint: Checkpoint,
-  plan: EnginePlan,
+  plan: PoolingPlan,
   addon?: NativeAddon,
-) {
+): Promise<LoadedModel> {
+  const reading = { config, checkpoint, plan, limits: poolingLimits(plan, config) };
+  const { executor, tokenizer } = await readAll(reading, addon);
+  try {
+    const engine = new PoolingEngine(executor, plan.sizes);
+    const info = infoOf(reading, executor.loaded, tokenizer, ofPooling(plan, config));
+    const model = gateModel(checkpoint);
+    return { config, model, tokenizer, engine, pooling: plan, info, trace: null };
+  } catch (error) {
+    await executor.close();
+    throw error;
+  }
+}
+
+function gateModel({ chatTemplate, generationDefaults }: Checkpoint): GateModel {
+  return { chatTemplate, generationDefaults };
+}
+
+/** Weights and vocabulary, side by side; both have ended when this does. */
+async function readAll({ config, checkpoint, plan, limits }: Reading, addon?: NativeAddon) {
   const reading = createNativeExecutor(
     {
       spec: checkpoint.spec,
-      limits: nativeLimits(plan),
+      limits,
       files: checkpoint.files,
       tensors: checkpoint.tensors,
       numThreads: config.numThreads,
@@ -138,27 +179,62 @@ async function readAll(
   throw tokenizer.reason;
 }
 
+/** What the two kinds of plans say of a model. */
+type PlanInfo = Pick<
+  ModelInfo,
+  | 'runner'
+  | 'pooling'
+  | 'maxModelLen'
+  | 'blockSize'
+  | 'blockBytes'
+  | 'numBlocks'
+  | 'kvBytesPerToken'
+  | 'kvGroups'
+  | 'numHostBlocks'
+  | 'maxNumSeqs'
+  | 'maxNumBatchedTokens'
+>;
+
+function ofPlan(plan: EnginePlan): PlanInfo {
+  const { numBlocks, maxModelLen, blockSize, blockBytes, kvBytesPerToken } = plan;
+  return {
+    runner: 'generate',
+    pooling: undefined,
+    ...{ maxModelLen, blockSize, blockBytes, numBlocks, kvBytesPerToken },
+    kvGroups: kvGroupsOf(plan),
+    numHostBlocks: plan.numHostBlocks,
+    maxNumSeqs: plan.maxNumSeqs,
+    maxNumBatchedTokens: plan.maxNumBatchedTokens,
+  };
+}
+
+function ofPooling(plan: PoolingPlan, { blockSize }: EngineConfig): PlanInfo {
+  return {
+    runner: 'pooling',
+    pooling: plan.info,
+    ...{ maxModelLen: plan.maxModelLen, blockSize, blockBytes: 0, numBlocks: 0 },
+    ...{ kvBytesPerToken: 0, kvGroups: Object.freeze([]), numHostBlocks: 0 },
+    maxNumSeqs: plan.maxNumSeqs,
+    maxNumBatchedTokens: plan.maxNumBatchedTokens,
+  };
+}
+
 function infoOf(
-  config: EngineConfig,
-  { spec: model, numParameters, chatTemplate }: Checkpoint,
-  plan: EnginePlan,
+  { config, checkpoint, plan: { device } }: Reading,
   loaded: NativeLoaded,
   tokenizer: Tokenizer,
+  plan: PlanInfo,
 ): ModelInfo {
-  const { device, numBlocks, maxModelLen, blockSize, blockBytes, kvBytesPerToken } = plan;
+  const { spec: model, numParameters, chatTemplate } = checkpoint;
   return Object.freeze({
+    ...plan,
     path: config.model,
     architecture: model.architecture,
     numParameters,
     weightBytes: loaded.weightBytes,
     dtype: model.dtype,
     vocabSize: model.vocabSize,
-    ...{ maxModelLen, blockSize, blockBytes, numBlocks, kvBytesPerToken },
-    kvGroups: kvGroupsOf(plan),
-    numHostBlocks: plan.numHostBlocks,
-    maxNumSeqs: plan.maxNumSeqs,
-    maxNumWaiting: plan.scheduling.maxNumWaiting,
-    maxNumBatchedTokens: plan.maxNumBatchedTokens,
+    maxNumWaiting: config.maxNumWaiting,
     device: device.kind === 'cuda' ? `cuda:${device.index}` : device.kind,
     isa: loaded.isa,
     numThreads: loaded.numThreads,

@@ -34,10 +34,14 @@ export type PlannedModel = Pick<
   'layers' | 'dtype' | 'maxPositionEmbeddings' | 'longRopeFrom'
 >;
 
-export interface EnginePlan {
+/** What every runner's plan says about the device. */
+export interface DevicePlan {
   readonly device: Device;
   /** What the KV cache is stored in; `auto` (a device's) is as its activations. */
   readonly kvCacheDtype: NativeDevice['kvCacheDtype'];
+}
+
+export interface EnginePlan extends DevicePlan {
   /** Tokens per KV block; where groups differ, of the finest. */
   readonly blockSize: number;
   /** How the layers keep their KV; a window that no sequence outgrows is 0: all tokens. */
@@ -178,7 +182,7 @@ export function nativeLimits(plan: EnginePlan): NativeLimits {
 
 /** What the native side is told about the device. */
 export function nativeDevice(
-  plan: EnginePlan,
+  plan: DevicePlan & { readonly maxNumBlocks?: number },
   config: EngineConfig,
   { dtype }: Pick<ModelSpec, 'dtype'>,
 ): NativeDevice {
@@ -188,7 +192,7 @@ export function nativeDevice(
     dtype: half ? DTYPES.F16 : DTYPES.BF16,
     kvCacheDtype: plan.kvCacheDtype,
     memoryUtilization: config.gpuMemoryUtilization,
-    maxNumBlocks: plan.maxNumBlocks,
+    maxNumBlocks: plan.maxNumBlocks ?? 2,
     graphs: config.enableCudaGraphs,
     sharePrefixes: config.enableCascadeAttention,
     batchInvariant: config.batchInvariant,
@@ -249,7 +253,11 @@ function ofScheduler({ layers: _, ...group }: PlannedGroup): KvGroup {
   return group;
 }
 
-function contextLength(config: EngineConfig, { maxPositionEmbeddings }: PlannedModel): number {
+/** @throws ERR_INVALID_OPTION */
+export function contextLength(
+  config: EngineConfig,
+  { maxPositionEmbeddings }: Pick<ModelSpec, 'maxPositionEmbeddings'>,
+): number {
   const wanted = config.maxModelLen ?? maxPositionEmbeddings;
   if (wanted <= maxPositionEmbeddings) return wanted;
   throw octavoError(

@@ -1,7 +1,7 @@
 /** From what callers write to ids, before anything enters the queue. */
 import { readArgument, shown } from '../arguments.js';
 import { promptTooLong } from '../core/admission.js';
-import { octavoError } from '../errors.js';
+import { isOctavoError, octavoError } from '../errors.js';
 import { checkOnlyText, checkRoles } from '../text/chat-messages.js';
 import type { ChatMessage, ChatTemplate, RenderOptions } from '../text/chat-template.js';
 import { MAX_TEXT_LENGTH, type Tokenizer } from '../text/tokenizer.js';
@@ -53,7 +53,7 @@ export interface Encoder {
 }
 
 /** Characters per token of context up to which no text is suspected of being too long. */
-const USUAL_LENGTH = 16;
+export const USUAL_LENGTH = 16;
 
 /**
  * Is it a prompt, and of ids the model has? Lengths first: ten million ids are refused at once.
@@ -227,4 +227,12 @@ export async function badWordIds(
   };
   const size = words.reduce((sum, word) => sum + 2 * word.length + 1, 0);
   return queue.run(size, encodeAll, deadline);
+}
+
+/** Says which prompt of a list an error is about: in its message, and as `promptIndex`. */
+export function ofPrompt(error: unknown, place: number | undefined): unknown {
+  const isOne = isOctavoError(error) && (error.status === 400 || error.code === 'ERR_NON_FINITE');
+  if (!isOne || place === undefined || error.promptIndex !== undefined) return error;
+  error.message = `prompt ${place}: ${error.message}`;
+  return Object.assign(error, { promptIndex: place });
 }

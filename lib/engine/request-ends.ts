@@ -1,10 +1,33 @@
-/** How requests end: the reason under which one counts, and why nothing could be drawn. */
+/** How requests end: the reason under which one counts, and the errors that engines make. */
 import type { SequenceGroup } from '../core/sequence.js';
-import { octavoError } from '../errors.js';
+import { isOctavoError, octavoError } from '../errors.js';
 import type { Request } from './request.js';
 
 /** Ended so, a request has not failed. */
-const ABORTING = new Set(['ERR_ABORTED', 'ERR_TIMEOUT', 'ERR_DRAINING', 'ERR_CLOSED']);
+export const ABORTING: ReadonlySet<string> = new Set([
+  'ERR_ABORTED',
+  'ERR_TIMEOUT',
+  'ERR_DRAINING',
+  'ERR_CLOSED',
+]);
+
+/** After these the executor is no longer to be trusted. */
+export const FATAL: ReadonlySet<string> = new Set([
+  'ERR_DEVICE_LOST',
+  'ERR_INTERNAL',
+  'ERR_CLOSED',
+]);
+
+/** What is not an error of this package is a mistake in it. */
+export function coded(error: unknown): Error & { code?: string } {
+  if (isOctavoError(error)) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return octavoError('ERR_INTERNAL', `internal error: ${message}`, { cause: error });
+}
+
+export function closedError(): Error {
+  return octavoError('ERR_CLOSED', 'the model was closed; load it anew');
+}
 
 /** Under which reason a request counts. */
 export function endOf(

@@ -20,12 +20,14 @@ export function heldBytes(
   return weightBytes - tensors.reduce((sum, tensor) => sum + savedBytes(tensor, quantize), 0);
 }
 
-/** As native/model/weights.cc decides it: embedding and head keep eight bits, routers all. */
+const AS_STORED = /^(positions|token_types|pooled\.\d+)$|\.(router|shared_gate)$/;
+
+/** As native/model/weights.cc decides it: embedding and head keep eight bits, some matrices all. */
 function savedBytes(
   { name, dtype, rows, cols, bytes }: NativeTensor,
   quantize: keyof typeof QUANTISED_BYTES,
 ): number {
-  const stays = rows === 1 || cols % 32 !== 0 || /(^|\.)(positions|router|shared_gate)$/.test(name);
+  const stays = rows === 1 || cols % 32 !== 0 || AS_STORED.test(name);
   if (stays || DTYPE_KINDS[dtype] === 'quantised') return 0;
   const as = name === 'embed' || name === 'head' ? 'q8_0' : quantize;
   return bytes - ((rows * cols) / 32) * QUANTISED_BYTES[as];

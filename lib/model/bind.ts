@@ -24,7 +24,7 @@ export interface Bound {
  * @throws ERR_MODEL_FORMAT, ERR_MODEL_UNSUPPORTED naming file and tensor
  */
 export function bind(
-  { spec, names, numMtpLayers }: ReadSpec,
+  { spec, names, numMtpLayers }: Pick<ReadSpec, 'spec' | 'names' | 'numMtpLayers'>,
   files: readonly string[],
   found: readonly Found[],
 ): Bound {
@@ -43,8 +43,8 @@ export function bind(
       continue;
     }
     const place = placeOf(tensor.name, names);
-    const isTied = spec.head.tied && place?.names[0] === 'head';
-    if (place?.names.length === 0 || isTied) continue;
+    const hasHead = spec.head !== undefined && !spec.head.tied;
+    if (place?.names.length === 0 || (place?.names[0] === 'head' && !hasHead)) continue;
     const shapes = place?.names.map((name) => want.get(name));
     if (place === undefined || shapes === undefined || !shapes.every((s) => s !== undefined)) {
       throw unsupported(file, `${field} (a ${spec.architecture} of these settings has none)`);
@@ -99,16 +99,17 @@ function cut(
   field: string,
 ): NativeTensor[] {
   const dtype = knownType(tensor.dtype, file, field);
-  const { slices = 1, transposed = false, takeTurns = false } = layout;
+  const { slices = 1, transposed = false, takeTurns = false, skippedRows = 0 } = layout;
   const each = pieces.length / slices;
   const [{ shape: first }] = pieces;
   const isVector = first[0] === 1;
-  const rows = pieces.slice(0, each).reduce((sum, piece) => sum + rowsOf(piece, isVector), 0);
+  const wanted = pieces.slice(0, each);
+  const rows = wanted.reduce((sum, piece) => sum + rowsOf(piece, isVector), skippedRows);
   const inner = isVector ? [rows] : transposed ? [first[1], rows] : [rows, first[1]];
   const stored = layout.slices === undefined ? inner : [slices, ...inner];
   if (withoutOnes(tensor.shape).join() !== withoutOnes(stored).join()) {
-    const wanted = `not [${stored.join(', ')}] as the config says`;
-    throw damaged(file, field, `has shape [${tensor.shape.join(', ')}], ${wanted}`);
+    const instead = `not [${stored.join(', ')}] as the config says`;
+    throw damaged(file, field, `has shape [${tensor.shape.join(', ')}], ${instead}`);
   }
   const byValue = transposed || (isVector && pieces.length > 1);
   if (byValue && !PLAIN.includes(dtype)) {
@@ -119,7 +120,7 @@ function cut(
     const slice = { ...tensor, ...sliceOf(tensor, i, slices) };
     if (scales) slice.scales = { ...scales, ...sliceOf(scales, i, slices) };
     const mine = pieces.slice(i * each, (i + 1) * each);
-    return cutSlice({ slice, dtype, rows, isVector, transposed, takeTurns }, mine);
+    return cutSlice({ slice, dtype, rows, isVector, transposed, takeTurns, skippedRows }, mine);
   }).flat();
 }
 
@@ -137,6 +138,7 @@ interface Slice {
   readonly isVector: boolean;
   readonly transposed: boolean;
   readonly takeTurns: boolean;
+  readonly skippedRows: number;
 }
 
 function cutSlice(all: Slice, pieces: readonly Piece[]): NativeTensor[] {
@@ -144,7 +146,7 @@ function cutSlice(all: Slice, pieces: readonly Piece[]): NativeTensor[] {
   const { file, offset, bytes, scales } = slice;
   const rowBytes = bytes / rows;
   const step = takeTurns ? pieces.length : 1;
-  let next = 0;
+  let next = all.skippedRows;
   return pieces.map((piece, i) => {
     const mine = rowsOf(piece, isVector);
     const begin = takeTurns ? i : next;

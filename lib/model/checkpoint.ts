@@ -2,17 +2,19 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { shown } from '../arguments.js';
-import { octavoError } from '../errors.js';
+import { isOctavoError, octavoError } from '../errors.js';
 import { type Bound, bind, type Found } from './bind.js';
 import { type ChatTemplates, folderTemplates, ggufTemplates } from './chat-templates.js';
 import type { GgufTensors } from './config.js';
 import { Fields } from './fields.js';
-import { damaged, readExactly, readJsonObject, readText, withFile } from './files.js';
+import { damaged, readExactly, readJsonObject, readText, unsupported, withFile } from './files.js';
 import type { GgufValue } from './gguf.js';
 import { type GgufModel, isGguf, oneModel, readGgufModel } from './gguf-parts.js';
 import { ggufTokens } from './gguf-tokens.js';
+import { type DenseModule, type Modules, readModules } from './modules.js';
 import { GGUF_NAMES, placeOf } from './names.js';
-import { ggufSpec, hfSpec } from './read-spec.js';
+import { folderPooling, type PoolingSpec, plainPooling, type TokenizerFiles } from './pooling.js';
+import { ggufSpec, hfSpec, type ReadSpec } from './read-spec.js';
 import { GGUF_FACTORS } from './rope-config.js';
 import { readSafetensors } from './safetensors.js';
 
@@ -28,6 +30,8 @@ export interface Checkpoint extends Bound {
   readonly chatTemplate: ChatTemplates | undefined;
   /** Sampling values of generation_config.json, in SamplingParams' names. */
   readonly generationDefaults: Readonly<Record<string, number>>;
+  /** What it makes of whole texts: of every model, though most are for generating. */
+  readonly pooling: PoolingSpec;
 }
 
 /**
@@ -81,11 +85,10 @@ function noModel(what: string, cause?: unknown) {
 }
 
 async function openFolder(folder: string, names: readonly string[]): Promise<Checkpoint> {
-  const read = async (name: string) =>
-    names.includes(name) ? readJsonObject(join(folder, name)) : {};
-  const generation = await read('generation_config.json');
+  const name = 'generation_config.json';
+  const generation = names.includes(name) ? await readJsonObject(join(folder, name)) : {};
   const configFile = join(folder, 'config.json');
-  const model = hfSpec(await readJsonObject(configFile), configFile);
+  const read = hfSpec(await readJsonObject(configFile), configFile);
   if (!names.includes('tokenizer.json')) {
     throw octavoError('ERR_MODEL_NOT_FOUND', `${folder} has no tokenizer.json`, { param: 'model' });
   }
@@ -95,13 +98,96 @@ async function openFolder(folder: string, names: readonly string[]): Promise<Che
     for (const tensor of await readSafetensors(files[i])) found.push({ ...tensor, file: i });
   }
   const tokenizer = await folderTokenizer(folder, names);
-  const eos = new Fields(join(folder, 'generation_config.json'), generation).ids('eos_token_id');
+  const { model, dense, pooling } = await forTexts(
+    { folder, names, configFile },
+    read,
+    found,
+    tokenizer,
+  );
+  for (const { file, found: own } of dense) {
+    for (const tensor of own) found.push({ ...tensor, file: files.length });
+    files.push(file);
+  }
+  const eos = new Fields(join(folder, name), generation).ids('eos_token_id');
   const eosTokenIds = [...new Set([...model.spec.eosTokenIds, ...eos])];
   return {
     ...bind({ ...model, spec: { ...model.spec, eosTokenIds } }, files, found),
     tokenizer,
     chatTemplate: await folderTemplates(folder, names, tokenizer.config),
     generationDefaults: generationDefaults(generation),
+    pooling,
+  };
+}
+
+interface ForTexts {
+  readonly model: ReadSpec;
+  readonly dense: readonly DenseModule[];
+  readonly pooling: PoolingSpec;
+}
+
+/**
+ * What sentence-transformers' files in a folder make of its model. Whatever in them is not known
+ * keeps a model from pooling, but not from generating.
+ */
+async function forTexts(
+  { folder, names, configFile }: Folder,
+  read: ReadSpec,
+  found: readonly Found[],
+  tokenizer: TokenizerFiles,
+): Promise<ForTexts> {
+  try {
+    const modules = await readModules(folder, names, read.spec.hiddenSize);
+    const model = withModules(withoutHead(read, found, modules), modules, configFile);
+    const pooling = await folderPooling(folder, names, model, modules, tokenizer);
+    return { model, dense: modules?.dense ?? [], pooling };
+  } catch (error) {
+    const isUnknown = isOctavoError(error) && error.code === 'ERR_MODEL_UNSUPPORTED';
+    if (!isUnknown || read.isForPooling || !hasHead(read, found)) throw error;
+    const isDeclared = names.includes('modules.json');
+    const pooling = { ...plainPooling(read), isDeclared, refusal: error.message };
+    return { model: read, dense: [], pooling };
+  }
+}
+
+interface Folder {
+  readonly folder: string;
+  readonly names: readonly string[];
+  readonly configFile: string;
+}
+
+function hasHead({ spec: { head }, names }: ReadSpec, found: readonly Found[]): boolean {
+  if (head === undefined || head.tied) return head !== undefined;
+  return found.some(({ name }) => placeOf(name, names)?.names[0] === 'head');
+}
+
+/** What is there for vectors alone may lack the product with the vocabulary. */
+function withoutHead(
+  read: ReadSpec,
+  found: readonly Found[],
+  modules: Modules | undefined,
+): ReadSpec {
+  const mayLack = read.task === 'vectors' || modules !== undefined;
+  if (!mayLack || hasHead(read, found)) return read;
+  const { head: _, ...spec } = read.spec;
+  return { ...read, spec };
+}
+
+/** With the layers that modules.json puts behind the pooling. */
+function withModules(read: ReadSpec, modules: Modules | undefined, file: string): ReadSpec {
+  const { dense = [], pooling } = modules ?? {};
+  // Without Pooling there are no modules behind it either.
+  if (read.spec.pooler && pooling !== undefined) {
+    throw unsupported(file, 'a classification head beside modules that pool');
+  }
+  if (dense.length === 0) return read;
+  const top: Record<string, string> = {};
+  dense.forEach(({ tensor }, i) => {
+    top[tensor] = `pooled.${i}`;
+  });
+  return {
+    ...read,
+    spec: { ...read.spec, pooler: { layers: dense.map(({ layer }) => layer) } },
+    names: { ...read.names, top: { ...read.names.top, ...top } },
   };
 }
 
@@ -180,6 +266,7 @@ async function openGguf(path: string): Promise<Checkpoint> {
     tokenizer: { gguf: tokens.tokenizer },
     chatTemplate: ggufTemplates(model.metadata),
     generationDefaults: {},
+    pooling: plainPooling(read),
   };
 }
 
@@ -207,7 +294,8 @@ async function tensorsOf({ files, tensors }: GgufModel): Promise<GgufTensors> {
     const tensor = byName.get(name);
     if (tensor) factors.set(name, await readFactors(files[tensor.file], tensor));
   }
-  return { names: new Set(byName.keys()), vocabSize: embed.shape[0], biases, factors };
+  const shapes = new Map(tensors.map(({ name, shape }) => [name, shape]));
+  return { names: new Set(byName.keys()), shapes, vocabSize: embed.shape[0], biases, factors };
 }
 
 /** A few floats that decide frequencies; the only tensors whose values JS sees. */

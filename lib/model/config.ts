@@ -1,5 +1,6 @@
 /** Between a model's file and its family: what a family reads, and what it answers. */
 import type { NativeModelSpec } from '../native.js';
+import type { Pooling } from '../wire/layout.js';
 import type { Fields } from './fields.js';
 import type { Harmless } from './harmless.js';
 import type { TensorNames } from './names.js';
@@ -8,6 +9,8 @@ import type { TensorNames } from './names.js';
 export interface GgufTensors {
   /** As they are stored. */
   readonly names: ReadonlySet<string>;
+  /** By the same names, outermost dimension first. */
+  readonly shapes: ReadonlyMap<string, readonly number[]>;
   /** Rows of the embedding. */
   readonly vocabSize: number;
   /** Canonical names of the projections that have a bias in some layer. */
@@ -28,6 +31,8 @@ export class Config {
     readonly f: Fields,
     readonly top: Fields,
     readonly gguf?: GgufTensors,
+    /** Rows of its classification head; 0 = it has none. */
+    readonly numLabels = 0,
   ) {
     const name = this.name('num_nextn_predict_layers', 'nextn_predict_layers');
     this.#numMtpLayers = f.integer(name, 0, 64, 0);
@@ -66,6 +71,8 @@ export interface FamilySpec extends NativeModelSpec {
   readonly maxPositionEmbeddings: number;
   readonly longRopeFrom?: number | undefined;
   readonly names: TensorNames;
+  /** How a text's vector is taken where files do not say; what a classification head reads. */
+  readonly pooling?: Pooling;
   /** In which forms of quantization_config its weights may come: quant_method. */
   readonly quantMethods?: readonly string[];
   /** Settings of this family that change nothing. */

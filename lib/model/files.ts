@@ -32,17 +32,27 @@ export async function readJsonObject(path: string): Promise<Record<string, unkno
   return parseObject(await readText(path), path);
 }
 
+/** A JSON file whose value is a list. */
+export async function readJsonArray(path: string): Promise<unknown[]> {
+  const value = parsed(await readText(path), path);
+  if (!Array.isArray(value)) throw damaged(path, 'the JSON', 'must be a list');
+  return value;
+}
+
 export function parseObject(text: string, path: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw damaged(path, 'the JSON', `is damaged: ${(cause as Error).message}`);
-  }
+  const value = parsed(text, path);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw damaged(path, 'the JSON', 'must be an object');
   }
   return value as Record<string, unknown>;
+}
+
+function parsed(text: string, path: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw damaged(path, 'the JSON', `is damaged: ${(cause as Error).message}`);
+  }
 }
 
 /** A regular file, open for reading, with its size. */

@@ -91,7 +91,8 @@ const ARRAYS = [
 /** The arrays that are read: the tokenizer's, and settings by layer. */
 const WANTED = new RegExp(
   '^tokenizer\\.(ggml\\.(tokens|scores|token_type|merges|precompiled_charsmap)|chat_templates)$|' +
-    '\\.(attention\\.(head_count_kv|sliding_window_pattern)|feed_forward_length)$',
+    '\\.(attention\\.(head_count_kv|sliding_window_pattern)|feed_forward_length|' +
+    'classifier\\.output_labels)$',
 );
 
 const CHUNK = 1 << 20;

@@ -35,7 +35,9 @@ export const HF_HARMLESS = new Harmless([
     'any',
     `architectures model_type transformers_version torch_dtype dtype _name_or_path name_or_path
     auto_map id2label label2id num_labels problem_type task_specific_params finetuning_task
-    tokenizer_class prefix unsloth_version unsloth_fixed transformers.js_config is_llama_config
+    _num_labels tokenizer_class prefix unsloth_version unsloth_fixed transformers.js_config
+    is_llama_config
+    sentence_transformers sbert_ce_default_activation_function
     model_max_length max_sequence_length max_seq_len seq_length pad_token bos_token eos_token`,
   ],
   // Of training, or of how another program computes the same.

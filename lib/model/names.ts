@@ -15,6 +15,8 @@ export interface Layout {
    * matrices of experts or weights of heads do.
    */
   readonly slices?: number;
+  /** Rows in front that nobody needs. */
+  readonly skippedRows?: number;
 }
 
 /** Names without their `.weight` or `.bias`. */
@@ -49,6 +51,8 @@ export const HF_NAMES: TensorNames = {
     'mlp.down_proj': 'down',
   },
   layerPattern: /^model\.layers\.(\d{1,4})\.(.+)$/,
+  // Without a head a model may be saved by its own names alone.
+  spelling: (name) => name.replace(/^(?=(embed_tokens|layers|norm)\.)/, 'model.'),
   ignored: /(^|\.)rotary_emb\.inv_freq$/,
 };
 

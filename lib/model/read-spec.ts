@@ -4,9 +4,10 @@
  */
 import { shown } from '../arguments.js';
 import { NORMS } from '../native.js';
+import type { Pooling } from '../wire/layout.js';
 import { Config, type Family, type FamilySpec, type GgufTensors } from './config.js';
 import { GGUF_FAMILIES, HF_FAMILIES, titleOf, WRAPPERS } from './families/index.js';
-import { layerTypes } from './families/shared.js';
+import { layerTypes, NO_NORM } from './families/shared.js';
 import { Fields } from './fields.js';
 import { unsupported } from './files.js';
 import type { GgufValue } from './gguf.js';
@@ -14,24 +15,26 @@ import { GGUF_HARMLESS, HF_HARMLESS, WRAPPER_HARMLESS } from './harmless.js';
 import { checkLimits } from './limits.js';
 import { type TensorNames, unnested } from './names.js';
 import type { ModelSpec } from './spec.js';
+import { ggufPooling, hfLabels, hfTask, type Labels, type Task } from './task.js';
 
-/** A spec, and what it takes to find its tensors. */
-export interface ReadSpec {
+/** A spec, what it takes to find its tensors, and what the model is for. */
+export interface ReadSpec extends ReadTask {
   readonly spec: ModelSpec;
   readonly names: TensorNames;
   readonly numMtpLayers: number;
 }
 
-function familyOf(families: Readonly<Record<string, Family>>, name: string): Family | undefined {
-  return Object.hasOwn(families, name) ? families[name] : undefined;
+export interface ReadTask {
+  readonly task: Task;
+  /** How a text's vector is taken where no other file says. */
+  readonly pooling: Pooling;
+  readonly labels: Labels | undefined;
+  /** Vectors or labels are what the model is for. */
+  readonly isForPooling: boolean;
 }
 
-/** Another head on the same layers (a classifier's, say) computes something else than text. */
-function checkHead(architectures: unknown, file: string, isWrapper: boolean): void {
-  const names: unknown[] = Array.isArray(architectures) ? architectures : [];
-  const text = isWrapper ? /For(?!CausalLM$|ConditionalGeneration$)/ : /For(?!CausalLM$)/;
-  const other = names.find((name) => text.test(String(name)));
-  if (other !== undefined) throw unsupported(file, `architectures ${shown(other)}`);
+function familyOf(families: Readonly<Record<string, Family>>, name: string): Family | undefined {
+  return Object.hasOwn(families, name) ? families[name] : undefined;
 }
 
 /** Reads a parsed config.json. @throws ERR_MODEL_FORMAT, ERR_MODEL_UNSUPPORTED */
@@ -49,9 +52,10 @@ export function hfSpec(json: Record<string, unknown>, file: string): ReadSpec {
     const around = inner && family ? `${shown(outer)} around ` : '';
     throw unsupported(file, `model_type ${around}${shown(architecture)} (known: ${known})`);
   }
-  checkHead(json.architectures, file, isWrapper);
-  const config = new Config(f, top);
-  const { names, harmless, quantMethods, ...model } = family(config);
+  const task = hfTask(json.architectures, file, isWrapper);
+  const labels = task === 'labels' ? hfLabels(f) : undefined;
+  const config = new Config(f, top, undefined, labels?.names.length);
+  const { names, harmless, quantMethods, pooling, ...model } = headed(family(config), config);
   for (const fields of new Set([top, f])) checkQuantization(fields, quantMethods);
   checkLimits(model, file);
   const eosTokenIds = [...new Set([...top.ids('eos_token_id'), ...f.ids('eos_token_id')])];
@@ -69,6 +73,8 @@ export function hfSpec(json: Record<string, unknown>, file: string): ReadSpec {
     spec: complete({ architecture, family: titleOf(family), bosTokenId, eosTokenIds }, model),
     names: isWrapper ? { ...names, spelling: unnested } : names,
     numMtpLayers: config.numMtpLayers,
+    ...{ task, labels, pooling: pooling ?? usualPooling(model) },
+    isForPooling: labels !== undefined || !isCausal(model),
   };
 }
 
@@ -91,8 +97,11 @@ export function ggufSpec(
     if (key.startsWith(`${architecture}.`)) own[key.slice(architecture.length + 1)] = value;
   }
   const f = new Fields(file, own, `${architecture}.`);
-  const config = new Config(f, f, tensors);
-  const { names, harmless, quantMethods: _, ...model } = family(config);
+  const said = ggufPooling(f, tensors);
+  const { labels } = said;
+  const config = new Config(f, f, tensors, labels?.names.length);
+  const read = headed(family(config), config);
+  const { names, harmless, quantMethods: _, pooling, ...model } = read;
   checkLimits(model, file);
   const [unknown] = f.unread(GGUF_HARMLESS, harmless);
   if (unknown !== undefined)
@@ -102,7 +111,39 @@ export function ggufSpec(
     spec: complete({ architecture, family: titleOf(family), bosTokenId, eosTokenIds }, model),
     names,
     numMtpLayers: config.numMtpLayers,
+    task: labels ? 'labels' : isCausal(model) ? 'text' : 'vectors',
+    labels,
+    pooling: said.pooling ?? pooling ?? usualPooling(model),
+    isForPooling: said.isDeclared || !isCausal(model),
   };
+}
+
+/**
+ * A classification head takes the place of the product with the vocabulary. Families without one
+ * of their own have a single matrix.
+ */
+function headed(model: FamilySpec, { gguf, numLabels }: Config): FamilySpec {
+  if (numLabels === 0) return model;
+  const { head: _, ...headless } = model;
+  if (headless.pooler) return headless;
+  const bias = gguf?.names.has('cls.output.bias') ?? false;
+  const name = gguf ? 'cls.output' : 'score';
+  return {
+    ...headless,
+    pooler: { layers: [{ outSize: numLabels, bias, norm: NO_NORM }] },
+    names: { ...model.names, top: { ...model.names.top, [name]: 'pooled.0' } },
+  };
+}
+
+type Layers = Pick<FamilySpec, 'layers'>;
+
+function isCausal({ layers }: Layers): boolean {
+  return layers.every(({ attention }) => attention.causal);
+}
+
+/** Where causal, only the last token has seen the whole text. */
+function usualPooling(model: Layers): Pooling {
+  return isCausal(model) ? 'last' : 'mean';
 }
 
 /** A switch that some families read; of the others it must say what they are. */
@@ -131,7 +172,7 @@ function checkQuantization(f: Fields, known: readonly string[] = []): void {
 
 function complete(
   rest: Pick<ModelSpec, 'architecture' | 'family' | 'bosTokenId' | 'eosTokenIds'>,
-  model: Omit<FamilySpec, 'names' | 'harmless' | 'quantMethods'>,
+  model: Omit<FamilySpec, 'names' | 'harmless' | 'quantMethods' | 'pooling'>,
 ): ModelSpec {
   return { ...model, ...rest, longRopeFrom: model.longRopeFrom, dtype: '', skipped: {} };
 }

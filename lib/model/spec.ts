@@ -60,7 +60,7 @@ export type Shape = readonly [rows: number, cols: number];
 
 /** Which tensors the native side binds, by canonical name; a vector is one row. */
 export function tensorShapes(spec: NativeModelSpec): Map<string, Shape> {
-  const { hiddenSize, vocabSize, embedding, head } = spec;
+  const { hiddenSize, vocabSize, embedding, head, pooler } = spec;
   const shapes = new Map<string, Shape>([['embed', [vocabSize, hiddenSize]]]);
   const norm = (name: string, { kind, weight, bias }: NativeNorm, size: number) => {
     if (kind === NORMS.none) return;
@@ -72,9 +72,18 @@ export function tensorShapes(spec: NativeModelSpec): Map<string, Shape> {
     if (bias) shapes.set(`${name}.bias`, [1, rows]);
   };
   if (embedding.numPositions > 0) shapes.set('positions', [embedding.numPositions, hiddenSize]);
+  if (embedding.numTokenTypes > 0) {
+    shapes.set('token_types', [embedding.numTokenTypes, hiddenSize]);
+  }
   norm('embed_norm', embedding.norm, hiddenSize);
   norm('final_norm', spec.finalNorm, hiddenSize);
-  if (!head.tied) shapes.set('head', [vocabSize, hiddenSize]);
+  if (head && !head.tied) shapes.set('head', [vocabSize, hiddenSize]);
+  let width = hiddenSize;
+  pooler?.layers.forEach((dense, i) => {
+    matrix(`pooled.${i}`, dense.outSize, width, dense.bias);
+    norm(`pooled.${i}.norm`, dense.norm, dense.outSize);
+    width = dense.outSize;
+  });
   spec.layers.forEach((layer, i) => {
     const { attention: a, mlp } = layer;
     const at = `layers.${i}.`;

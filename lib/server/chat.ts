@@ -30,7 +30,7 @@ export interface ChatCall {
 /** @throws Problem 400, 404 */
 export async function readChat(service: Service, exchange: Exchange): Promise<ChatCall> {
   const body = await exchange.body(chatBody);
-  const model = service.models.find(body.model);
+  const model = service.models.findFor('generate', body.model);
   refuseUnsupported(body);
   checkCombinations(body);
   const maxTokens = body.max_completion_tokens ?? body.max_tokens;

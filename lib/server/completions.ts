@@ -34,7 +34,7 @@ export async function readCompletion(
   exchange: Exchange,
 ): Promise<CompletionCall> {
   const body = await exchange.body(completionBody);
-  const model = service.models.find(body.model);
+  const model = service.models.findFor('generate', body.model);
   refuseUnsupported(body);
   checkStream(body);
   const asked = body.max_completion_tokens ?? body.max_tokens ?? DEFAULT_MAX_TOKENS;

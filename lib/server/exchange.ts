@@ -1,15 +1,23 @@
 /** One request and its answer, whatever the route. */
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { z } from 'zod';
 import { isOctavoError, octavoError } from '../errors.js';
+import { Pacer } from '../text/pacer.js';
 import { readJsonBody } from './body.js';
 import type { BodyBudget } from './body-budget.js';
 import { tell } from './expectations.js';
+import { memberOf, sayIssue } from './issues.js';
 import { SILENT } from './logs.js';
 import type { ServerConfig } from './options.js';
 import { anthropicBody, asProblem, badRequest, openaiBody, Problem } from './problem.js';
+
+const JSON_TYPE = 'application/json; charset=utf-8';
+
+/** An answer in pieces is written so many characters at a time. */
+const PART_LENGTH = 65_536;
 
 const ID = /^[\x21-\x7e]{1,128}$/;
 
@@ -132,10 +140,10 @@ export class Exchange {
       const fields = { request_id: this.id, fields: unknown.slice(0, 32) };
       (this.config.logger ?? SILENT).debug(fields, 'unknown fields were passed over');
     }
-    const parsed = schema.safeParse(raw);
+    const parsed = schema.safeParse(raw, { error: sayIssue });
     if (parsed.success) return parsed.data;
     const [issue] = parsed.error.issues;
-    const param = issue.path.join('.');
+    const param = memberOf(issue.path, this.errorForm);
     throw badRequest(param === '' ? issue.message : `${param}: ${issue.message}`, param || null);
   }
 
@@ -144,7 +152,36 @@ export class Exchange {
   }
 
   json(value: unknown, status = 200, headers: Readonly<Record<string, string>> = {}): void {
-    this.send(JSON.stringify(value), 'application/json; charset=utf-8', status, headers);
+    this.send(JSON.stringify(value), JSON_TYPE, status, headers);
+  }
+
+  /**
+   * JSON in pieces, for what may be too long to be written in one turn of the event loop: no faster
+   * than the client reads it, and with its length only where it is short.
+   */
+  async jsonParts(parts: Iterable<string>): Promise<void> {
+    const { res } = this;
+    const pacer = new Pacer(1);
+    let text = '';
+    for (const part of parts) {
+      text += part;
+      if (pacer.due()) await pacer.turn();
+      if (text.length < PART_LENGTH) continue;
+      if (res.writableEnded || res.destroyed) return;
+      if (!res.headersSent) res.writeHead(200, { 'content-type': JSON_TYPE });
+      res.write(text);
+      text = '';
+      await this.ready();
+    }
+    if (!res.headersSent) this.send(text, JSON_TYPE);
+    else if (!res.writableEnded) res.end(text);
+  }
+
+  /** Waits for a client that reads slower than it is written to. */
+  async ready(): Promise<void> {
+    const { res, signal } = this;
+    if (!res.writableNeedDrain || signal.aborted || res.destroyed) return;
+    await once(res, 'drain', { signal }).catch(() => {});
   }
 
   send(

@@ -50,7 +50,7 @@ function read(service: Service, body: GenerateBody): Generation {
     if (!sampling[name]) continue;
     throw badRequest(`sampling_params.${name}: ids are taken as they come`, name);
   }
-  const model = service.models.find(body.model);
+  const model = service.models.findFor('generate', body.model);
   const params = generateParams(model.llm, sampling, {
     maxTokens: sampling.max_tokens ?? sampling.max_completion_tokens ?? DEFAULT_MAX_TOKENS,
     logprobs: sampling.logprobs,

@@ -70,7 +70,7 @@ export function messageRoutes(service: Service): Route[] {
 }
 
 function read(service: Service, body: MessageBody): MessageCall {
-  const model = service.models.find(body.model);
+  const model = service.models.findFor('generate', body.model);
   const optional = {
     temperature: body.temperature,
     topP: body.top_p,

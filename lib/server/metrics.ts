@@ -135,6 +135,12 @@ export class Metrics {
     this.#observeTimes(model, times, numGeneratedTokens / n);
   }
 
+  /** @param seconds from the request's arrival until all its texts were computed */
+  observePooled(model: Model, numTokens: readonly number[], seconds: number): void {
+    for (const n of numTokens) this.#observe(model, 'request_prompt_tokens', n);
+    this.#observe(model, 'e2e_request_latency_seconds', seconds);
+  }
+
   /** As the engine measured them, whatever of it a slow reader saw. */
   #observeTimes(model: Model, times: RequestMetrics, numTokens: number): void {
     const { queueMs, prefillMs, decodeMs, interTokenMs } = times;

@@ -4,6 +4,7 @@ import type { LLM } from '../engine/llm.js';
 import { octavoError } from '../errors.js';
 import type { ServerConfig } from './options.js';
 import { Problem } from './problem.js';
+import { fitness, type Task, whyNot } from './tasks.js';
 
 export interface Model {
   /** Its first name. */
@@ -28,6 +29,29 @@ export class Models {
     });
     this.names = names;
     this.#takesAny = servedModelName?.includes('*') ?? false;
+  }
+
+  /**
+   * The model of a request that is about this; where it names none, the first that is made for it,
+   * else the first that can.
+   * @throws Problem 404; ERR_MODEL_TASK for a model that cannot
+   */
+  findFor(task: Task, name: string | undefined): Model {
+    const isNamed = name !== undefined && name !== '';
+    const model = isNamed ? this.find(name) : this.#firstFor(task);
+    const { info } = model.llm;
+    if (fitness(task, info) > 0) return model;
+    const sentence = `the model ${model.name} ${whyNot(task, info)}`;
+    throw octavoError('ERR_MODEL_TASK', sentence, { param: 'model' });
+  }
+
+  /** Where no model can, one that is refused with more than how it was loaded. */
+  #firstFor(task: Task): Model {
+    const first = (least: number, asked = task) =>
+      this.all.find(({ llm }) => fitness(asked, llm.info) >= least);
+    return (
+      first(2) ?? first(1) ?? (task === 'generate' ? undefined : first(1, 'pool')) ?? this.all[0]
+    );
   }
 
   /**

@@ -69,6 +69,8 @@ type GroupInfo = Pick<
  */
 export function kvCapacity(info: GroupInfo): number {
   const { maxModelLen, numBlocks } = info;
+  // A model that is loaded to pool has no pool of KV.
+  if (numBlocks === 0) return 0;
   const groups = groupsOf(info);
   const usable = numBlocks - 1;
   const whole = Math.floor(usable / groups.worstCase(0, maxModelLen, 1));

@@ -8,18 +8,23 @@ import type { WireMessage } from './schemas/chat.js';
 /** Most prompts of one request. */
 const MAX_PROMPTS = 4096;
 
-/** The prompts of a text completion: one, or a list; of text, or of ids. */
-export function textPrompts(prompt: string | readonly unknown[]): Prompt[] {
+export type TextPrompt = string | { readonly promptTokenIds: readonly number[] };
+
+/**
+ * The prompts of a text completion, say: one, or a list; of text, or of ids.
+ * @param name how the request calls them
+ */
+export function textPrompts(prompt: string | readonly unknown[], name = 'prompt'): TextPrompt[] {
   if (typeof prompt === 'string') return [prompt];
-  if (prompt.length === 0) throw badRequest('prompt: must not be empty', 'prompt');
+  if (prompt.length === 0) throw badRequest(`${name}: must not be empty`, name);
   if (typeof prompt[0] === 'number') return [{ promptTokenIds: prompt as number[] }];
   if (prompt.length > MAX_PROMPTS) {
-    throw badRequest(`prompt: at most ${MAX_PROMPTS} prompts are taken at once`, 'prompt');
+    throw badRequest(`${name}: at most ${MAX_PROMPTS} prompts are taken at once`, name);
   }
   return prompt.map((one) => {
     if (typeof one === 'string') return one;
     if (Array.isArray(one)) return { promptTokenIds: one };
-    throw badRequest('prompt: must hold strings, or arrays of token ids', 'prompt');
+    throw badRequest(`${name}: must hold strings, or arrays of token ids`, name);
   });
 }
 

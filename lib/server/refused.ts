@@ -12,6 +12,7 @@ const isZero = (value: unknown) => value === 0;
 const DRAWN = 'is not supported; temperature, top_p, top_k and min_p are';
 const TOOLS = 'tools are not supported yet; leave it out';
 const STRUCTURED = 'structured output is not supported yet; only {"type": "text"} is';
+const ACTIVATED = 'labels and scores are given behind their activation only; leave it out';
 const REASONING = 'reasoning is not supported yet; leave it out';
 
 const ROWS: Readonly<Record<string, Row>> = {
@@ -46,6 +47,13 @@ const ROWS: Readonly<Record<string, Row>> = {
   features: [NEVER, 'this model reads text only'],
   mcp_servers: [isEmpty, TOOLS],
   container: [NEVER, TOOLS],
+  embed_dtype: [(value) => value === 'float32', 'vectors are float32'],
+  endianness: [(value) => value === 'native' || value === 'little', 'vectors are little-endian'],
+  use_activation: [(value) => value === true, ACTIVATED],
+  activation: [(value) => value === true, ACTIVATED],
+  rank_fields: [isEmpty, 'is not supported; send the text to rank by'],
+  max_chunks_per_doc: [(value) => value === 1, 'is not supported; send chunks as documents'],
+  max_tokens_per_doc: [NEVER, 'is not supported; truncate_prompt_tokens is'],
   suffix: [(value) => value === '', 'is not supported; write the tokens of a fill-in prompt'],
 };
 

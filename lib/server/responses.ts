@@ -75,7 +75,7 @@ async function read(
   store: ResponseStore,
 ): Promise<ResponseCall> {
   const body = await exchange.body(responseBody);
-  const model = service.models.find(body.model);
+  const model = service.models.findFor('generate', body.model);
   refuseUnsupported({ ...body, tools: undefined });
   refuse(body, exchange);
   const before = earlier(body, store);

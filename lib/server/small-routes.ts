@@ -14,6 +14,7 @@ import { modelCard, modelList } from './schemas/answers.js';
 import { conversationFields } from './schemas/chat.js';
 import { flag, ids, opt, text } from './schemas/fields.js';
 import { type Service, TAKES_NO_MORE, VERSION } from './service.js';
+import { longestOf } from './tasks.js';
 
 function card(service: Service, id: string, { name, llm }: Model) {
   return {
@@ -23,7 +24,7 @@ function card(service: Service, id: string, { name, llm }: Model) {
     owned_by: 'octavo',
     root: name,
     parent: null,
-    max_model_len: llm.info.maxModelLen,
+    max_model_len: longestOf(llm.info),
     permission: [],
   };
 }
@@ -113,7 +114,7 @@ export function tokenRoutes(service: Service): Route[] {
         const tokenIds = await encodeForms(exchange, llm, forms, body.add_special_tokens);
         exchange.json({
           count: tokenIds.length,
-          max_model_len: llm.info.maxModelLen,
+          max_model_len: longestOf(llm.info),
           tokens: tokenIds,
           token_strs: body.return_token_strs ? await spelled(llm, tokenIds) : null,
         });

@@ -1,5 +1,4 @@
 /** Server-sent events: frames, comments while nothing comes, and no more than a client reads. */
-import { once } from 'node:events';
 import type { Exchange } from './exchange.js';
 
 /** Proxies neither keep nor compress a stream that says this. */
@@ -82,9 +81,7 @@ export class SseWriter {
 
   /** Waits for a client that reads slower than tokens come. */
   async ready(): Promise<void> {
-    const { res, signal } = this.#exchange;
-    if (!res.writableNeedDrain || signal.aborted || res.destroyed) return;
-    await once(res, 'drain', { signal }).catch(() => {});
+    await this.#exchange.ready();
   }
 
   /** @param last a line of data that is no JSON */

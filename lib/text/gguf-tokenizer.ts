@@ -174,5 +174,5 @@ export async function ggufTokenizer(
   name = 'the GGUF tokenizer',
 ): Promise<Tokenizer> {
   const { json, config, charsmap } = await ggufTokenizerFiles(metadata);
-  return Tokenizer.fromJson(json, config, name, charsmap);
+  return Tokenizer.fromJson(json, config, name, { charsmap });
 }

@@ -1,23 +1,29 @@
-import { type Decoder, type Encoding, Tokenizer as Library } from 'tokenizers';
-import { z } from 'zod';
+import type { Decoder, Encoding, Tokenizer as Library } from 'tokenizers';
 import { readArgument, shown, takeOptions } from '../arguments.js';
 import { octavoError } from '../errors.js';
-import { ByteRun, byteToken } from './byte-runs.js';
+import { ByteRun } from './byte-runs.js';
 import { ControlTokens, Cutter, fusedUnknown } from './control-tokens.js';
-import { MAX_TOKEN_LENGTH } from './gguf-metadata.js';
-import { jsonMembers } from './json-members.js';
 import { Pacer } from './pacer.js';
-import { SentenceRules } from './sentence-rules.js';
+import type { SentenceRules } from './sentence-rules.js';
+import { build, byteIds } from './tokenizer-build.js';
 import {
   type Adding,
   addedBy,
-  parts,
   type ReadConfig,
   readConfig,
   type TokenizerConfig,
   whoAdds,
 } from './tokenizer-config.js';
-import { checkTokenizerShape } from './tokenizer-shape.js';
+import {
+  countEnds,
+  cutSingle,
+  type Encoded,
+  type Ends,
+  pairOf,
+  type TokenizedText,
+  type WholeOptions,
+  type WholeText,
+} from './whole-texts.js';
 
 export type { TokenizerConfig } from './tokenizer-config.js';
 
@@ -36,72 +42,6 @@ export interface EncodeOptions {
 export interface DecodeOptions {
   /** Whether special tokens are left out of the text. Default true. */
   skipSpecialTokens?: boolean;
-}
-
-const headSchema = z.object({
-  added_tokens: z
-    .array(
-      z.object({
-        id: z.number(),
-        content: z.string().max(MAX_TOKEN_LENGTH),
-        special: z.boolean().default(false),
-      }),
-    )
-    .nullish(),
-  post_processor: z.unknown().optional(),
-  decoder: z.unknown().optional(),
-  model: z.unknown().optional(),
-});
-/** What is read of a tokenizer.json here; all of it but vocabulary and merges. */
-const HEAD = {
-  added_tokens: true,
-  normalizer: true,
-  pre_tokenizer: true,
-  post_processor: true,
-  decoder: true,
-  model: {
-    type: true,
-    continuing_subword_prefix: true,
-    fuse_unk: true,
-    unk_token: true,
-    unk_id: true,
-  },
-} as const;
-
-/** Ids of byte-fallback tokens, where the tokenizer's decoder takes them for bytes. */
-function byteIds(library: Library, decoder: unknown): Map<number, number> {
-  const ids = new Map<number, number>();
-  if (!parts(decoder).some((part) => part.type === 'ByteFallback')) return ids;
-  for (let byte = 0; byte < 256; byte++) {
-    const id = library.tokenToId(byteToken(byte));
-    if (id !== null) ids.set(id, byte);
-  }
-  return ids;
-}
-
-interface Built {
-  readonly library: Library;
-  readonly head: z.output<typeof headSchema>;
-  readonly rules: SentenceRules | undefined;
-}
-
-function build(json: string, name: string, charsmap: Uint8Array | undefined): Built {
-  try {
-    const members = jsonMembers(json, HEAD, MAX_TOKEN_LENGTH);
-    checkTokenizerShape(members);
-    const head = headSchema.parse(members);
-    const library = Library.fromString(json);
-    library.disableTruncation();
-    library.disablePadding();
-    const rules = charsmap && new SentenceRules(charsmap, head.added_tokens ?? []);
-    return { library, head, rules };
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
-    throw octavoError('ERR_TOKENIZER', `${name} is not a tokenizer the library can read: ${why}`, {
-      param: name,
-      cause,
-    });
-  }
 }
 
 function invalid(param: string, message: string): Error {
@@ -125,6 +65,12 @@ function tooLong(size: string, limit: string): Error {
  */
 export const MAX_TEXT_LENGTH = 2 ** 23;
 
+/** What a GGUF file says beside what stands in a tokenizer.json. */
+interface OfGguf {
+  /** SentencePiece's compiled rules, applied before what the json says. */
+  readonly charsmap?: Uint8Array;
+}
+
 /** Runs `encode`, of a text of `size` UTF-16 units, when it is its turn. */
 export type EncodeQueue = <T>(size: number, encode: () => Promise<T>) => Promise<T>;
 
@@ -139,6 +85,7 @@ export class Tokenizer {
   readonly #special: ReadonlySet<number>;
   readonly #bytes: ReadonlyMap<number, number>;
   readonly #adding: Adding;
+  readonly #isGguf: boolean;
   readonly #cutter: Cutter;
   #longestToken: Promise<number> | undefined;
   readonly #rules: SentenceRules | undefined;
@@ -159,8 +106,9 @@ export class Tokenizer {
   readonly padToken: string | undefined;
   readonly unkToken: string | undefined;
 
-  private constructor(json: string, config: ReadConfig, name: string, charsmap?: Uint8Array) {
-    const { library, head, rules } = build(json, name, charsmap);
+  private constructor(json: string, config: ReadConfig, name: string, gguf?: OfGguf) {
+    const { library, head, rules } = build(json, name, gguf?.charsmap);
+    this.#isGguf = gguf !== undefined;
     this.#rules = rules;
     this.#library = library;
     this.#decoder = library.getDecoder();
@@ -187,16 +135,16 @@ export class Tokenizer {
    * demo model (4,096 tokens), 50 to 80 ms for 32,000, 0.4 to 0.7 s for 150,000.
    *
    * @param name the file's name for messages; default "tokenizer.json".
-   * @param charsmap SentencePiece's compiled rules, applied before what the json says.
+   * @param gguf where the json was made of a GGUF file.
    * @throws ERR_TOKENIZER when the library cannot read the json, or the config is not one.
    */
   static fromJson(
     json: string,
     config: TokenizerConfig = {},
     name = 'tokenizer.json',
-    charsmap?: Uint8Array,
+    gguf?: OfGguf,
   ): Tokenizer {
-    return new Tokenizer(json, readConfig(config, name), name, charsmap);
+    return new Tokenizer(json, readConfig(config, name), name, gguf);
   }
 
   /**
@@ -256,13 +204,7 @@ export class Tokenizer {
     const { written, numCuts } = await this.#cutter.cut(whole.text, whole.marked, maxTokens);
     if (numCuts > maxTokens)
       throw tooLong(`${numCuts} tokens or more`, `${maxTokens} are the limit`);
-    let encoding: Encoding;
-    try {
-      const byLibrary = { addSpecialTokens: add && this.#adding.by === 'library' };
-      encoding = await this.#library.encode(written, null, byLibrary);
-    } catch (cause) {
-      throw octavoError('ERR_TOKENIZER', 'The tokenizer failed on this text.', { cause });
-    }
+    const encoding = await this.#encoding(written, null, add);
     // Ids of a text that is refused anyway would be copied on the event loop.
     const numTokens = encoding.getLength() - numCuts;
     if (numTokens > maxTokens) throw tooLong(`${numTokens} tokens`, `${maxTokens} are the limit`);
@@ -271,6 +213,96 @@ export class Tokenizer {
     if (this.#adding.by === 'us') this.#addOurs(ids, this.#adding);
     else if (!this.#adding.always && this.#startsTwice(ids)) ids.shift();
     return ids;
+  }
+
+  /**
+   * @internal The ids of a text, or of two, that a model reads whole; for whoever has waited
+   * already. Special tokens spelled in the texts are parsed, but in what is not `marked`.
+   * @param known of {@link prepare}
+   * @throws ERR_PROMPT_TOO_LONG, also where special tokens alone are too many; ERR_TOKENIZER
+   */
+  async encodeWhole(
+    whole: WholeText,
+    options: WholeOptions,
+    known?: Encoded,
+  ): Promise<TokenizedText> {
+    const { maxTokens, truncate, addSpecialTokens: add = true } = options;
+    const { marked = whole.text, pair } = whole;
+    const numUnits = whole.text.length + (pair?.length ?? 0);
+    if (numUnits > MAX_TEXT_LENGTH) {
+      throw tooLong(`${numUnits} characters`, `at most ${MAX_TEXT_LENGTH} are tokenized`);
+    }
+    const { encoding, numCuts } =
+      known === undefined
+        ? await this.#encodeMarked(whole.text, marked, pair, options)
+        : { encoding: known, numCuts: 0 };
+    const ends: Ends = add && this.#adding.by === 'us' ? this.#ends(this.#adding) : {};
+    const most = maxTokens - countEnds(ends, pair !== undefined);
+    const numTokens = encoding.getLength() - numCuts;
+    if (numTokens > most && !truncate) {
+      const added = maxTokens - most;
+      throw tooLong(`${numTokens + added} tokens`, `${maxTokens} are the limit`);
+    }
+    const tooShort = () =>
+      tooLong('special tokens around it', `more than the ${maxTokens} allowed`);
+    if (pair !== undefined) {
+      const both = pairOf(encoding, ends, maxTokens);
+      if (both === null) throw tooShort();
+      return both;
+    }
+    const all = numCuts === 0 ? encoding.getIds() : await this.#cutter.joined(encoding.getIds());
+    if (add && this.#adding.by === 'library' && !this.#adding.always && this.#startsTwice(all)) {
+      all.shift();
+    }
+    const ids = all.length > most ? cutSingle(all, encoding, most) : all;
+    if (ids === null) throw tooShort();
+    if (add && this.#adding.by === 'us') this.#addOurs(ids, this.#adding);
+    return { ids, isTruncated: all.length > most };
+  }
+
+  async #encodeMarked(
+    text: string,
+    marked: string | null,
+    pair: string | undefined,
+    { maxTokens, addSpecialTokens: add = true }: WholeOptions,
+  ): Promise<{ encoding: Encoded; numCuts: number }> {
+    const first = (await this.#rules?.apply(text, marked)) ?? { text, marked };
+    const { written, numCuts } = await this.#cutter.cut(first.text, first.marked, maxTokens);
+    const second =
+      pair === undefined ? null : ((await this.#rules?.apply(pair, pair))?.text ?? pair);
+    return { encoding: await this.#encoding(written, second, add), numCuts };
+  }
+
+  /**
+   * @internal Short texts for {@link encodeWhole}, all together, which takes the event loop a third
+   * of the time. Null where each has to be looked at alone.
+   */
+  async prepare(texts: readonly string[]): Promise<readonly Encoded[] | null> {
+    if (this.#rules !== undefined) return null;
+    try {
+      const byLibrary = { addSpecialTokens: this.#adding.by === 'library' };
+      return await this.#library.encodeBatch([...texts], byLibrary);
+    } catch {
+      return null; // each alone tells whose fault it is
+    }
+  }
+
+  async #encoding(text: string, pair: string | null, add: boolean): Promise<Encoding> {
+    try {
+      const byLibrary = { addSpecialTokens: add && this.#adding.by === 'library' };
+      return await this.#library.encode(text, pair, byLibrary);
+    } catch (cause) {
+      throw octavoError('ERR_TOKENIZER', 'The tokenizer failed on this text.', { cause });
+    }
+  }
+
+  #ends({ bos, eos }: { bos: boolean; eos: boolean }): Ends {
+    const { bosTokenId: front, eosTokenId: back } = this;
+    return {
+      // transformers begins both texts of a pair so, llama.cpp the first alone.
+      ...(bos && front !== undefined ? { front, second: this.#isGguf ? undefined : front } : {}),
+      ...(eos && back !== undefined ? { back } : {}),
+    };
   }
 
   #startsTwice(ids: readonly number[]): boolean {

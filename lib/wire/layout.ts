@@ -1,7 +1,7 @@
 /**
  * The words that both languages speak: the layout of one encoded step and of the slabs that steps
- * refer to. `native.ts` compares this table with the addon's own at load, so it can never
- * drift. All offsets are in 32-bit words from the start of the buffer.
+ * refer to, and that of texts to pool. `native.ts` compares these tables with the addon's own at
+ * load, so they can never drift. All offsets are in 32-bit words from the start of the buffer.
  *
  * A step buffer is one Int32Array: header · sequences · tokens · swaps · copies · samples · prompt
  * rows · extras. Sequences, samples and prompt rows lie column by column: word k of record i of n
@@ -118,4 +118,32 @@ export const STEP_LAYOUT = {
   samplerNumLogprobs: 7,
   samplerSeedLow: 8,
   samplerSeedHigh: 9,
+} as const;
+
+/** How the vectors of a text's tokens become one: their mean, the first, the last. */
+export const POOLINGS = { mean: 0, cls: 1, last: 2 } as const;
+export type Pooling = keyof typeof POOLINGS;
+
+/**
+ * Texts that are computed whole, without a cache: one Int32Array of header · texts · token ids ·
+ * token types, where `hasTokenTypes` · ids that the head is asked for. The texts lie column by
+ * column as sequences do; `textPooling` is one of POOLINGS, `textLongRope` as of a sequence. With
+ * ids for the head a text's values are their logits at its last token, else what is pooled.
+ */
+export const POOLED_LAYOUT = {
+  version: 1,
+  headerWords: 6,
+  headerVersion: 0,
+  headerTotalWords: 1,
+  headerNumTexts: 2,
+  headerNumTokens: 3,
+  headerHasTokenTypes: 4,
+  headerNumTokenLogits: 5,
+  textWords: 3,
+  textLength: 0,
+  textPooling: 1,
+  textLongRope: 2,
+  poolMean: POOLINGS.mean,
+  poolCls: POOLINGS.cls,
+  poolLast: POOLINGS.last,
 } as const;

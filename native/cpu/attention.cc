@@ -40,7 +40,8 @@ struct Plan {
 struct Row {
   int64_t offset;      // in q and out
   int64_t head;        // of the query
-  int32_t begin, end;  // positions; empty if begin ≥ end
+  int32_t position;    // its own
+  int32_t begin, end;  // positions that it sees; none if begin ≥ end
 };
 
 Row row_of(const Plan& plan, const Tile& tile, int32_t r) {
@@ -49,9 +50,10 @@ Row row_of(const Plan& plan, const Tile& tile, int32_t r) {
   const int32_t row = tile.first_row + r;
   const int32_t token = row / plan.group;
   const int64_t head = int64_t{tile.kv_head} * plan.group + row % plan.group;
-  const int32_t end = b.context_len[tile.seq] - length + token + 1;
-  return {(start + token) * plan.p->q.cols + head * plan.kv->head_size, head,
-          plan.p->reach.first_seen(end), end};
+  const int32_t context = b.context_len[tile.seq], limit = context - length + token + 1;
+  const Reach& reach = plan.p->reach;
+  return {(start + token) * plan.p->q.cols + head * plan.kv->head_size, head, limit - 1,
+          reach.first_seen(limit), reach.end_seen(limit, context)};
 }
 
 int32_t rows_of_seq(const Plan& plan, int32_t seq) {
@@ -143,7 +145,7 @@ void attend(const CpuContext& c, const Plan& plan, const Tile& tile, int32_t chu
     w.q[r] = plan.p->q.f32() + row.offset;
     w.first[r] = std::clamp(row.begin - origin, 0, kChunkTokens);
     w.last[r] = std::clamp(row.end - origin, 0, kChunkTokens);
-    w.positions[r] = row.end - 1 - origin;
+    w.positions[r] = row.position - origin;
     if (plan.p->alibi != nullptr) w.slopes[r] = plan.p->alibi[row.head];
     if (w.first[r] >= w.last[r]) continue;
     begin = std::min(begin, w.first[r]);

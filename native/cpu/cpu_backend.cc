@@ -178,6 +178,7 @@ CpuBackend::CpuBackend(int num_threads) : context_(num_threads) {
   ops_.combine = cpu_combine;
   ops_.transform_logits = cpu_transform_logits;
   ops_.gather_rows = cpu_gather_rows;
+  ops_.pool_rows = cpu_pool_rows;
   ops_.copy_blocks = cpu_copy_blocks;
   ops_.swap_blocks = cpu_swap_blocks;
   ops_.count_tokens = cpu_count_tokens;

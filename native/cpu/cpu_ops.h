@@ -127,6 +127,7 @@ void cpu_paged_attention(void* context, const AttentionParams& p, const PagedKV&
 void cpu_activate(void* context, Tensor out, Tensor gate, Tensor up, HiddenAct hidden_act);
 void cpu_transform_logits(void* context, Tensor logits, float scale, float softcap);
 void cpu_gather_rows(void* context, Tensor out, Tensor x, const int32_t* rows);
+void cpu_pool_rows(void* context, const PoolParams& p, const BatchView& batch);
 void cpu_copy_blocks(void* context, void* pool, int64_t block_bytes, const BlockCopy* copies,
                      int32_t num_copies);
 void cpu_swap_blocks(void* context, void* pool, void* host_pool, int64_t block_bytes,

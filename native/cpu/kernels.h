@@ -58,7 +58,7 @@ struct CpuKernels {
   void (*layer_norm)(float* out, const float* x, const float* weight, const float* bias, float eps,
                      int64_t rows, int64_t cols);
   // By HiddenAct: out[n] = act(gate[n]) · up[n], or without up act(gate[n]).
-  void (*activate[5])(float* out, const float* gate, const float* up, int64_t n);
+  void (*activate[6])(float* out, const float* gate, const float* up, int64_t n);
   // x [n] = scale · x, then softcap · tanh(x / softcap) unless softcap is 0.
   void (*scale_and_cap)(float* x, float scale, float softcap, int64_t n);
   // Rotates num_heads heads of `stride` floats by the half angles' cos and sin [half].

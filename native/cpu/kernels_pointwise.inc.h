@@ -107,6 +107,10 @@ static void activate_sigmoid(float* out, const float* gate, const float* up, int
   activate([](const F32x16& g) OCTAVO_INLINE_LAMBDA { return sigmoid(g); }, out, gate, up, n);
 }
 
+static void activate_tanh(float* out, const float* gate, const float* up, int64_t n) {
+  activate([](const F32x16& g) OCTAVO_INLINE_LAMBDA { return tanh(g); }, out, gate, up, n);
+}
+
 static void scale_and_cap(float* x, float scale, float softcap, int64_t n) {
   const F32x16 by = splat(scale), cap = splat(softcap);
   const auto scaled = [&](const F32x16& v) OCTAVO_INLINE_LAMBDA { return mul(v, by); };

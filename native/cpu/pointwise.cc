@@ -1,7 +1,8 @@
 // The ops that touch every value once: embedding, norm, activate, transform_logits, gather_rows,
-// copy_blocks and swap_blocks.
+// pool_rows, copy_blocks and swap_blocks.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "cpu/cpu_ops.h"
@@ -41,12 +42,17 @@ void for_each_values(CpuContext& context, int64_t values, Fn fn) {
 }  // namespace
 
 void cpu_embedding(void* context, const EmbeddingParams& p) {
-  const Tensor &out = p.out, &table = p.table, &learned = p.position_table;
+  const Tensor &out = p.out, &table = p.table;
+  // What is added to a token's row: another one of each of these tables.
+  const std::pair<const Tensor&, const int32_t*> more[] = {{p.position_table, p.positions},
+                                                           {p.type_table, p.types}};
   OCTAVO_CHECK(is_f32(out) && out.cols == table.cols);
-  OCTAVO_CHECK(learned.empty() || (learned.cols == table.cols && p.positions != nullptr));
+  for (const auto& [rows, ids] : more) {
+    OCTAVO_CHECK(rows.empty() || (rows.cols == table.cols && ids != nullptr));
+  }
   CpuContext& c = cpu_context(context);
   const int64_t cols = out.cols;
-  if (!learned.empty()) {
+  if (!p.position_table.empty() || !p.type_table.empty()) {
     for (Scratch& scratch : c.worker_scratch) scratch.get_array<float>(static_cast<size_t>(cols));
   }
   for_each_rows(c, out.rows, cols, [&](int64_t first, int64_t n, int worker) {
@@ -54,10 +60,12 @@ void cpu_embedding(void* context, const EmbeddingParams& p) {
       float* const row = out.f32() + i * cols;
       unpack_row(table, p.ids[i], row);
       if (p.scale != 1) c.kernels->scale_and_cap(row, p.scale, 0, cols);
-      if (learned.empty()) continue;
-      float* const at_position = static_cast<float*>(c.worker_scratch[worker].get(0));
-      unpack_row(learned, p.positions[i], at_position);
-      c.kernels->add_scaled(row, at_position, 1, cols);
+      for (const auto& [rows, ids] : more) {
+        if (rows.empty()) continue;
+        float* const added = static_cast<float*>(c.worker_scratch[worker].get(0));
+        unpack_row(rows, ids[i], added);
+        c.kernels->add_scaled(row, added, 1, cols);
+      }
     }
   });
 }
@@ -130,6 +138,46 @@ void cpu_gather_rows(void* context, Tensor out, Tensor x, const int32_t* rows) {
     for (int64_t i = first; i < first + n; i++) {
       std::memcpy(target + i * bytes, source + rows[i] * bytes, static_cast<size_t>(bytes));
     }
+  });
+}
+
+namespace {
+
+constexpr int64_t kPoolRows = 64, kPoolCols = 512;
+
+// out [n] = the mean of so many rows at x, n ≤ kPoolCols: rows are summed in blocks of kPoolRows,
+// then the blocks' sums, each in their order.
+void mean_of_rows(const CpuContext& c, const float* x, int64_t rows, int64_t stride, int64_t n,
+                  float* out) {
+  float sum[kPoolCols];
+  std::fill_n(out, n, 0.0f);
+  for (int64_t first = 0; first < rows; first += kPoolRows) {
+    std::fill_n(sum, n, 0.0f);
+    for (int64_t r = first; r < std::min(first + kPoolRows, rows); r++) {
+      c.kernels->add_scaled(sum, x + r * stride, 1, n);
+    }
+    c.kernels->add_scaled(out, sum, 1, n);
+  }
+  for (int64_t i = 0; i < n; i++) out[i] /= static_cast<float>(std::max<int64_t>(1, rows));
+}
+
+}  // namespace
+
+// out [num_seqs, cols], x [num_tokens, cols]
+void cpu_pool_rows(void* context, const PoolParams& p, const BatchView& batch) {
+  const Tensor &out = p.out, &x = p.x;
+  OCTAVO_CHECK(is_f32(out) && is_f32(x) && out.cols == x.cols && out.rows == batch.num_seqs);
+  OCTAVO_CHECK(batch.poolings != nullptr && x.rows >= batch.query_start[batch.num_seqs]);
+  CpuContext& c = cpu_context(context);
+  const int64_t cols = x.cols, pieces = (cols + kPoolCols - 1) / kPoolCols;
+  for_each_item(c, kPointwiseCost * x.rows * cols, out.rows * pieces, [&](int64_t item, int) {
+    const int64_t seq = item / pieces, first_col = item % pieces * kPoolCols;
+    const Pooling how = static_cast<Pooling>(batch.poolings[seq]);
+    int64_t first = batch.query_start[seq], rows = batch.query_start[seq + 1] - first;
+    if (how == Pooling::kLast) first += std::max<int64_t>(0, rows - 1);
+    if (how != Pooling::kMean) rows = std::min<int64_t>(rows, 1);
+    mean_of_rows(c, x.f32() + first * cols + first_col, rows, cols,
+                 std::min(kPoolCols, cols - first_col), out.f32() + seq * cols + first_col);
   });
 }
 

@@ -31,6 +31,8 @@ OCTAVO_DEVICE float activation(float x, HiddenAct hidden_act) {
       return gelu(x);
     case HiddenAct::kSigmoid:
       return 1.0f / (1.0f + expf(-x));
+    case HiddenAct::kTanh:
+      return tanhf(x);
     case HiddenAct::kRelu2:
       break;
   }

@@ -61,10 +61,10 @@ __global__ void __launch_bounds__(128) merge_chunks_kernel(const AttentionArgs a
   const int64_t work = static_cast<int64_t>(a.plan.header[2]) * a.num_heads;
   const int64_t warps = static_cast<int64_t>(gridDim.x) * 4;
   for (int64_t w = static_cast<int64_t>(blockIdx.x) * 4 + threadIdx.x / 32; w < work; w += warps) {
-    const int token = a.plan.merge_tokens[w / a.num_heads];
+    const int token = a.plan.merge_tokens[w / a.num_heads].token;
     const int head = static_cast<int>(w % a.num_heads);
-    const int end = a.positions[token] + 1;
-    const int begin = a.reach.first_seen(end);
+    const int end = a.plan.merge_tokens[w / a.num_heads].end;
+    const int begin = a.reach.first_seen(a.positions[token] + 1);
     const int folded = a.plan.folded_chunks[token];
     const int first = begin / kChunkTokens < folded ? 0 : begin / kChunkTokens - folded + 1;
     const int last = (end - 1) / kChunkTokens - folded + 1;

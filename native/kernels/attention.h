@@ -27,9 +27,15 @@ struct AttentionItem {
   int32_t row_begin;    // first packed row
   int32_t num_rows;
   int32_t chunk_begin, chunk_end;
-  int32_t max_limit;  // largest number of positions that a row of it may see
-  int32_t min_limit;  // smallest one: where what it sees begins
+  int32_t max_end;    // one past the last position that a row of it sees
+  int32_t min_limit;  // one past its first query's own: where what it sees begins
+  int32_t context;    // tokens of its sequence; of use where queries look ahead
   int32_t store;      // kToOutput, kPerChunk or kFolded
+};
+
+// A token whose rows are to be merged, and one past the last position that they see.
+struct MergeToken {
+  int32_t token, end;
 };
 
 // Device memory, written by the host once a step.
@@ -39,7 +45,7 @@ struct AttentionPlan {
   const AttentionItem* narrow = nullptr;
   const AttentionItem* wide = nullptr;
   const int32_t* token_list = nullptr;
-  const int32_t* merge_tokens = nullptr;
+  const MergeToken* merge_tokens = nullptr;
   // Of a token with partial rows: row `base` holds chunks [0, folded), base + 1 + i the chunk
   // folded + i. [num_tokens] each.
   const int32_t* partial_base = nullptr;

@@ -24,8 +24,8 @@ struct AttentionBlock {
   const int lane, g, t, row0, col_warp, group;
   unsigned char* q_rows;
   SeenByRows* seen;  // of this warp's rows, on Hopper of the warpgroup's
-  int32_t* limits;   // [rows] positions below it are seen
-  int32_t* begins;   // [rows] and from it on
+  int32_t* limits;   // [rows] one past the query's own position
+  int32_t* begins;   // [rows] positions from here on are seen
   int32_t* sources;  // [rows] token · heads + head
   KvTiles<T, kHead, kThreads, kKv8, Shape::kWgmma> kv;
   const AttentionItem* item;
@@ -61,11 +61,16 @@ struct AttentionBlock {
   }
   OCTAVO_DEVICE int row_of(int half) const { return row0 + half * 8 + g; }
   OCTAVO_DEVICE int first_seen(int row_limit) const { return a.reach.first_seen(row_limit); }
+  // Limit 0: a row past the item's, which sees nothing.
+  OCTAVO_DEVICE int end_seen(int row_limit) const {
+    if (!a.reach.both || row_limit == 0) return row_limit;
+    return a.reach.end_seen(row_limit, item->context);
+  }
 
   OCTAVO_DEVICE void run(const AttentionItem& it, int head) {
     item = &it;
     const int first = max(it.chunk_begin * kChunkTokens, first_seen(it.min_limit));
-    const int last = min(it.chunk_end * kChunkTokens, it.max_limit);
+    const int last = min(it.chunk_end * kChunkTokens, it.max_end);
     __syncthreads();  // the item before has left shared memory
     kv.begin(a.block_tables + it.table_start, head, first, last);
     find_rows();
@@ -131,7 +136,8 @@ struct AttentionBlock {
     }
     // The others read it behind the barrier that says a tile is there.
     if (lane == 0) {
-      *seen = {first_seen(most_limit), least_limit, first_seen(least_limit), most_limit};
+      *seen = {first_seen(most_limit), end_seen(least_limit), first_seen(least_limit),
+               end_seen(most_limit)};
     }
     total[0] = total[1] = SoftmaxState{};
     if constexpr (Shape::kKeepsQ) {
@@ -218,7 +224,7 @@ struct AttentionBlock {
     constexpr float kLog2E = 1.4426950408889634f;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      const int row = row_of(half), end = limits[row];
+      const int row = row_of(half), limit = limits[row];
       const float slope =
           a.alibi != nullptr && row < item->num_rows ? a.alibi[head_of(row)] * kLog2E : 0.0f;
 #pragma unroll
@@ -229,7 +235,7 @@ struct AttentionBlock {
           x = cap * tanhf(x / cap);
         }
         const int token = begin + i / 2 * 8 + t * 2 + i % 2;
-        s[i / 2][half * 2 + i % 2] = fmaf(slope, static_cast<float>(token - end + 1), x);
+        s[i / 2][half * 2 + i % 2] = fmaf(slope, static_cast<float>(token - limit + 1), x);
       }
     }
   }
@@ -237,7 +243,7 @@ struct AttentionBlock {
   OCTAVO_DEVICE void mask(int begin, float (&s)[8][4]) {
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      const int end = limits[row_of(half)], from = begins[row_of(half)];
+      const int end = end_seen(limits[row_of(half)]), from = begins[row_of(half)];
 #pragma unroll
       for (int i = 0; i < 16; i++) {
         const int token = begin + i / 2 * 8 + t * 2 + i % 2;
@@ -339,7 +345,7 @@ struct AttentionBlock {
       if (item->store == kPerChunk) {
         // Chunks that a row does not see have no storage: the merge does not ask for them.
         const int row = row_of(half);
-        if (row >= item->num_rows || chunk * kChunkTokens >= limits[row]) continue;
+        if (row >= item->num_rows || chunk * kChunkTokens >= end_seen(limits[row])) continue;
         write_partial(o, half, chunk - a.plan.folded_chunks[token_of(row)] + 1, state);
       } else {
         const auto f = total[half].merge(state);

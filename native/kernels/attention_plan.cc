@@ -11,7 +11,8 @@ int32_t chunks_of(int32_t tokens) { return (tokens + kChunkTokens - 1) / kChunkT
 
 const HostPlan& AttentionPlanner::build(const BatchView& batch) {
   int64_t per_item = 1;
-  for (bool share : {shape_.share_prefixes, false}) {
+  // Who looks ahead shares nothing: a text is computed whole, and its end differs.
+  for (bool share : {shape_.share_prefixes && !shape_.reach.both, false}) {
     list_tiles(batch, share);
     int64_t work = 0, longest = 1;
     for (const Tile& t : tiles_) {
@@ -166,15 +167,17 @@ void AttentionPlanner::add_rows(int32_t sequence, int32_t token_first, int32_t n
     it.row_begin = row;
     it.num_rows =
         std::min(rows - row, rows_of_tile(tile.wide ? shape_.wide_rows : kNarrowRows, row));
-    it.max_limit = 0;
+    it.context = batch.context_len[sequence];
     it.min_limit = INT32_MAX;
+    int32_t max_limit = 0;
     for (int32_t i = row / shape_.group; i <= (row + it.num_rows - 1) / shape_.group; i++) {
       const int32_t limit = batch.positions[plan_.token_list[token_first + i]] + 1;
-      it.max_limit = std::max(it.max_limit, limit);
+      max_limit = std::max(max_limit, limit);
       it.min_limit = std::min(it.min_limit, limit);
     }
     it.chunk_begin = std::max(chunk_begin, first_seen(it.min_limit) / kChunkTokens);
-    it.chunk_end = std::min(chunk_end, chunks_of(it.max_limit));
+    it.max_end = shape_.reach.end_seen(max_limit, it.context);
+    it.chunk_end = std::min(chunk_end, chunks_of(it.max_end));
     row += it.num_rows;
     tiles_.push_back(tile);
   }
@@ -218,12 +221,15 @@ bool AttentionPlanner::reserve_partials(const BatchView& batch) {
   plan_.merge_tokens.clear();
   plan_.partial_base.assign(static_cast<size_t>(batch.num_tokens), -1);
   int64_t next = 0;
-  for (int32_t t = 0; t < batch.num_tokens; t++) {
-    const int32_t folded = plan_.folded_chunks[t];
-    if (folded < 0) continue;
-    plan_.merge_tokens.push_back(t);
-    plan_.partial_base[t] = static_cast<int32_t>(next);
-    next += 1 + std::max(0, chunks_of(batch.positions[t] + 1) - folded);
+  for (int32_t s = 0; s < batch.num_seqs; s++) {
+    for (int32_t t = batch.query_start[s]; t < batch.query_start[s + 1]; t++) {
+      const int32_t folded = plan_.folded_chunks[t];
+      if (folded < 0) continue;
+      const int32_t end = shape_.reach.end_seen(batch.positions[t] + 1, batch.context_len[s]);
+      plan_.merge_tokens.push_back({t, end});
+      plan_.partial_base[t] = static_cast<int32_t>(next);
+      next += 1 + std::max(0, chunks_of(end) - folded);
+    }
   }
   return next <= shape_.max_partial_rows;
 }

@@ -27,7 +27,8 @@ struct PlanShape {
 struct HostPlan {
   int32_t header[3] = {};
   std::vector<AttentionItem> narrow, wide;
-  std::vector<int32_t> token_list, merge_tokens, partial_base, folded_chunks;
+  std::vector<int32_t> token_list, partial_base, folded_chunks;
+  std::vector<MergeToken> merge_tokens;
 };
 
 class AttentionPlanner {

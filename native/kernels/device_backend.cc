@@ -82,7 +82,11 @@ void embedding(void* context, const EmbeddingParams& p) {
   OCTAVO_CHECK(p.out.dtype == DType::kF32 && p.out.cols == p.table.cols && p.out.rows > 0);
   OCTAVO_CHECK(p.position_table.empty() == (p.positions == nullptr));
   OCTAVO_CHECK(p.position_table.empty() || p.position_table.cols == p.out.cols);
-  launch_embedding(p, scales_of(p.table), scales_of(p.position_table), self(context).stream);
+  OCTAVO_CHECK(p.type_table.empty() == (p.types == nullptr));
+  OCTAVO_CHECK(p.type_table.empty() || p.type_table.cols == p.out.cols);
+  const EmbeddingScales scales{scales_of(p.table), scales_of(p.position_table),
+                               scales_of(p.type_table)};
+  launch_embedding(p, scales, self(context).stream);
 }
 
 void norm(void* context, const NormParams& p) {
@@ -285,6 +289,14 @@ void gather_rows(void* context, Tensor out, Tensor x, const int32_t* rows) {
   launch_gather_rows(out, x, rows, self(context).stream);
 }
 
+void pool_rows(void* context, const PoolParams& p, const BatchView& batch) {
+  const DeviceContext& c = self(context);
+  OCTAVO_CHECK(is_plain(c, p.x) && p.x.cols % 2 == 0 && p.out.cols == p.x.cols);
+  OCTAVO_CHECK(p.out.dtype == DType::kF32 ? aligned(p.out.data) : is_plain(c, p.out));
+  OCTAVO_CHECK(batch.poolings != nullptr && p.out.rows == batch.num_seqs && p.out.rows > 0);
+  launch_pool_rows(p, batch, c.stream);
+}
+
 void copy_blocks(void* context, void* pool, int64_t block_bytes, const BlockCopy* copies,
                  int32_t num_copies) {
   OCTAVO_CHECK(block_bytes > 0 && block_bytes % 16 == 0);
@@ -355,6 +367,7 @@ class DeviceBackend : public Backend {
     ops_.expert_matmul = expert_matmul;
     ops_.combine = combine;
     ops_.gather_rows = gather_rows;
+    ops_.pool_rows = pool_rows;
     ops_.copy_blocks = copy_blocks;
     ops_.allocate_host = allocate_host;
     ops_.release_host = release_host;

@@ -112,7 +112,8 @@ const char* DeviceContext::prepare(const ModelShape& s) {
   // In the order of begin_step.
   const int64_t tokens = s.max_num_batched_tokens, seqs = s.max_num_seqs;
   const int64_t copies = seqs * static_cast<int64_t>(s.blocks_per_row.size());
-  std::vector<int64_t> capacity = {tokens, tokens, tokens, tokens, 2 * copies};
+  std::vector<int64_t> capacity = {tokens,     tokens, tokens, tokens,
+                                   2 * copies, tokens, seqs,   seqs + 1};
   for (int32_t entries : s.blocks_per_row) {
     capacity.insert(capacity.end(), {2 * tokens, seqs * entries});
   }
@@ -122,7 +123,7 @@ const char* DeviceContext::prepare(const ModelShape& s) {
     const PlanShape plan = plan_shape_of(a, s, limits, options.share_prefixes);
     const int64_t item_words = plan.max_items * static_cast<int64_t>(sizeof(AttentionItem)) / 4;
     capacity.insert(capacity.end(),
-                    {4, item_words, item_words, 2 * tokens, tokens, tokens, tokens});
+                    {4, item_words, item_words, 2 * tokens, 2 * tokens, tokens, tokens});
     out_values = std::max(out_values, plan.max_partial_rows * a.num_heads * a.head_size);
     states = std::max(states, plan.max_partial_rows * a.num_heads);
     attentions_.emplace_back(a, plan);
@@ -154,10 +155,14 @@ BatchView DeviceContext::begin_step(const BatchView& host) {
   view.token_ids = a.put(host.token_ids, n);
   view.positions = a.put(host.positions, n);
   marks_long_rope_ = host.long_rope != nullptr;
-  const int32_t* const long_rope = a.put(host.long_rope, marks_long_rope_ ? n : 0);
-  view.long_rope = marks_long_rope_ ? long_rope : nullptr;
+  view.long_rope = a.put_if_any(host.long_rope, n);
   view.output_rows = a.put(host.output_rows, host.num_output_rows);
   view.copies = a.put(host.copies, host.num_copies);
+  view.token_types = a.put_if_any(host.token_types, n);
+  view.poolings = a.put_if_any(host.poolings, host.num_seqs);
+  // For all else the plans hold what kernels need of these.
+  const int32_t* const starts = host.poolings != nullptr ? host.query_start : nullptr;
+  view.query_start = a.put_if_any(starts, host.num_seqs + 1);
   for (int32_t g = 0; g < host.num_groups; g++) {
     const TableView& tables = host.groups[g];
     view.groups[g] = {};
@@ -178,7 +183,6 @@ BatchView DeviceContext::begin_step(const BatchView& host) {
     planned.plan.folded_chunks = a.put(p.folded_chunks);
   }
   a.send(stream);
-  view.query_start = nullptr;  // the plans hold what kernels need of them
   view.context_len = nullptr;
   return view;
 }

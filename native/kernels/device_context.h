@@ -26,7 +26,7 @@ struct PlannedAttention {
   bool has_wide = false, has_merge = false;
 };
 constexpr size_t kMaxAttentionShapes = 8;
-static_assert(5 + 2 * kMaxKvGroups + 7 * kMaxAttentionShapes <= UnpackArgs::kMaxRegions);
+static_assert(8 + 2 * kMaxKvGroups + 7 * kMaxAttentionShapes <= UnpackArgs::kMaxRegions);
 
 // A launch of the sampler whose results the host has yet to hand out.
 struct PendingSample {

@@ -33,8 +33,10 @@ struct UnpackArgs {
 void launch_unpack(const UnpackArgs& args, cudaStream_t stream);
 
 // Scales of what stays quantised, else null.
-void launch_embedding(const EmbeddingParams& p, const void* scales, const void* position_scales,
-                      cudaStream_t stream);
+struct EmbeddingScales {
+  const void *table, *position_table, *type_table;
+};
+void launch_embedding(const EmbeddingParams& p, const EmbeddingScales& scales, cudaStream_t stream);
 // Rows of the activations' type up to this length may have any number of columns, others a multiple
 // of four; only the former may have several rows of weights.
 constexpr int64_t kMaxShortRow = 512;
@@ -42,6 +44,7 @@ void launch_norm(const NormParams& p, DType activation, cudaStream_t stream);
 void launch_activate(Tensor out, Tensor gate, Tensor up, HiddenAct hidden_act, cudaStream_t stream);
 void launch_transform_logits(Tensor logits, float scale, float softcap, cudaStream_t stream);
 void launch_gather_rows(Tensor out, Tensor x, const int32_t* rows, cudaStream_t stream);
+void launch_pool_rows(const PoolParams& p, const BatchView& batch, cudaStream_t stream);
 
 struct RopeCacheArgs {
   void *q, *k, *v;  // [num_tokens][heads · head_size]

@@ -1,5 +1,5 @@
-// Rows in, rows out, value by value: embedding, activations, the transform of logits, row gather;
-// and the arrays of a step.
+// Rows in, rows out, value by value: embedding, activations, the transform of logits, row gather,
+// pooling; and the arrays of a step.
 #include <algorithm>
 
 #include "kernels/activation.cuh"
@@ -30,19 +30,23 @@ struct StoredRows {
   }
 };
 
-// out[i] = table[ids[i]] · scale (+ position_table[positions[i]]). Grid: one block a row.
+// out[i] = table[ids[i]] · scale (+ position_table[positions[i]]) (+ type_table[types[i]]). Grid:
+// one block a row; a thread adds to what it has written itself.
 __global__ void embedding_kernel(const EmbeddingParams p, const StoredRows table,
-                                 const StoredRows position_table) {
+                                 const StoredRows position_table, const StoredRows type_table) {
   const int64_t cols = p.out.cols, row = p.ids[blockIdx.x];
   float* const to = static_cast<float*>(p.out.data) + blockIdx.x * cols;
   if (p.positions == nullptr) {
     for (int64_t i = threadIdx.x; i < cols; i += kThreads) to[i] = table.value(row, i) * p.scale;
-    return;
+  } else {
+    const int64_t position = p.positions[blockIdx.x];
+    for (int64_t i = threadIdx.x; i < cols; i += kThreads) {
+      to[i] = fmaf(table.value(row, i), p.scale, position_table.value(position, i));
+    }
   }
-  const int64_t position = p.positions[blockIdx.x];
-  for (int64_t i = threadIdx.x; i < cols; i += kThreads) {
-    to[i] = fmaf(table.value(row, i), p.scale, position_table.value(position, i));
-  }
+  if (p.types == nullptr) return;
+  const int64_t type = p.types[blockIdx.x];
+  for (int64_t i = threadIdx.x; i < cols; i += kThreads) to[i] += type_table.value(type, i);
 }
 
 // out = activation(gate) · up, or without up activation(gate), over all values in pairs. Grid:
@@ -81,6 +85,53 @@ __global__ void gather_rows_kernel(Piece* out, const Piece* x, const int32_t* ro
   for (int64_t i = threadIdx.x; i < cols; i += kThreads) out[blockIdx.x * cols + i] = from[i];
 }
 
+// A row of each sequence: the mean of some of its rows, which for the first or last is one. Warps
+// sum blocks of kPoolRows rows, the first of them adds those up in order. Grid: [sequences][of 32
+// pairs of columns].
+constexpr int kPoolRows = 64, kPoolWarps = kThreads / 32;
+template <class T, class Out>
+__global__ void __launch_bounds__(kThreads)
+    pool_rows_kernel(Out* out, const uint32_t* x, const int32_t* query_start,
+                     const int32_t* poolings, int64_t pairs) {
+  OCTAVO_SHARED(shared);
+  float2* const parts = reinterpret_cast<float2*>(shared);  // [kPoolWarps][32]
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int64_t pair = static_cast<int64_t>(blockIdx.y) * 32 + lane;
+  const Pooling how = static_cast<Pooling>(poolings[blockIdx.x]);
+  int64_t first = query_start[blockIdx.x];
+  int rows = static_cast<int>(query_start[blockIdx.x + 1] - first);
+  if (how == Pooling::kLast) first += max(rows - 1, 0);
+  if (how != Pooling::kMean) rows = min(rows, 1);
+  float2 total{0.0f, 0.0f};
+  for (int begin = 0; begin < rows; begin += kPoolWarps * kPoolRows) {
+    const int from = begin + warp * kPoolRows, to = min(from + kPoolRows, rows);
+    float2 sum{0.0f, 0.0f};
+    if (pair < pairs) {
+#pragma unroll 8
+      for (int r = from; r < to; r++) {
+        const float2 value = unpack2<T>(x[(first + r) * pairs + pair]);
+        sum.x += value.x;
+        sum.y += value.y;
+      }
+    }
+    parts[threadIdx.x] = sum;
+    __syncthreads();
+    for (int w = 0; warp == 0 && w < kPoolWarps; w++) {
+      total.x += parts[w * 32 + lane].x;
+      total.y += parts[w * 32 + lane].y;
+    }
+    __syncthreads();
+  }
+  if (warp > 0 || pair >= pairs) return;
+  const float count = static_cast<float>(max(rows, 1));
+  const float2 mean{total.x / count, total.y / count};
+  if constexpr (sizeof(Out) == 8) {
+    out[blockIdx.x * pairs + pair] = mean;
+  } else {
+    out[blockIdx.x * pairs + pair] = pack2<T>(mean.x, mean.y);
+  }
+}
+
 // Grid: [any number][regions], so that no region waits for another's way through the bus.
 __global__ void unpack_kernel(const UnpackArgs a) {
   const int32_t* const from = a.source + a.begin[blockIdx.y];
@@ -102,13 +153,14 @@ void launch_unpack(const UnpackArgs& args, cudaStream_t stream) {
   launch(unpack_kernel, grid, dim3(kThreads), 0, stream, args);
 }
 
-void launch_embedding(const EmbeddingParams& p, const void* scales, const void* position_scales,
+void launch_embedding(const EmbeddingParams& p, const EmbeddingScales& scales,
                       cudaStream_t stream) {
   const auto rows = [](const Tensor& t, const void* of) {
     return StoredRows{t.data, static_cast<const F16*>(of), t.dtype, t.cols};
   };
   launch(embedding_kernel, dim3(static_cast<uint32_t>(p.out.rows)), dim3(kThreads), 0, stream, p,
-         rows(p.table, scales), rows(p.position_table, position_scales));
+         rows(p.table, scales.table), rows(p.position_table, scales.position_table),
+         rows(p.type_table, scales.type_table));
 }
 
 void launch_activate(Tensor out, Tensor gate, Tensor up, HiddenAct hidden_act,
@@ -139,6 +191,30 @@ void launch_gather_rows(Tensor out, Tensor x, const int32_t* rows, cudaStream_t 
     launch(gather_rows_kernel<uint32_t>, grid, block, 0, stream, static_cast<uint32_t*>(out.data),
            static_cast<const uint32_t*>(x.data), rows, bytes / 4);
   }
+}
+
+namespace {
+
+template <class T>
+void launch_pool_rows_as(const PoolParams& p, const BatchView& batch, cudaStream_t stream) {
+  const int64_t pairs = p.x.cols / 2;
+  const dim3 grid(static_cast<uint32_t>(p.out.rows), static_cast<uint32_t>(ceil_div(pairs, 32)));
+  const auto run = [&](auto kernel, auto* out) {
+    launch(kernel, grid, dim3(kThreads), kThreads * sizeof(float2), stream, out,
+           static_cast<const uint32_t*>(p.x.data), batch.query_start, batch.poolings, pairs);
+  };
+  if (p.out.dtype == DType::kF32) {
+    run(pool_rows_kernel<T, float2>, static_cast<float2*>(p.out.data));
+  } else {
+    run(pool_rows_kernel<T, uint32_t>, static_cast<uint32_t*>(p.out.data));
+  }
+}
+
+}  // namespace
+
+void launch_pool_rows(const PoolParams& p, const BatchView& batch, cudaStream_t stream) {
+  const auto run = p.x.dtype == DType::kF16 ? launch_pool_rows_as<F16> : launch_pool_rows_as<Bf16>;
+  run(p, batch, stream);
 }
 
 }  // namespace octavo::device

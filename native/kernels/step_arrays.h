@@ -26,6 +26,12 @@ class StepArrays {
   T* put(const std::vector<T>& values) {
     return put(values.data(), static_cast<int64_t>(values.size()));
   }
+  // Null where there are none; the region is left out.
+  template <class T>
+  const T* put_if_any(const T* values, int64_t count) {
+    const T* const there = put(values, values != nullptr ? count : 0);
+    return values != nullptr ? there : nullptr;
+  }
   void send(cudaStream_t stream);
 
  private:

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <system_error>
 
 #include "base/error.h"
 #include "model/forward.h"
+#include "model/pooled_forward.h"
 #include "model/weights.h"
 
 namespace octavo {
@@ -35,6 +37,13 @@ ModelShape shape_of(const LoadRequest& r) {
   shape.max_num_seqs = l.max_num_seqs;
   shape.max_num_batched_tokens = l.max_num_batched_tokens;
   shape.kv_8bit = !r.kv_as_activation && is_8bit_cache(r.kv_dtype);
+  if (l.pools()) {
+    shape.vocab_size = 0;  // nothing is drawn
+    shape.blocks_per_row = {(l.max_text_len() + l.block_size - 1) / l.block_size};
+    for (const LayerSpec& layer : r.spec.layers) {
+      add(shape.attentions, layer.attention, l.block_size, 0);
+    }
+  }
   for (size_t g = 0; g < l.groups.size(); ++g) {
     shape.blocks_per_row.push_back(l.groups[g].blocks_per_row);
     for (int32_t layer : l.groups[g].layers) {
@@ -50,19 +59,42 @@ ModelShape shape_of(const LoadRequest& r) {
     }
     if (layer.experts.any()) shape.routers.push_back(layer.experts.router);
   }
+  for (size_t i = 0; i < r.spec.pooler.size(); ++i) {
+    const DenseSpec& dense = r.spec.pooler[i];
+    const bool goes_on = i + 1 < r.spec.pooler.size();
+    if (goes_on || dense.act || dense.norm.kind != NormKind::kNone) {
+      shape.mlp_sizes.push_back(dense.out_size);
+    }
+  }
   return shape;
 }
+
+class Stopwatch {
+ public:
+  double milliseconds() const {
+    return std::chrono::duration<double, std::milli>(Clock::now() - start_).count();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start_ = Clock::now();
+};
 
 }  // namespace
 
 // Everything a loaded model holds; destroyed as one, in reverse order of construction.
 struct Executor::Engine {
   explicit Engine(const LoadRequest& r)
-      : backend(prepared(r)),
-        weights(backend->ops(), r.spec, r.files, r.tensors, r.quantise),
-        forward(backend->ops(), r.spec, r.limits, weights, kv_dtype(r)) {
-    if (r.backend.device >= 0) forward.profile();
-    forward.allocate_cache(num_blocks(r));
+      : backend(prepared(r)), weights(backend->ops(), r.spec, r.files, r.tensors, r.quantise) {
+    const bool on_device = r.backend.device >= 0;
+    if (r.limits.pools()) {
+      pooled.emplace(backend->ops(), r.spec, r.limits, weights);
+      if (on_device) pooled->profile();
+      return;
+    }
+    forward.emplace(backend->ops(), r.spec, r.limits, weights, kv_dtype(r));
+    if (on_device) forward->profile();
+    forward->allocate_cache(num_blocks(r));
   }
 
   static std::unique_ptr<Backend> prepared(const LoadRequest& r) {
@@ -90,7 +122,7 @@ struct Executor::Engine {
     ops.memory(ops.context, &free, &total);
     const double allowed = static_cast<double>(total) * r.memory_utilization;
     const double left = allowed - static_cast<double>(total - free);
-    const int64_t blocks = left <= 0 ? 0 : static_cast<int64_t>(left) / forward.block_bytes();
+    const int64_t blocks = left <= 0 ? 0 : static_cast<int64_t>(left) / forward->block_bytes();
     if (blocks < 2) {
       const auto mib = [](double bytes) {
         return std::to_string(static_cast<int64_t>(bytes) >> 20);
@@ -107,7 +139,8 @@ struct Executor::Engine {
 
   std::unique_ptr<Backend> backend;
   Weights weights;
-  Forward forward;
+  std::optional<Forward> forward;  // either this
+  std::optional<PooledForward> pooled;
 };
 
 Executor::Executor() {
@@ -160,15 +193,17 @@ LoadedInfo Executor::load(const LoadRequest& request) {
   LoadedInfo info;
   info.backend = engine_->backend->ops().name;
   info.isa = engine_->backend->ops().isa;
-  info.num_blocks = engine_->forward.num_blocks();
-  info.block_bytes = engine_->forward.block_bytes();
+  if (engine_->forward) {
+    info.num_blocks = engine_->forward->num_blocks();
+    info.block_bytes = engine_->forward->block_bytes();
+  }
   info.weight_bytes = engine_->weights.bytes();
   info.num_threads = engine_->backend->num_threads();
   return info;
 }
 
 void Executor::step(StepInput& input, StepOutput& output) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   if (engine_ == nullptr) throw Error(kErrClosed, "the executor has no model loaded");
   const size_t n = input.rows.size();
   output.tokens.assign(n, -1);
@@ -190,9 +225,15 @@ void Executor::step(StepInput& input, StepOutput& output) {
     r.top_logprobs = &output.top_logprobs[at];
     at += static_cast<size_t>(r.num_top);
   }
-  engine_->forward.run(input, output);
-  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
-  output.compute_ms = took.count();
+  engine_->forward->run(input, output);
+  output.compute_ms = watch.milliseconds();
+}
+
+void Executor::embed(const PooledInput& input, PooledOutput& output) {
+  const Stopwatch watch;
+  if (engine_ == nullptr) throw Error(kErrClosed, "the executor has no model loaded");
+  engine_->pooled->run(input, output);
+  output.compute_ms = watch.milliseconds();
 }
 
 void Executor::unload() { engine_.reset(); }

@@ -53,6 +53,8 @@ class Executor {
   // The rest is called on the owned thread only, from inside a task.
   LoadedInfo load(const LoadRequest& request);
   void step(StepInput& input, StepOutput& output);
+  // Of a model that is loaded to pool, in place of step().
+  void embed(const PooledInput& input, PooledOutput& output);
   void unload();
 
  private:

@@ -2,29 +2,9 @@
 
 #include <algorithm>
 
+#include "model/step_guard.h"
+
 namespace octavo {
-
-namespace {
-// From the first op of a step to end_step(): one that throws on the way leaves nothing behind.
-class StepGuard {
- public:
-  explicit StepGuard(const Ops& ops) : ops_(ops) {}
-  ~StepGuard() {
-    if (!ended_) ops_.drain(ops_.context);
-  }
-  StepGuard(const StepGuard&) = delete;
-  StepGuard& operator=(const StepGuard&) = delete;
-  void end_step() {
-    ops_.end_step(ops_.context);
-    ended_ = true;
-  }
-
- private:
-  const Ops& ops_;
-  bool ended_ = false;
-};
-
-}  // namespace
 
 Forward::Forward(const Ops& ops, const ModelSpec& spec, const EngineLimits& limits,
                  const Weights& weights, DType kv_dtype)
@@ -32,9 +12,7 @@ Forward::Forward(const Ops& ops, const ModelSpec& spec, const EngineLimits& limi
       limits_(limits),
       program_(compile(ops, spec, weights)),
       vocab_size_(spec.vocab_size),
-      has_long_rope_(
-          std::any_of(spec.ropes.begin(), spec.ropes.end(),
-                      [](const RopeSpec& rope) { return !rope.long_inverse_frequencies.empty(); })),
+      has_long_rope_(has_long_rope(spec)),
       cache_(spec, limits.groups, kv_dtype),
       interpreter_(ops, program_, cache_, limits.max_num_batched_tokens),
       slots_(limits.groups.size()),

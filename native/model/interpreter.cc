@@ -13,11 +13,29 @@ DType type_of(const Ops& ops, Register reg) {
     case Register::kRouted:
     case Register::kSharedGate:
     case Register::kLogits:
+    case Register::kPooledFloat:
       return DType::kF32;
     default:
       return ops.activation;
   }
 }
+
+struct RowLimits {
+  int64_t tokens, texts;
+
+  int64_t of(Register reg) const {
+    switch (reg) {
+      case Register::kLogits:
+        return kHeadRows;
+      case Register::kPooled:
+      case Register::kPooledNext:
+      case Register::kPooledFloat:
+        return texts;
+      default:
+        return tokens;
+    }
+  }
+};
 }  // namespace
 
 // One run over some of the instructions.
@@ -43,6 +61,7 @@ struct Interpreter::Run {
     p.out = at(i.out);
     p.ids = batch.token_ids;
     if (!p.position_table.empty()) p.positions = batch.positions;
+    if (!p.type_table.empty()) p.types = batch.token_types;
     ops.embedding(ops.context, p);
   }
   void operator()(const Norm& i) const {
@@ -106,7 +125,7 @@ struct Interpreter::Run {
 };
 
 Interpreter::Interpreter(const Ops& ops, const Program& program, const KvCache& cache,
-                         int64_t max_rows)
+                         int64_t max_rows, int64_t max_texts)
     : ops_(ops), program_(program), cache_(cache) {
   const auto take = [&](Register reg, int64_t num_rows, int64_t width) {
     const int64_t row = row_bytes(type_of(ops, reg), width);
@@ -115,7 +134,7 @@ Interpreter::Interpreter(const Ops& ops, const Program& program, const KvCache& 
   };
   for (size_t r = 0; r < kNumRegisters; ++r) {
     const Register reg = static_cast<Register>(r);
-    whole_[r] = take(reg, reg == Register::kLogits ? kHeadRows : max_rows, program.widths[r]);
+    whole_[r] = take(reg, RowLimits{max_rows, max_texts}.of(reg), program.widths[r]);
   }
   const Router& router = program.largest_router;
   if (router.num_experts > 0) {
@@ -145,6 +164,15 @@ Tensor Interpreter::run_from(const Cut& cut, const BatchView& batch, const int32
     std::visit(run, program_.instructions[i]);
   }
   return run.at({Register::kLogits, program_.widths[static_cast<size_t>(Register::kLogits)]});
+}
+
+Tensor Interpreter::pool(const BatchView& batch) {
+  const Run all{ops_, cache_, batch, whole_, routing_.data(), batch.num_tokens};
+  const Run run{ops_, cache_, batch, whole_, routing_.data(), batch.num_seqs};
+  const Operand hidden{Register::kNormed, program_.pooled.cols};
+  ops_.pool_rows(ops_.context, {run.at(program_.pooled), all.at(hidden)}, batch);
+  for (const Instruction& instruction : program_.pooler) std::visit(run, instruction);
+  return run.at(program_.vector);
 }
 
 }  // namespace octavo

@@ -15,13 +15,17 @@ constexpr int64_t kHeadRows = 64;
 
 class Interpreter {
  public:
-  // Takes the registers' memory; throws ERR_OUT_OF_MEMORY.
-  Interpreter(const Ops& ops, const Program& program, const KvCache& cache, int64_t max_rows);
+  // Takes the registers' memory; throws ERR_OUT_OF_MEMORY. max_texts: of a step, that are pooled.
+  Interpreter(const Ops& ops, const Program& program, const KvCache& cache, int64_t max_rows,
+              int64_t max_texts = 0);
 
   // The instructions before the cut, on all rows of the batch.
   void run_until(const Cut& cut, const BatchView& batch);
   // Those behind it, on `n` ≤ kHeadRows of these rows; gives their logits.
   Tensor run_from(const Cut& cut, const BatchView& batch, const int32_t* rows, int64_t n);
+  // What the batch's texts are pooled to, once all has run before Program::hidden: [num_seqs, size]
+  // A or F32.
+  Tensor pool(const BatchView& batch);
 
  private:
   using Memory = std::array<void*, kNumRegisters>;

@@ -17,6 +17,19 @@ namespace octavo {
 
 class KvCache {
  public:
+  // Of one layer at a time, each writing where the one before it did, in the type of activations:
+  // for texts that are computed whole in one step. Takes the memory at once.
+  KvCache(const Ops& ops, const ModelSpec& spec, int32_t block_size, int32_t num_blocks)
+      : dtype_(ops.activation) {
+    int64_t most_values = 0;
+    for (const LayerSpec& layer : spec.layers) {
+      const AttentionSpec& a = layer.attention;
+      layers_.push_back({0, block_size, a.num_kv_heads, a.head_size, 0, 0});
+      most_values = std::max(most_values, 2 * int64_t{a.kv_size()} * block_size);
+    }
+    set_bytes(most_values, 0);
+    allocate(ops, num_blocks, 0);
+  }
   KvCache(const ModelSpec& spec, const std::vector<KvGroupSpec>& groups, DType dtype)
       : dtype_(dtype), layers_(spec.layers.size()) {
     int64_t most_values = 0, most_scales = 0;
@@ -33,10 +46,7 @@ class KvCache {
       most_values = std::max(most_values, values);
       most_scales = std::max(most_scales, scales);
     }
-    values_bytes_ = most_values * octavo::block_bytes(dtype);
-    if (is_8bit_cache(dtype)) values_bytes_ = (values_bytes_ + 15) / 16 * 16;
-    const int64_t bytes = values_bytes_ + (is_8bit_cache(dtype) ? most_scales * 4 : 0);
-    block_bytes_ = (bytes + kAlign - 1) / kAlign * kAlign;
+    set_bytes(most_values, most_scales);
   }
 
   // Takes the memory; before that layer() has a null base. The null block becomes zeros: it
@@ -77,6 +87,12 @@ class KvCache {
 
  private:
   static constexpr int64_t kAlign = 256;
+  void set_bytes(int64_t values, int64_t scales) {
+    values_bytes_ = values * octavo::block_bytes(dtype_);
+    if (is_8bit_cache(dtype_)) values_bytes_ = (values_bytes_ + 15) / 16 * 16;
+    const int64_t bytes = values_bytes_ + (is_8bit_cache(dtype_) ? scales * 4 : 0);
+    block_bytes_ = (bytes + kAlign - 1) / kAlign * kAlign;
+  }
   // Where it is more than can be counted, more than can be had.
   size_t bytes_of(int64_t blocks) const {
     return blocks > INT64_MAX / block_bytes_ ? size_t{1} << 63

@@ -1,6 +1,7 @@
 // The sizes of an engine around its model.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -20,11 +21,20 @@ struct KvGroupSpec {
 // What the scheduler may ask of one step; activations are sized by it once.
 struct EngineLimits {
   int32_t num_blocks = 0;  // the null block included; 0 = as many as the device's memory holds
-  std::vector<KvGroupSpec> groups;  // 1 to kMaxKvGroups; every layer is in one of them
+  // 1 to kMaxKvGroups; every layer is in one of them. None: no cache is kept, and texts are
+  // computed whole, to pool them.
+  std::vector<KvGroupSpec> groups;
+  int32_t block_size = 0;  // of the pages that such a text's K and V go through
   int32_t max_num_seqs = 0;
   int32_t max_num_batched_tokens = 0;
   int32_t max_model_len = 0;
   int32_t num_host_blocks = 0;  // that blocks can be swapped to
+
+  bool pools() const { return groups.empty(); }
+  // Of a text that is computed whole.
+  int32_t max_text_len() const { return std::min(max_model_len, max_num_batched_tokens); }
+  // Pages for as many texts as a step may have; each begins one.
+  int64_t num_text_pages() const { return max_num_batched_tokens / block_size + max_num_seqs; }
 
   // Entries of a row of the block-table slab: the tables of all groups, one after the other.
   int64_t table_row() const {

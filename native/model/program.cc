@@ -114,6 +114,7 @@ class Compiler {
     params.table = weights_.embed;
     params.scale = spec_.embedding_scale;
     params.position_table = weights_.positions;
+    params.type_table = weights_.token_types;
     emit(Embed{residual_, params});
     const NormSpec& norm_of_sum = spec_.embedding_norm;
     if (norm_of_sum.kind != NormKind::kNone) {
@@ -121,16 +122,18 @@ class Compiler {
     }
     for (size_t i = 0; i < spec_.layers.size(); ++i) layer(static_cast<int32_t>(i));
     head();
+    pooler();
     for (Cut* cut : {&program_.trim, &program_.head}) {
       cut->live = live_at(program_.instructions, cut->at);
     }
-    for (const Instruction& instruction : program_.instructions) {
-      const auto widen = [this](const Operand& o) {
-        int64_t& width = program_.widths[static_cast<size_t>(o.reg)];
-        width = std::max(width, o.width());
-      };
-      for_each_operand(instruction, widen, widen);
+    const auto widen = [this](const Operand& o) {
+      int64_t& width = program_.widths[static_cast<size_t>(o.reg)];
+      width = std::max(width, o.width());
+    };
+    for (const auto* list : {&program_.instructions, &program_.pooler}) {
+      for (const Instruction& instruction : *list) for_each_operand(instruction, widen, widen);
     }
+    widen(program_.pooled);
     return std::move(program_);
   }
 
@@ -141,13 +144,18 @@ class Compiler {
   }
   size_t here() const { return program_.instructions.size(); }
 
-  void norm(const NormSpec& spec, const NormWeights& w, Operand out, Operand x, Operand add = {},
-            float add_scale = 1, int64_t weight_rows = 1) {
+  static NormParams norm_params(const NormSpec& spec, const NormWeights& w) {
     NormParams params;
     params.kind = spec.kind;
     params.weight = w.weight.data();
     params.bias = w.bias.data();
     params.eps = spec.eps;
+    return params;
+  }
+
+  void norm(const NormSpec& spec, const NormWeights& w, Operand out, Operand x, Operand add = {},
+            float add_scale = 1, int64_t weight_rows = 1) {
+    NormParams params = norm_params(spec, w);
     params.add_scale = add_scale;
     params.weight_rows = weight_rows;
     emit(Norm{out, x, add, params});
@@ -170,6 +178,7 @@ class Compiler {
   void layer(int32_t index) {
     const LayerSpec& l = spec_.layers[static_cast<size_t>(index)];
     const LayerWeights& w = weights_.layers[static_cast<size_t>(index)];
+    if (l.branches == Branches::kPost) return post_layer(l, w, index);
     const bool serial = l.branches == Branches::kSerial;
     const Operand attended{Register::kBranch, spec_.hidden_size};
     const Operand fed{serial ? Register::kBranch : Register::kMlpBranch, spec_.hidden_size};
@@ -178,11 +187,30 @@ class Compiler {
     norm_branch(l.post_attn_norm, w.post_attn_norm, attended);
     if (serial) waiting_.push_back({attended, l.residual_scale});
     if (l.branches != Branches::kShared) norm_residual(l.mlp_norm, w.mlp_norm);
-    if (l.mlp.intermediate_size > 0) mlp(l.mlp, w, fed);
-    if (l.experts.any()) experts(l, w, fed);
+    feed(l, w, fed);
     norm_branch(l.post_mlp_norm, w.post_mlp_norm, fed);
     if (!serial) waiting_.push_back({attended, l.residual_scale});
     waiting_.push_back({fed, l.residual_scale});
+  }
+
+  // Each norm is that of the residual with its branch, and takes the residual's place.
+  void post_layer(const LayerSpec& l, const LayerWeights& w, int32_t index) {
+    const Operand branch{Register::kBranch, spec_.hidden_size};
+    norm_residual({}, {});
+    attention(l.attention, w, index, branch);
+    norm_sum(l.attn_norm, w.attn_norm, branch, l.residual_scale);
+    norm_residual({}, {});
+    feed(l, w, branch);
+    norm_sum(l.mlp_norm, w.mlp_norm, branch, l.residual_scale);
+  }
+  void norm_sum(const NormSpec& spec, const NormWeights& w, Operand branch, float scale) {
+    if (spec.kind == NormKind::kNone) return waiting_.push_back({branch, scale});
+    norm(spec, w, residual_, residual_, branch, scale);
+  }
+
+  void feed(const LayerSpec& l, const LayerWeights& w, Operand out) {
+    if (l.mlp.intermediate_size > 0) mlp(l.mlp, w, out);
+    if (l.experts.any()) experts(l, w, out);
   }
 
   void attention(const AttentionSpec& a, const LayerWeights& w, int32_t layer, Operand out) {
@@ -274,10 +302,34 @@ class Compiler {
     const Operand logits{Register::kLogits, spec_.vocab_size};
     program_.head.at = here();
     norm_residual(spec_.final_norm, weights_.final_norm);
+    program_.hidden.at = here();
+    if (!spec_.has_head) return;
     emit(Matmul{normed_, {{logits, weights_.head}}});
     if (spec_.logit_scale != 1 || spec_.logit_softcap > 0) {
       emit(TransformLogits{logits, spec_.logit_scale, spec_.logit_softcap});
     }
+  }
+
+  // The last product gives floats, unless an activation is behind it: that has no such form.
+  void pooler() {
+    const size_t n = spec_.pooler.size();
+    Operand x{n == 0 ? Register::kPooledFloat : Register::kPooled, spec_.hidden_size};
+    program_.pooled = x;
+    for (size_t i = 0; i < n; ++i) {
+      const DenseSpec& dense = spec_.pooler[i];
+      const DenseWeights& w = weights_.pooler[i];
+      Register to = x.reg == Register::kPooled ? Register::kPooledNext : Register::kPooled;
+      if (i + 1 == n && !dense.act) to = Register::kPooledFloat;
+      const Operand out{to, dense.out_size};
+      auto& list = program_.pooler;
+      list.emplace_back(Matmul{x, {linear(out, w.linear)}});
+      if (dense.act) list.emplace_back(Activate{out, {}, *dense.act});
+      if (dense.norm.kind != NormKind::kNone) {
+        list.emplace_back(Norm{out, out, {}, norm_params(dense.norm, w.norm)});
+      }
+      x = out;
+    }
+    program_.vector = x;
   }
 
   struct Waiting {

@@ -30,9 +30,13 @@ enum class Register : int32_t {
   kRouted,      // F32: a row's score of each expert
   kSharedGate,  // F32: what the shared expert is multiplied by the sigmoid of
   kExperts,     // what each expert of a row gives
-  kLogits
+  kLogits,
+  // A row for each text: what its rows are pooled to, on its way through the pooler.
+  kPooled,
+  kPooledNext,
+  kPooledFloat  // F32
 };
-constexpr size_t kNumRegisters = 14;
+constexpr size_t kNumRegisters = 17;
 
 // A register as an op sees it: per_row rows of `cols` values each for every row of the step.
 struct Operand {
@@ -127,8 +131,13 @@ struct Cut {
 
 struct Program {
   std::vector<Instruction> instructions;
-  Cut trim;                                        // behind the last attention
-  Cut head;                                        // behind the last layer
+  Cut trim;    // behind the last attention
+  Cut head;    // behind the last layer
+  Cut hidden;  // behind the final norm: what is pooled
+  // What rows are pooled to, and what it goes through then; the last gives what is asked for.
+  Operand pooled;
+  std::vector<Instruction> pooler;
+  Operand vector;
   std::array<int64_t, kNumRegisters> widths = {};  // values per row of each register, 0 = unused
   std::vector<Vector> rope_tables;
   Router largest_router;  // as many experts, and choices of a row, as any has

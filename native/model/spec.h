@@ -4,10 +4,13 @@
 // With p = projections, a serial layer is
 //   x += residual_scale · post_attn_norm(o · attention(q, k, v of attn_norm(x)))
 //   x += residual_scale · post_mlp_norm(mlp(mlp_norm(x)))
-// where a norm of kind none passes its input on.
+// where a norm of kind none passes its input on. Of a text that is pooled the tokens' vectors, as
+// the final norm gives them, become one, which then goes through the pooler's layers.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -74,8 +77,9 @@ struct ExpertsSpec {
 };
 
 // kParallel: both branches read the layer's input, each by its own norm; kShared: attn_norm(x) is
-// what both read. Their sum is added at once.
-enum class Branches : int32_t { kSerial = 0, kParallel = 1, kShared = 2 };
+// what both read. Their sum is added at once. kPost: x = attn_norm(x + attention(x)), then
+// x = mlp_norm(x + mlp(x)).
+enum class Branches : int32_t { kSerial = 0, kParallel = 1, kShared = 2, kPost = 3 };
 
 struct LayerSpec {
   Branches branches = Branches::kSerial;
@@ -86,17 +90,36 @@ struct LayerSpec {
   float residual_scale = 1;
 };
 
+// x = norm(act(weight · x + bias)), of a pooled vector.
+struct DenseSpec {
+  int32_t out_size = 0;
+  bool bias = false;
+  std::optional<HiddenAct> act;
+  NormSpec norm;
+};
+
 struct ModelSpec {
   int32_t vocab_size = 0, hidden_size = 0;
   float embedding_scale = 1;
-  int32_t num_positions = 0;  // rows of the learned position table; 0 = there is none
-  NormSpec embedding_norm;    // of the sum, where the first layer reads it
+  int32_t num_positions = 0;    // rows of the learned position table; 0 = there is none
+  int32_t num_token_types = 0;  // rows of the table that is added by a token's type; 0 = none
+  NormSpec embedding_norm;      // of the sum, where the first layer reads it
   std::vector<RopeSpec> ropes;
   std::vector<LayerSpec> layers;
   NormSpec final_norm;
+  std::vector<DenseSpec> pooler;
+  bool has_head = true;  // else nothing can be generated
   bool tied_head = false;
   float logit_scale = 1, logit_softcap = 0;
+
+  // Values of a pooled vector.
+  int32_t pooled_size() const { return pooler.empty() ? hidden_size : pooler.back().out_size; }
 };
+
+inline bool has_long_rope(const ModelSpec& spec) {
+  return std::any_of(spec.ropes.begin(), spec.ropes.end(),
+                     [](const RopeSpec& rope) { return !rope.long_inverse_frequencies.empty(); });
+}
 
 // One tensor of a checkpoint, as lib/native.ts describes it.
 struct TensorSpec {

@@ -51,6 +51,29 @@ struct StepInput {
   }
 };
 
+// Texts that are computed whole, as checked on the JS thread.
+struct PooledInput {
+  std::vector<int32_t> token_ids;     // [num_tokens]
+  std::vector<int32_t> token_types;   // [num_tokens]
+  std::vector<int32_t> query_start;   // [num_texts + 1]
+  std::vector<int32_t> poolings;      // [num_texts] Pooling
+  std::vector<int32_t> long_rope;     // [num_texts] 1 = rotates by the long table
+  std::vector<int32_t> token_logits;  // ids whose logits at each text's last token are the values
+
+  size_t num_texts() const { return poolings.size(); }
+  void clear() {
+    for (auto* list : {&token_ids, &token_types, &poolings, &long_rope, &token_logits}) {
+      list->clear();
+    }
+    query_start.assign(1, 0);
+  }
+};
+
+struct PooledOutput {
+  std::vector<float> values;  // [num_texts][width]
+  double compute_ms = 0;
+};
+
 struct StepOutput {
   std::vector<int32_t> tokens;   // [rows]
   std::vector<double> logprobs;  // [rows]

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <memory>
 #include <unordered_map>
+#include <utility>
 
 #include "base/error.h"
 #include "base/half.h"
@@ -291,6 +292,21 @@ LayerWeights bind_layer(Binder& bind, const ModelSpec& spec, const LayerSpec& la
   return w;
 }
 
+// Small, and the last that a vector goes through: as stored.
+std::vector<DenseWeights> bind_pooler(Binder& bind, const ModelSpec& spec) {
+  std::vector<DenseWeights> out;
+  int64_t in = spec.hidden_size;
+  for (const DenseSpec& dense : spec.pooler) {
+    const std::string name = "pooled." + std::to_string(out.size());
+    DenseWeights w;
+    w.linear = bind.linear(name, dense.out_size, in, dense.bias, Binder::Quality::kAsStored);
+    w.norm = bind.norm(dense.norm, name + ".norm", dense.out_size);
+    out.push_back(std::move(w));
+    in = dense.out_size;
+  }
+  return out;
+}
+
 }  // namespace
 
 Weights::Weights(const Ops& ops, const ModelSpec& spec, const std::vector<std::string>& files,
@@ -303,13 +319,20 @@ Weights::Weights(const Ops& ops, const ModelSpec& spec, const std::vector<std::s
   if (spec.num_positions > 0) {
     positions = bind.matrix("positions", spec.num_positions, hidden, Binder::Quality::kAsStored);
   }
-  head = spec.tied_head ? embed : bind.matrix("head", vocab, hidden, Binder::Quality::kFiner);
+  if (spec.num_token_types > 0) {
+    token_types =
+        bind.matrix("token_types", spec.num_token_types, hidden, Binder::Quality::kAsStored);
+  }
+  if (spec.has_head) {
+    head = spec.tied_head ? embed : bind.matrix("head", vocab, hidden, Binder::Quality::kFiner);
+  }
   embed_norm = bind.norm(spec.embedding_norm, "embed_norm", hidden);
   final_norm = bind.norm(spec.final_norm, "final_norm", hidden);
   for (size_t i = 0; i < spec.layers.size(); ++i) {
     const std::string at = "layers." + std::to_string(i) + ".";
     layers.push_back(bind_layer(bind, spec, spec.layers[i], at));
   }
+  pooler = bind_pooler(bind, spec);
   bind.check_all_used();
   for (const auto& file : open) file->check_unchanged();
   bytes_ = bind.bytes();

@@ -52,6 +52,11 @@ struct LayerWeights {
   Vector sinks;
 };
 
+struct DenseWeights {
+  LinearWeights linear;
+  NormWeights norm;
+};
+
 class Weights {
  public:
   // Opens the files, reads every tensor and closes them; a missing, unknown, doubled or misshapen
@@ -64,9 +69,10 @@ class Weights {
 
   int64_t bytes() const { return bytes_; }  // of all matrices, as the ops read them
 
-  Tensor embed, positions, head;
+  Tensor embed, positions, token_types, head;  // empty = the model has none
   NormWeights embed_norm, final_norm;
   std::vector<LayerWeights> layers;
+  std::vector<DenseWeights> pooler;
 
  private:
   std::vector<Buffer> memory_;  // of the matrices, as the ops read them

@@ -5,6 +5,7 @@
 #include "base/dtype.h"
 #include "napi/error.h"
 #include "napi/executor_wrap.h"
+#include "napi/pooled_layout.h"
 #include "napi/step_layout.h"
 #ifdef OCTAVO_SIMT
 #include "simt/runtime_api.h"
@@ -17,6 +18,14 @@ Napi::Object step_layout(Napi::Env env) {
   Napi::Object out = Napi::Object::New(env);
 #define X(name, value) out.Set(#name, Napi::Number::New(env, layout::name));
   OCTAVO_STEP_LAYOUT(X)
+#undef X
+  return out;
+}
+
+Napi::Object pooled_texts_layout(Napi::Env env) {
+  Napi::Object out = Napi::Object::New(env);
+#define X(name, value) out.Set(#name, Napi::Number::New(env, pooled_layout::name));
+  OCTAVO_POOLED_LAYOUT(X)
 #undef X
   return out;
 }
@@ -74,6 +83,7 @@ Napi::Value simt_device(const Napi::CallbackInfo& info) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Executor", ExecutorWrap::define(env));
   exports.Set("stepLayout", step_layout(env));
+  exports.Set("pooledLayout", pooled_texts_layout(env));
   exports.Set("dtypes", dtypes(env));
   exports.Set("errorCodes", error_codes(env));
   exports.Set("isas", [&] {

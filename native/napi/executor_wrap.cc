@@ -83,7 +83,7 @@ Napi::Function ExecutorWrap::define(Napi::Env env) {
   return DefineClass(
       env, "Executor",
       {InstanceMethod("load", &ExecutorWrap::load), InstanceMethod("step", &ExecutorWrap::step),
-       InstanceMethod("close", &ExecutorWrap::close),
+       InstanceMethod("embed", &ExecutorWrap::embed), InstanceMethod("close", &ExecutorWrap::close),
        InstanceMethod("probe", &ExecutorWrap::probe)});
 }
 
@@ -183,7 +183,8 @@ Napi::Value ExecutorWrap::load(const Napi::CallbackInfo& info) {
   if (failure.failed()) return rejected(env, failure);
   state_ = State::kLoading;
   limits_ = request->limits;
-  vocab_size_ = request->spec.vocab_size;
+  const ModelSpec& spec = request->spec;
+  model_ = {spec.vocab_size, spec.num_token_types, spec.has_head};
   auto loaded = std::make_shared<LoadedInfo>();
   Executor* executor = executor_.get();
   return launch(
@@ -216,14 +217,47 @@ Napi::Value ExecutorWrap::probe(const Napi::CallbackInfo& info) {
       });
 }
 
+void ExecutorWrap::check_ready() const {
+  if (state_ == State::kClosing || state_ == State::kClosed) {
+    throw Error(kErrClosed, "the executor is closed");
+  }
+  if (state_ != State::kReady) throw Error(kErrBusy, "the executor has no model loaded");
+  if (stepping_) throw Error(kErrBusy, "a step is running; wait for its promise");
+}
+
+Napi::Value ExecutorWrap::embed(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Failure failure = guarded([&] {
+    check_ready();
+    if (!limits_.pools()) {
+      throw Error(kErrInvalidStep, "the model is loaded to generate; load it without KV groups");
+    }
+    int64_t num_words = 0;
+    const int32_t* const words = typed_data<int32_t>(info[0], napi_int32_array, &num_words);
+    parse_pooled(words, num_words, limits_, model_, &texts_);
+  });
+  if (failure.failed()) return rejected(env, failure);
+  stepping_ = true;
+  return launch(
+      env, [this] { executor_->embed(texts_, vectors_); },
+      [this](Napi::Env e) -> Napi::Value {
+        stepping_ = false;
+        if (e == nullptr) return Napi::Value();
+        Napi::Object out = Napi::Object::New(e);
+        const std::vector<float>& values = vectors_.values;
+        out.Set("values", typed<Napi::Float32Array>(e, values.data(), values.size()));
+        out.Set("computeMs", vectors_.compute_ms);
+        return out;
+      });
+}
+
 Napi::Value ExecutorWrap::step(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Failure failure = guarded([&] {
-    if (state_ == State::kClosing || state_ == State::kClosed) {
-      throw Error(kErrClosed, "the executor is closed");
+    check_ready();
+    if (limits_.pools()) {
+      throw Error(kErrInvalidStep, "the model is loaded to pool; load it with KV groups");
     }
-    if (state_ != State::kReady) throw Error(kErrBusy, "the executor has no model loaded");
-    if (stepping_) throw Error(kErrBusy, "a step is running; wait for its promise");
     StepBuffers b;
     b.words = typed_data<int32_t>(info[0], napi_int32_array, &b.num_words);
     b.tables = typed_data<int32_t>(info[1], napi_int32_array, &b.num_table_words);
@@ -231,7 +265,7 @@ Napi::Value ExecutorWrap::step(const Napi::CallbackInfo& info) {
     if (!info[3].IsUndefined()) {
       b.masks = typed_data<int32_t>(info[3], napi_int32_array, &b.num_mask_words);
     }
-    parse_step(b, limits_, vocab_size_, &rows_, &input_);
+    parse_step(b, limits_, model_.vocab_size, &rows_, &input_);
 #ifdef OCTAVO_TESTING
     input_.capture_logits = info[4].IsBoolean() && info[4].As<Napi::Boolean>().Value();
 #endif

@@ -9,6 +9,7 @@
 
 #include "model/executor.h"
 #include "napi/error.h"
+#include "napi/pooled_layout.h"
 #include "napi/step_layout.h"
 
 namespace octavo {
@@ -26,10 +27,13 @@ class ExecutorWrap : public Napi::ObjectWrap<ExecutorWrap> {
   Napi::Value load(const Napi::CallbackInfo& info);  // (request) → Promise<info>
   // (words, tables, samplers, masks or undefined) → Promise<result>
   Napi::Value step(const Napi::CallbackInfo& info);
+  Napi::Value embed(const Napi::CallbackInfo& info);  // (words) → Promise<{values, computeMs}>
   Napi::Value close(const Napi::CallbackInfo& info);  // () → Promise<void>, idempotent
   // () → Promise<{kind: 'cuda' | 'simt' | 'none', devices: [{name, major, minor, memory}],
   // reason}>. Before load(): starting a driver can take seconds.
   Napi::Value probe(const Napi::CallbackInfo& info);
+
+  void check_ready() const;  // that a step may begin
 
   // Runs work on the executor's thread, then done on the JS thread, which settles the promise.
   Napi::Value launch(Napi::Env env, std::function<void()> work,
@@ -49,11 +53,13 @@ class ExecutorWrap : public Napi::ObjectWrap<ExecutorWrap> {
   bool environment_ended_ = false;
   StepInput input_;  // of the step that runs, its thread's until stepping_ is false again
   StepOutput output_;
+  PooledInput texts_;  // the same of texts that are pooled
+  PooledOutput vectors_;
   std::vector<SlabRow>
       rows_;         // of the slabs; what the step reads of them does not change meanwhile
   int pending_ = 0;  // while > 0 the process stays alive
   EngineLimits limits_;
-  int32_t vocab_size_ = 0;
+  PooledModel model_;
 };
 
 }  // namespace octavo

@@ -29,6 +29,10 @@ KvGroupSpec read_group(const Napi::Object& from, int64_t block_size, int64_t blo
 
 // Each layer is in one group, which keeps what the layer looks at.
 void check_groups(const std::vector<KvGroupSpec>& groups, const ModelSpec& spec) {
+  if (!spec.has_head) bad_option("head", "an object where a cache is kept");
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.attention.reach.both) bad_option("causal", "true where a cache is kept");
+  }
   std::vector<bool> known(spec.layers.size());
   size_t count = 0;
   for (const KvGroupSpec& group : groups) {
@@ -47,17 +51,18 @@ void check_groups(const std::vector<KvGroupSpec>& groups, const ModelSpec& spec)
 
 EngineLimits read_limits(const Napi::Object& from) {
   EngineLimits l;
-  l.num_blocks = get_size(from, "numBlocks", 0, INT32_MAX);
+  const Napi::Array groups = get_array(from, "groups");
+  if (groups.Length() > kMaxKvGroups) bad_option("groups", "at most 32");
+  const int64_t no_cache = groups.Length() == 0 ? 0 : INT32_MAX;
+  l.num_blocks = get_size(from, "numBlocks", 0, no_cache);
   l.max_num_seqs = get_size(from, "maxNumSeqs", 1, 1 << 20);
   l.max_num_batched_tokens = get_size(from, "maxNumBatchedTokens", 1, 1 << 24);
   l.max_model_len = get_size(from, "maxModelLen", 1, INT32_MAX);
-  l.num_host_blocks = get_size(from, "numHostBlocks", 0, INT32_MAX);
-  const int32_t block_size = get_size(from, "blockSize", 1, kMaxBlockSize);
-  const int32_t blocks_per_row = get_size(from, "blocksPerRow", 1, INT32_MAX);
-  const Napi::Array groups = get_array(from, "groups");
-  if (groups.Length() < 1 || groups.Length() > kMaxKvGroups) bad_option("groups", "1 to 32");
+  l.num_host_blocks = get_size(from, "numHostBlocks", 0, no_cache);
+  l.block_size = get_size(from, "blockSize", 1, kMaxBlockSize);
+  const int32_t blocks_per_row = get_size(from, "blocksPerRow", no_cache > 0 ? 1 : 0, no_cache);
   for (uint32_t g = 0; g < groups.Length(); ++g) {
-    l.groups.push_back(read_group(get_element(groups, g, "groups"), block_size, blocks_per_row));
+    l.groups.push_back(read_group(get_element(groups, g, "groups"), l.block_size, blocks_per_row));
   }
   if (l.table_row() > INT32_MAX / l.max_num_seqs) {
     bad_option("blocksPerRow", "so small that all block tables have less than 2^31 entries");
@@ -120,7 +125,7 @@ LoadRequest read_load_request(const Napi::Object& from) {
   LoadRequest r;
   r.spec = read_model_spec(get_object(from, "spec"));
   r.limits = read_limits(get_object(from, "limits"));
-  check_groups(r.limits.groups, r.spec);
+  if (!r.limits.pools()) check_groups(r.limits.groups, r.spec);
   // A learned position has a row, or it does not exist.
   if (r.spec.num_positions > 0 && r.limits.max_model_len > r.spec.num_positions) {
     bad_option("maxModelLen", "at most numPositions");
@@ -135,7 +140,9 @@ LoadRequest read_load_request(const Napi::Object& from) {
   if (quantise == "q4_0") r.quantise = DType::kQ4_0;
   if (!quantise.empty() && r.quantise == DType::kF32) bad_option("quantize", "q8_0, q4_0 or ''");
   read_device(get_object(from, "device"), r);
-  if (r.limits.num_blocks < 2 && (r.backend.device < 0 || r.limits.num_blocks == 1)) {
+  if (r.limits.pools()) {
+    if (!r.kv_as_activation) bad_option("kvCacheDtype", "auto where no cache is kept");
+  } else if (r.limits.num_blocks < 2 && (r.backend.device < 0 || r.limits.num_blocks == 1)) {
     bad_option("numBlocks", "at least 2");
   }
   const Napi::Array files = get_array(from, "files");

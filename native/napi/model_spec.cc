@@ -99,8 +99,10 @@ AttentionSpec read_attention(const Napi::Object& from, const std::vector<RopeSpe
   a.num_heads = get_size(from, "numHeads", 1, kMaxCount);
   a.num_kv_heads = get_size(from, "numKvHeads", 1, kMaxCount);
   a.head_size = get_size(from, "headSize", 2, kMaxCount);
+  a.reach.both = !get_bool(from, "causal");
   a.reach.window = get_size(from, "window", 0, INT32_MAX);
   a.reach.chunked = get_bool(from, "chunked");
+  if (a.reach.chunked && a.reach.both) bad_option("chunked", "false where causal is false");
   if (a.reach.chunked && a.reach.window == 0) bad_option("chunked", "false where window is 0");
   a.rope = get_size(from, "rope", -1, static_cast<int64_t>(ropes.size()) - 1);
   a.scale = read_scale(from, "scale", kMinAttentionScale);
@@ -126,7 +128,7 @@ AttentionSpec read_attention(const Napi::Object& from, const std::vector<RopeSpe
 MlpSpec read_mlp(const Napi::Object& from) {
   MlpSpec m;
   m.intermediate_size = get_size(from, "intermediateSize", 0);
-  m.hidden_act = read_enum(from, "hiddenAct", HiddenAct::kSigmoid);
+  m.hidden_act = read_enum(from, "hiddenAct", HiddenAct::kTanh);
   m.gated = get_bool(from, "gated");
   if (m.gated) {
     read_biases(from, {{"gate", &m.gate_bias}, {"up", &m.up_bias}, {"down", &m.down_bias}});
@@ -159,7 +161,7 @@ ExpertsSpec read_experts(const Napi::Object& from, const MlpSpec& mlp) {
   e.router.num_experts = get_size(from, "numExperts", 1, kMaxCount);
   e.router.top_k = get_size(from, "topK", 1, std::min(e.router.num_experts, kMaxTopK));
   e.intermediate_size = get_size(from, "intermediateSize");
-  e.glu.hidden_act = read_enum(from, "hiddenAct", HiddenAct::kSigmoid);
+  e.glu.hidden_act = read_enum(from, "hiddenAct", HiddenAct::kTanh);
   e.glu.alpha = read_scale(from, "alpha", 1e-3);
   e.glu.limit = read_scale(from, "limit", 0);
   e.glu.up_offset = read_scale(from, "upOffset");
@@ -178,7 +180,7 @@ ExpertsSpec read_experts(const Napi::Object& from, const MlpSpec& mlp) {
 
 LayerSpec read_layer(const Napi::Object& from, const std::vector<RopeSpec>& ropes) {
   LayerSpec l;
-  l.branches = read_enum(from, "branches", Branches::kShared);
+  l.branches = read_enum(from, "branches", Branches::kPost);
   l.attn_norm = read_norm(from, "attnNorm");
   l.post_attn_norm = read_norm(from, "postAttnNorm");
   l.mlp_norm = read_norm(from, "mlpNorm");
@@ -195,7 +197,27 @@ LayerSpec read_layer(const Napi::Object& from, const std::vector<RopeSpec>& rope
   if (l.branches == Branches::kShared && l.mlp_norm.kind != NormKind::kNone) {
     bad_option("mlpNorm", "of kind none where both branches read what attnNorm gives");
   }
+  if (l.branches == Branches::kPost &&
+      (l.post_attn_norm.kind != NormKind::kNone || l.post_mlp_norm.kind != NormKind::kNone)) {
+    bad_option("postAttnNorm", "of kind none, as postMlpNorm, where norms are those of sums");
+  }
   return l;
+}
+
+std::vector<DenseSpec> read_pooler(const Napi::Object& from) {
+  const Napi::Array layers = get_array(get_object(from, "pooler"), "layers");
+  if (layers.Length() > kMaxCount) bad_option("layers", "at most 4096 layers");
+  std::vector<DenseSpec> out;
+  for (uint32_t i = 0; i < layers.Length(); ++i) {
+    const Napi::Object layer = get_element(layers, i, "layers");
+    DenseSpec dense;
+    dense.out_size = get_size(layer, "outSize");
+    dense.bias = get_bool(layer, "bias");
+    if (!get(layer, "act").IsUndefined()) dense.act = read_enum(layer, "act", HiddenAct::kTanh);
+    dense.norm = read_norm(layer, "norm");
+    out.push_back(dense);
+  }
+  return out;
 }
 
 }  // namespace
@@ -207,6 +229,7 @@ ModelSpec read_model_spec(const Napi::Object& from) {
   const Napi::Object embedding = get_object(from, "embedding");
   s.embedding_scale = read_scale(embedding, "scale");
   s.num_positions = get_size(embedding, "numPositions", 0);
+  s.num_token_types = get_size(embedding, "numTokenTypes", 0);
   s.embedding_norm = read_norm(embedding, "norm");
   const Napi::Array ropes = get_array(from, "ropes");
   if (ropes.Length() > kMaxCount) bad_option("ropes", "at most 4096 tables");
@@ -219,6 +242,9 @@ ModelSpec read_model_spec(const Napi::Object& from) {
     s.layers.push_back(read_layer(get_element(layers, i, "layers"), s.ropes));
   }
   s.final_norm = read_norm(from, "finalNorm");
+  if (!get(from, "pooler").IsUndefined()) s.pooler = read_pooler(from);
+  s.has_head = !get(from, "head").IsUndefined();
+  if (!s.has_head) return s;
   const Napi::Object head = get_object(from, "head");
   s.tied_head = get_bool(head, "tied");
   s.logit_scale = read_scale(head, "scale");

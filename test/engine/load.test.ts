@@ -85,6 +85,19 @@ describe('a load that fails late leaves nothing', () => {
     expect(await late(() => Promise.reject(failed))).toBe('ERR_OUT_OF_MEMORY');
   });
 
+  it('a model to pool of which something is wrong only once it is there', async () => {
+    const loaded = { isa: 'scalar', numThreads: 1 };
+    Object.defineProperty(loaded, 'weightBytes', {
+      get: () => {
+        throw new Error('no answer');
+      },
+    });
+    const { counts, addon } = fakeAddon(async () => loaded);
+    const model = join(ROOT, 'test', 'fixtures', 'embeddings', 'bert-mean');
+    await expect(LLM.loadWith({ model, device: 'cpu' }, addon)).rejects.toThrow('no answer');
+    expect(counts).toEqual({ made: 1, open: 0 });
+  });
+
   it('a trace that cannot be written', async () => {
     const traceFile = join(folder, 'no', 'such', 'folder');
     expect(await late(async () => ({}), { traceFile })).toBe('ERR_FILE');

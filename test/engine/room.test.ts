@@ -14,6 +14,10 @@ const TENSORS = [
   tensor('layers.0.q.bias', 1, 64),
   tensor('layers.0.k', 64, 63),
   tensor('layers.0.router', 8, 64),
+  tensor('positions', 40, 64),
+  tensor('token_types', 2, 64),
+  tensor('pooled.0', 96, 64),
+  tensor('pooled.0.bias', 1, 64),
   tensor('layers.0.up', 96, 64, { dtype: 'Q8_0', bytes: 96 * 68 }),
 ] as NativeTensor[];
 const weightBytes = TENSORS.reduce((sum, { bytes }) => sum + bytes, 0);

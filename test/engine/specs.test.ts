@@ -9,6 +9,7 @@ import { type Random, random } from '../support/random.js';
 import { oneByOne, randomAsks, randomText, tightPool, together } from '../support/random-asks.js';
 import type { SpecLimits } from '../support/random-spec.js';
 import { SEED } from '../support/seed.js';
+import { ROUNDINGS, shaken } from '../support/shaken.js';
 import { specCheckpoint } from '../support/spec-checkpoint.js';
 import { readWeights } from '../support/weights.js';
 import { temporaryFolder } from '../support/write-model.js';
@@ -43,15 +44,6 @@ function makeCase(caseSeed: number, limits: Omit<SpecLimits, 'vocabSize'>): Case
   const path = `random-spec-${caseSeed}`;
   models.set(path, checkpoint);
   return { rng, path, checkpoint };
-}
-
-/** What one rounding is: of float32, and of the 16-bit numbers of the CUDA kernels' activations. */
-const ROUNDINGS = { float32: 2 ** -24, float16: 2 ** -11 };
-
-/** Weights that are off by a rounding or two, at random. */
-function shaken(weights: Weights, rounding: number, rng: Random): Weights {
-  const off = (value: number) => value * (1 + (rng.integer(3) - 1) * 2 * rounding);
-  return new Map([...weights].map(([name, values]) => [name, values.map(off)]));
 }
 
 /**

@@ -11,8 +11,16 @@ import { chatAnswer } from '../../lib/server/schemas/chat.js';
 import { completionAnswer } from '../../lib/server/schemas/completions.js';
 import { generateAnswer } from '../../lib/server/schemas/generate.js';
 import { messageAnswer } from '../../lib/server/schemas/messages.js';
+import {
+  classifyAnswer,
+  embeddingAnswer,
+  poolingAnswer,
+  rerankAnswer,
+  scoreAnswer,
+} from '../../lib/server/schemas/pooling.js';
 import { responseAnswer } from '../../lib/server/schemas/responses.js';
 import { ALL, sample } from '../support/all.js';
+import { encoderFolder } from '../support/encoder-model.js';
 import { random } from '../support/random.js';
 import { SEED } from '../support/seed.js';
 import { type Ask, anAsk, BODIES, brokenAtEveryByte } from '../support/server-bodies.js';
@@ -29,9 +37,18 @@ const ANSWERS: Readonly<Record<string, { parse(value: unknown): unknown }>> = {
   '/v1/responses': responseAnswer,
   '/v1/messages': messageAnswer,
   '/inference/v1/generate': generateAnswer,
+  '/v1/embeddings': embeddingAnswer,
+  '/classify': classifyAnswer,
+  '/pooling': poolingAnswer,
+  '/score': scoreAnswer,
+  '/v1/score': scoreAnswer,
+  '/rerank': rerankAnswer,
+  '/v1/rerank': rerankAnswer,
+  '/v2/rerank': rerankAnswer,
 };
 
 let llm: LLM;
+let models: Record<string, LLM>;
 let handler: Handler;
 let connect: ReturnType<typeof inMemory>;
 const known: Record<string, string[]> = {};
@@ -44,7 +61,12 @@ beforeAll(async () => {
     ...{ debug: nothing, info: nothing, warn: nothing },
     error: (line: object) => errors.push(line),
   };
-  handler = createServer(llm, { maxBodyBytes: 40_000, trustRequestChatTemplate: true, logger });
+  models = {
+    text: llm,
+    vectors: await LLM.load({ model: encoderFolder('vectors') }),
+    classifier: await LLM.load({ model: encoderFolder(['calm', 'rough', 'frozen']) }),
+  };
+  handler = createServer(models, { maxBodyBytes: 40_000, trustRequestChatTemplate: true, logger });
   connect = inMemory(handler);
   const answer = await ask({ method: 'GET', path: '/openapi.json', headers: {}, body: NO_BODY });
   for (const [path, { post }] of Object.entries<Described>(JSON.parse(answer.text).paths)) {
@@ -55,7 +77,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   handler.close();
-  await llm.close();
+  for (const one of Object.values(models)) await one.close();
 });
 
 interface Described {
@@ -156,10 +178,12 @@ async function run(asks: Iterator<Ask>) {
 
 async function idle(): Promise<void> {
   await until(() => handler.numActive === 0);
-  await until(() => {
-    const { numRequestsRunning, numRequestsWaiting, kvCacheUsage } = llm.stats();
-    return numRequestsRunning + numRequestsWaiting === 0 && kvCacheUsage === 0;
-  });
+  await until(() =>
+    Object.values(models).every((one) => {
+      const { numRequestsRunning, numRequestsWaiting, kvCacheUsage } = one.stats();
+      return numRequestsRunning + numRequestsWaiting === 0 && kvCacheUsage === 0;
+    }),
+  );
 }
 
 const greedy = { maxTokens: 8, temperature: 0, ignoreEos: true, logprobs: 2 };

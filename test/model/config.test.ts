@@ -6,6 +6,7 @@ const GGUF = {
   names: new Set<string>(),
   vocabSize: 1,
   biases: new Set<string>(),
+  shapes: new Map(),
   factors: new Map(),
 };
 

@@ -203,7 +203,7 @@ describe('config.json', () => {
       expect(attention.qkNorm.kind).toBe(type === 'qwen3' ? NORMS.rms : NORMS.none);
       expect(attention.biases).toEqual(type === 'qwen2' ? ['q', 'k', 'v'] : []);
     }
-    expect(spec.head.tied).toBe(values.tie_word_embeddings);
+    expect(spec.head?.tied).toBe(values.tie_word_embeddings);
     expect(spec.eosTokenIds).toEqual([values.eos_token_id].flat());
   });
 
@@ -304,7 +304,8 @@ describe('config.json', () => {
   it.each<[string, object, string]>([
     ['model_type', { model_type: 'mamba' }, 'ERR_MODEL_UNSUPPORTED'],
     ['model_type', { model_type: 'constructor' }, 'ERR_MODEL_UNSUPPORTED'],
-    ['ForSequence', { architectures: ['LlamaForSequenceClassification'] }, 'ERR_MODEL_UNSUPPORTED'],
+    ['ForToken', { architectures: ['LlamaForTokenClassification'] }, 'ERR_MODEL_UNSUPPORTED'],
+    ['ForQuestion', { architectures: ['LlamaForQuestionAnswering'] }, 'ERR_MODEL_UNSUPPORTED'],
     ['model_type', { model_type: undefined }, 'ERR_MODEL_FORMAT'],
     ['hidden_act', { hidden_act: 'tanh' }, 'ERR_MODEL_UNSUPPORTED'],
     ['quantization_config', { quantization_config: { bits: 4 } }, 'ERR_MODEL_UNSUPPORTED'],
@@ -411,6 +412,7 @@ describe('GGUF metadata', () => {
     names: new Set(['token_embd.weight']),
     vocabSize: 320,
     biases: new Set<string>(),
+    shapes: new Map(),
     factors: new Map(),
   };
   const tokens = { bosTokenId: 1, eosTokenIds: [2, 3] };

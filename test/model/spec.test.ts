@@ -29,7 +29,7 @@ it('asks for the tensors that its switches name, and no others', () => {
   });
   const shapes = tensorShapes({
     ...spec,
-    embedding: { scale: 1, numPositions: 30, norm: NO_NORM },
+    embedding: { scale: 1, numPositions: 30, numTokenTypes: 2, norm: NO_NORM },
     finalNorm: RMS,
     head: { tied: false, scale: 1, softcap: 0 },
     layers: [layer],
@@ -37,6 +37,7 @@ it('asks for the tensors that its switches name, and no others', () => {
   expect(Object.fromEntries(shapes)).toEqual({
     embed: [7, 12],
     positions: [30, 12],
+    token_types: [2, 12],
     final_norm: [1, 12],
     head: [7, 12],
     'layers.0.attn_norm': [1, 12],
@@ -58,4 +59,27 @@ it('asks for the tensors that its switches name, and no others', () => {
   expect(plain.get('layers.0.q_norm')).toEqual([1, 8]);
   expect(plain.get('layers.0.gate')).toEqual([20, 12]);
   expect(plain.has('head') || plain.has('positions')).toBe(false);
+});
+
+it('asks for the layers behind a pooled vector, and for no head where there is none', () => {
+  const { head: _, ...headless } = spec;
+  const shapes = tensorShapes({
+    ...headless,
+    layers: [],
+    pooler: {
+      layers: [
+        { outSize: 5, bias: true, norm: LAYER },
+        { outSize: 3, bias: false, norm: NO_NORM },
+      ],
+    },
+  });
+  expect(Object.fromEntries(shapes)).toEqual({
+    embed: [7, 12],
+    final_norm: [1, 12],
+    'pooled.0': [5, 12],
+    'pooled.0.bias': [1, 5],
+    'pooled.0.norm': [1, 5],
+    'pooled.0.norm.bias': [1, 5],
+    'pooled.1': [3, 5],
+  });
 });

@@ -40,6 +40,12 @@ inline int32_t first_seen(const Case& c, int32_t end) {
   return c.reach.chunked ? position - position % window : std::max(0, end - window);
 }
 
+// One past the last, of a context.
+inline int32_t end_seen(const Case& c, int32_t end, int32_t context) {
+  if (!c.reach.both) return end;
+  return c.reach.window == 0 ? context : std::min(context, end + c.reach.window - 1);
+}
+
 // K and V of a sequence as the cache holds them and what that means, and the queries.
 struct Data {
   struct Rows {
@@ -247,7 +253,8 @@ inline void judge(const Data& data, const Layout& layout, const std::vector<floa
         if (c.sinks) shape.sink = data.sinks[h];
         const auto want = reference::attention(
             &layout.queries[at], &data.k[s].values[head], &data.v[s].values[head], c.kv_cols(),
-            first_seen(c, end), end, c.head_size, c.scale(), shape);
+            first_seen(c, end), end_seen(c, end, layout.contexts[i]), c.head_size, c.scale(),
+            shape);
         for (size_t d = 0; d < static_cast<size_t>(c.head_size); d++) {
           double off = std::isfinite(got[at + d]) ? got[at + d] - want.out[d] : INFINITY;
           // Behind a sink far beyond the scores all outputs may be subnormal.
@@ -265,11 +272,12 @@ inline void judge(const Data& data, const Layout& layout, const std::vector<floa
   error = std::sqrt(error / size);
   const double most = c.type == DType::kF32 ? INFINITY : c.type == DType::kF16 ? 6e-4 : 4e-3;
   expect(error <= most,
-         "attention: error %.2e (%s, cache %s, head %d, group %d, block %d, window %d chunked %d, "
+         "attention: error %.2e (%s, cache %s, head %d, group %d, block %d, window %d chunked %d "
+         "both %d, "
          "softcap %g, alibi %d, sinks %d, context %d, query %d)",
          error, dtype_name(c.type), dtype_name(c.kv_type), c.head_size, c.group, c.block_size,
-         c.reach.window, c.reach.chunked, c.softcap, c.alibi, c.sinks, c.seqs[0].context,
-         c.seqs[0].query);
+         c.reach.window, c.reach.chunked, c.reach.both, c.softcap, c.alibi, c.sinks,
+         c.seqs[0].context, c.seqs[0].query);
 }
 
 inline void same_bits(const Layout& a, const std::vector<float>& first, const Layout& b,

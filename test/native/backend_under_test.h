@@ -229,6 +229,7 @@ void test_norm(const Backends& backends, Random& random, int i);
 void test_activate(const Backends& backends, Random& random, int i);
 void test_transform_logits(const Backends& backends, Random& random, int i);
 void test_gather_rows(const Backends& backends, Random& random, int i);
+void test_pool_rows(const Backends& backends, Random& random, int i);
 void test_route(const Backends& backends, Random& random, int i);
 void test_expert_matmul(const Backends& backends, Random& random, int i);
 void test_combine(const Backends& backends, Random& random, int i);

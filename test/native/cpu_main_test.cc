@@ -97,6 +97,7 @@ void run_all(uint64_t seed) {
   suite("combine", 40, test_combine);
   suite("sample", 16, test_sample);
   suite("gather_rows", 30, test_gather_rows);
+  suite("pool_rows", 20, test_pool_rows);
   suite("copy_blocks", 20, test_copy_blocks);
   suite("swap_blocks", 20, test_swap_blocks);
 }

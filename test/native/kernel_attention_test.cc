@@ -76,6 +76,26 @@ void sharers_of_a_window(Random& random) {
   device_case(random, c);
 }
 
+// Whole texts that see both ways, long ones too: split over blocks, with and without a window.
+void texts(Random& random) {
+  for (int32_t window : {0, static_cast<int32_t>(random.between(2, 400))}) {
+    Case c{};
+    c.type = c.kv_type = random.pick({DType::kBF16, DType::kF16});
+    c.head_size = static_cast<int32_t>(random.pick({32, 64, 96}));
+    c.group = static_cast<int32_t>(random.pick({1, 2}));
+    c.num_kv_heads = static_cast<int32_t>(random.pick({1, 2}));
+    c.block_size = static_cast<int32_t>(random.pick({16, 32, 256}));
+    c.reach.window = window;
+    c.reach.both = true;
+    c.alibi = random.chance(30);
+    for (int32_t most : {5, 70, 600}) {
+      const int32_t length = static_cast<int32_t>(random.between(1, most));
+      c.seqs.push_back({length, length});
+    }
+    device_case(random, c);
+  }
+}
+
 // Layers of other shapes and KV groups in one step, recorded and replayed for another batch: each
 // has the bits that it has alone, though they share the memory of partial rows. The last has the
 // shape of the first, with tables of its own.
@@ -93,6 +113,7 @@ void several_shapes(Random& random) {
     c.type = c.kv_type = type;
     c.reach.window = window;
     c.reach.chunked = window == 300;
+    c.reach.both = window == 40;
     c.sinks = random.chance(50);
     c.head_size = static_cast<int32_t>(random.pick({64, 128}));
     c.group = static_cast<int32_t>(random.between(1, 6));
@@ -224,6 +245,7 @@ void test_kernel_attention(Random& random, const Effort& effort) {
   sharers(random, effort);
   sharers_of_a_window(random);
   several_shapes(random);
+  texts(random);
   if (!effort.small) long_context(random);
 }
 

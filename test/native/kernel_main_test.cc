@@ -1,5 +1,5 @@
 // All kernel tests: octavo_simt_test on the emulator, octavo_kernel_test on device 0.
-//   [--small] [--cases N] [--only NAME] [seed], or --groups: the names that NAME may be
+//   [--small] [--cases N] [--only NAME] [seed]
 //   on the emulator also --threads N (blocks in parallel, 2), or --bug NAME [seed]
 #include <chrono>
 
@@ -24,8 +24,8 @@ void test_kernel_ops(Random& random, const Effort& effort) {
   for (int i = first; i < first + effort.cases / 2; i++) {
     for (const OpTest test :
          {test_load_weight, test_embedding, test_activate, test_transform_logits, test_gather_rows,
-          test_rope_and_cache, test_route, test_expert_matmul, test_combine, test_copy_blocks,
-          test_swap_blocks}) {
+          test_pool_rows, test_rope_and_cache, test_route, test_expert_matmul, test_combine,
+          test_copy_blocks, test_swap_blocks}) {
       run(test, i);
     }
     for (int kind = 0; kind < 3; kind++) run(test_norm, kind);
@@ -47,11 +47,6 @@ const std::pair<const char*, Test> kGroups[] = {{"ops", test_kernel_ops},
                                                 {"faults", test_faults},
 #endif
                                                 {"attention", test_kernel_attention}};
-
-int print_groups() {
-  for (const auto& [name, test] : kGroups) std::printf("%s\n", name);
-  return 0;
-}
 
 void run_all(const Arguments& a) {
   bool any = false;
@@ -80,8 +75,6 @@ int main_of(int argc, char** argv) {
       a.threads = std::atoi(argv[++i]);
     } else if (arg == "--only" && i + 1 < argc) {
       a.only = argv[++i];
-    } else if (arg == "--groups") {
-      return print_groups();
     } else if (arg == "--bug" && i + 1 < argc) {
       a.bug = argv[++i];
     } else {

@@ -54,6 +54,11 @@ int32_t first_seen(const PlanShape& shape, int32_t limit) {
   return shape.reach.chunked ? (limit - 1) - (limit - 1) % window : std::max(0, limit - window);
 }
 
+int32_t end_seen(const PlanShape& shape, int32_t limit, int32_t context) {
+  if (!shape.reach.both) return limit;
+  return shape.reach.window == 0 ? context : std::min(context, limit + shape.reach.window - 1);
+}
+
 // What the items of a plan do, row by row.
 struct Checker {
   const PlanShape& shape;
@@ -62,6 +67,10 @@ struct Checker {
   std::map<std::pair<int32_t, int32_t>, std::map<int32_t, int32_t>> seen = {};  // chunk → times
   int64_t planned = 0;                                                          // chunks of items
 
+  int32_t end_of(int32_t token) const {
+    return end_seen(shape, batch.positions[token] + 1, batch.contexts[batch.sequences[token]]);
+  }
+
   void check_item(const AttentionItem& it) {
     const int32_t chunks = it.chunk_end - it.chunk_begin;
     std::vector<char> wanted(static_cast<size_t>(std::max(0, chunks)), 0);
@@ -69,29 +78,30 @@ struct Checker {
     for (int32_t row = it.row_begin; row < it.row_begin + it.num_rows; row++) {
       const int32_t token = plan.token_list[it.token_first + row / shape.group];
       const int32_t limit = batch.positions[token] + 1;
-      most = std::max(most, limit);
+      most = std::max(most, end_of(token));
       least = std::min(least, limit);
       check_row(it, token, row % shape.group, limit, wanted);
     }
     planned += chunks;
-    expect(chunks > 0 && it.max_limit == most && it.min_limit == least, "plan: an item's range");
+    expect(chunks > 0 && it.max_end == most && it.min_limit == least, "plan: an item's range");
     for (char w : wanted) expect(w != 0, "plan: a chunk that no row of its item sees");
   }
 
   void check_row(const AttentionItem& it, int32_t token, int32_t head, int32_t limit,
                  std::vector<char>& wanted) {
-    const int32_t begin = first_seen(shape, limit), folded = plan.folded_chunks[token];
+    const int32_t begin = first_seen(shape, limit), end = end_of(token);
+    const int32_t folded = plan.folded_chunks[token];
     const int32_t* own = &batch.tables[batch.table_starts[batch.sequences[token]]];
     for (int32_t c = it.chunk_begin; c < it.chunk_end; c++) {
-      if (c < begin / kChunkTokens || c >= chunks_of(limit)) continue;
+      if (c < begin / kChunkTokens || c >= chunks_of(end)) continue;
       wanted[static_cast<size_t>(c - it.chunk_begin)] = 1;
       seen[{token, head}][c]++;
       const bool right = it.store == device::kToOutput ? folded < 0
                          : it.store == device::kFolded ? c < folded
                                                        : folded >= 0 && c >= folded;
       expect(right, "plan: chunk %d of a row stored where the merge does not look", c);
-      for (int32_t t = std::max(begin, c * kChunkTokens);
-           t < std::min(limit, (c + 1) * kChunkTokens); t += shape.block_size) {
+      for (int32_t t = std::max(begin, c * kChunkTokens); t < std::min(end, (c + 1) * kChunkTokens);
+           t += shape.block_size) {
         const int32_t b = t / shape.block_size;
         const int32_t at = it.table_start + b;
         const int64_t mine = own + b - batch.tables.data();
@@ -108,7 +118,8 @@ struct Checker {
       const int32_t first = first_seen(shape, limit) / kChunkTokens;
       for (int32_t h = 0; h < shape.group; h++) {
         const auto& chunks = seen[{static_cast<int32_t>(t), h}];
-        bool once = static_cast<int32_t>(chunks.size()) == chunks_of(limit) - first;
+        const int32_t want = chunks_of(end_of(static_cast<int32_t>(t))) - first;
+        bool once = static_cast<int32_t>(chunks.size()) == want;
         for (const auto& [chunk, times] : chunks) once = once && times == 1;
         expect(once, "plan: chunks of token %zu missing or there twice", t);
       }
@@ -118,8 +129,9 @@ struct Checker {
   // Partial rows: base is the folded one, then a row for each chunk that is left.
   void check_partials() {
     int64_t next = 0;
-    for (int32_t t : plan.merge_tokens) {
-      const int32_t left = chunks_of(batch.positions[t] + 1) - plan.folded_chunks[t];
+    for (const auto& [t, end] : plan.merge_tokens) {
+      expect(end == end_of(t), "plan: where a merge ends");
+      const int32_t left = chunks_of(end) - plan.folded_chunks[t];
       expect(plan.partial_base[t] >= next, "plan: partial rows of two tokens");
       next = plan.partial_base[t] + 1 + std::max(0, left);
     }
@@ -154,7 +166,8 @@ PlanShape random_shape(Random& random) {
   s.group = static_cast<int32_t>(random.pick({1, 2, 4, 7, 8, 20, 71}));
   s.num_kv_heads = static_cast<int32_t>(random.between(1, 8));
   s.reach.window = static_cast<int32_t>(random.pick({0, 1, 40, 256, 300, 1000, 4096}));
-  s.reach.chunked = random.chance(40);
+  s.reach.both = random.chance(30);
+  s.reach.chunked = !s.reach.both && random.chance(40);
   s.wide_rows = static_cast<int32_t>(random.pick({32, 64, 128}));
   s.block_size = static_cast<int32_t>(random.pick({8, 16, 32, 256}));
   s.grid = static_cast<int32_t>(random.pick({1, 10, 264}));

@@ -29,6 +29,7 @@ const layerSpec = (): NativeLayer => ({
       numHeads: 4,
       numKvHeads: 2,
       headSize: 64,
+      causal: true,
       window: 0,
       chunked: false,
       rope: 0,
@@ -53,7 +54,7 @@ const expertsSpec = (): NativeExperts => ({
 const modelSpec = (): NativeModelSpec => ({
   vocabSize: 320,
   hiddenSize: 96,
-  embedding: { scale: 1, numPositions: 0, norm: none() },
+  embedding: { scale: 1, numPositions: 0, numTokenTypes: 0, norm: none() },
   ropes: [
     {
       inverseFrequencies: Float32Array.from({ length: 32 }, (_, i) => 1e6 ** (-i / 32)),
@@ -119,6 +120,8 @@ describe('a spec is read', () => {
     const all = () => {
       const spec: Loose = modelSpec();
       spec.layers[1].experts = expertsSpec();
+      const dense = { outSize: 8, bias: true, act: HIDDEN_ACTS.tanh, norm: rms() };
+      spec.pooler = { layers: [dense, dense] };
       return spec;
     };
     walk(all(), []);
@@ -129,8 +132,9 @@ describe('a spec is read', () => {
     };
     for (const path of paths) {
       for (const value of [undefined, null, 'words', Number.NaN, -2e7, 1e30]) {
-        // An absent list of experts says that there are none.
-        if (path.at(-1) === 'experts' && value === undefined) continue;
+        // Absent, they say that there are none.
+        const maybe = ['experts', 'pooler', 'act'].includes(path.at(-1)!);
+        if (maybe && value === undefined) continue;
         const got = await load((spec) => set(path, value)(Object.assign(spec, all())));
         expect(got, `${path.join('.')} = ${value}`).toMatch(/^ERR_INVALID_OPTION native: \w+ must/);
       }
@@ -272,6 +276,28 @@ describe('what cannot be is refused', () => {
       /chunked must be false/,
     ],
     [
+      'chunks that are seen from both sides',
+      layer((l) => Object.assign(l.attention, { causal: false, chunked: true, window: 4 })),
+      /chunked must be false where causal/,
+    ],
+    [
+      'a cache of what sees both sides',
+      layer((l) => Object.assign(l.attention, { causal: false })),
+      /causal must be true where a cache/,
+    ],
+    [
+      'a cache without a head',
+      (s) => {
+        s.head = undefined;
+      },
+      /head must be an object where a cache/,
+    ],
+    [
+      'norms of branches where they are those of sums',
+      layer((l) => Object.assign(l, { branches: BRANCHES.post, postMlpNorm: rms() })),
+      /postAttnNorm must be of kind none, as postMlpNorm/,
+    ],
+    [
       'a temperature that changes at no position',
       layer((l) => {
         l.attention.temperature.length = 0;
@@ -379,6 +405,11 @@ describe('what cannot be is refused', () => {
         /^ERR_MODEL_FORMAT .*no tensor layers\.1\.(sinks|attn_gate|q_norm\.0)/,
       );
     }
+    const types = (spec: Loose) => Object.assign(spec.embedding, { numTokenTypes: 2 });
+    expect(await load(types)).toMatch(/^ERR_MODEL_FORMAT .*no tensor token_types/);
+    const pooler = { layers: [{ outSize: 4, bias: false, norm: none() }] };
+    const pooled = (spec: Loose) => Object.assign(spec, { pooler });
+    expect(await load(pooled)).toMatch(/^ERR_MODEL_FORMAT .*no tensor pooled\.0/);
     const foreign = layer((l) => Object.assign(l.attention, { qkNorm: none() }));
     expect(await load(foreign)).toMatch(
       /tensor layers\.1\.[qk]_norm is not a tensor of this model/,

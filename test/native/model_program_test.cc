@@ -6,128 +6,10 @@
 #include "cpu/cpu_backend.h"
 #include "model/forward.h"
 #include "native/model_test.h"
+#include "native/program_lines.h"
 
 namespace octavo::test {
 namespace {
-
-std::string number(float f) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%g", static_cast<double>(f));
-  return text;
-}
-
-std::string name(const Operand& o) {
-  constexpr const char* kNames[] = {"residual", "normed",      "q",          "k",     "v",
-                                    "attended", "branch",      "mlp_branch", "gate",  "up",
-                                    "routed",   "shared_gate", "experts",    "logits"};
-  const std::string name = kNames[static_cast<size_t>(o.reg)];
-  return o.per_row == 1 ? name : name + "/" + std::to_string(o.per_row);
-}
-
-std::string act(HiddenAct a) {
-  constexpr const char* kNames[] = {"silu", "gelu_tanh", "gelu", "relu2", "sigmoid"};
-  return kNames[static_cast<size_t>(a)];
-}
-
-// An instruction as a line.
-struct Line {
-  std::string operator()(const Embed& i) const {
-    const std::string scale = i.params.scale == 1 ? "" : number(i.params.scale) + " ";
-    return name(i.out) + " = " + scale + "embed" +
-           (i.params.position_table.empty() ? "" : " + positions");
-  }
-  std::string operator()(const Norm& i) const {
-    constexpr const char* kKinds[] = {"none", "rms", "layer"};
-    const NormParams& p = i.params;
-    const bool adds = i.add.reg != Register::kNone;
-    const std::string scale = p.add_scale == 1 ? "" : number(p.add_scale) + " ";
-    return name(i.out) + " = " + kKinds[static_cast<size_t>(p.kind)] +
-           (p.weight == nullptr ? "" : " w") +
-           (p.weight_rows == 1 ? "" : std::to_string(p.weight_rows)) +
-           (p.bias == nullptr ? "" : " b") + " " + name(i.x) +
-           (adds ? " += " + scale + name(i.add) : "");
-  }
-  std::string operator()(const Matmul& i) const {
-    std::string out;
-    for (const LinearOperands& l : i.parts) out += name(l.out) + (l.bias ? "+b " : " ");
-    return out + "= matmul " + name(i.x);
-  }
-  std::string operator()(const GatedMatmul& i) const {
-    return name(i.gate.out) + (i.gate.bias ? "+b" : "") + " = " + act(i.hidden_act) + " gated " +
-           name(i.up.out) + (i.up.bias ? "+b" : "") + " of " + name(i.x);
-  }
-  std::string operator()(const Activate& i) const {
-    const bool times = i.up.reg != Register::kNone;
-    return act(i.hidden_act) + " " + name(i.x) + (times ? " times " + name(i.up) : "");
-  }
-  std::string operator()(const RopeAndCache& i) const {
-    const RopeCacheParams& p = i.params;
-    const auto weight = [](const float* w) { return w == nullptr ? "" : " w"; };
-    std::string behind =
-        p.norm ? std::string(", then q") + weight(p.q_norm) + " k" + weight(p.k_norm) + " rms" : "";
-    if (p.temperature.beta != 0) behind += ", temperature " + number(p.temperature.beta);
-    return "cache " + std::to_string(i.layer) + ", rotary " + std::to_string(p.rotary_size) +
-           (p.inv_freq_long == nullptr ? "" : " or long") + (p.interleaved ? " interleaved" : "") +
-           behind;
-  }
-  std::string operator()(const Attend& i) const {
-    const AttentionParams& p = i.params;
-    return name(i.out) + " = attend " + std::to_string(i.layer) + ", " +
-           std::to_string(p.num_heads) + " heads, window " + std::to_string(p.reach.window) +
-           (p.reach.chunked ? " chunked" : "") + ", cap " + number(p.softcap) +
-           (p.sinks == nullptr ? "" : ", sinks");
-  }
-  std::string operator()(const Route& i) const {
-    return "route " + std::to_string(i.router.top_k) + " of " + name(i.logits) +
-           (i.choice_bias == nullptr ? "" : " + bias");
-  }
-  std::string operator()(const ExpertGatedMatmul& i) const {
-    return name(i.gate.out) + (i.gate.bias ? "+b" : "") + " = " + act(i.glu.hidden_act) +
-           " experts " + name(i.up.out) + (i.up.bias ? "+b" : "") + " of " +
-           (i.scales_input ? "weighted " : "") + name(i.x);
-  }
-  std::string operator()(const ExpertMatmul& i) const {
-    return name(i.part.out) + (i.part.bias ? "+b" : "") + " = experts " + name(i.x);
-  }
-  std::string operator()(const Combine& i) const {
-    const bool gated = i.shared_gate.reg != Register::kNone;
-    return name(i.out) + " = " + (i.weighted ? "weighted " : "") + name(i.y) +
-           (i.shared ? " + shared" : "") + (gated ? " gated" : "");
-  }
-  std::string operator()(const TransformLogits& i) const {
-    return number(i.scale) + " " + name(i.logits) + ", cap " + number(i.softcap);
-  }
-};
-
-std::vector<std::string> lines_of(const Program& program) {
-  std::vector<std::string> out;
-  for (size_t i = 0; i < program.instructions.size(); i++) {
-    for (const auto& [what, cut] :
-         {std::pair{"trim", &program.trim}, std::pair{"head", &program.head}}) {
-      if (cut->at != i) continue;
-      std::string line = what;
-      for (const Operand& o : cut->live) {
-        line += " " + name(o) + ":" + std::to_string(o.width());
-      }
-      out.push_back(line);
-    }
-    out.push_back(std::visit(Line{}, program.instructions[i]));
-  }
-  return out;
-}
-
-void expect_program(const char* what, const Ops& ops, Random& random, const ModelSpec& spec,
-                    const std::vector<std::string>& want) {
-  Checkpoint checkpoint(random);
-  checkpoint.add_all(spec);
-  checkpoint.close();
-  const Weights weights(ops, spec, checkpoint.files, checkpoint.tensors, DType::kF32);
-  const std::vector<std::string> got = lines_of(compile(ops, spec, weights));
-  for (size_t i = 0; i < std::max(got.size(), want.size()); i++) {
-    const std::string a = i < got.size() ? got[i] : "", b = i < want.size() ? want[i] : "";
-    expect(a == b, "%s, line %zu: \"%s\", not \"%s\"", what, i, a.c_str(), b.c_str());
-  }
-}
 
 NormSpec random_norm(Random& random, bool maybe_none = true) {
   const NormKind kind = random.pick({NormKind::kRms, NormKind::kLayer, NormKind::kNone});
@@ -157,7 +39,8 @@ ExpertsSpec random_experts(Random& random, bool shared) {
   return e;
 }
 
-// Any spec that may be loaded.
+}  // namespace
+
 ModelSpec random_spec(Random& random) {
   ModelSpec spec = plain_spec(static_cast<int32_t>(random.between(1, 3)));
   spec.hidden_size = static_cast<int32_t>(random.between(8, 40));
@@ -170,11 +53,13 @@ ModelSpec random_spec(Random& random) {
   spec.final_norm = random_norm(random);
   spec.embedding_norm = random_norm(random);
   for (LayerSpec& l : spec.layers) {
-    l.branches = random.pick({Branches::kSerial, Branches::kParallel, Branches::kShared});
+    l.branches =
+        random.pick({Branches::kSerial, Branches::kParallel, Branches::kShared, Branches::kPost});
+    const bool post = l.branches == Branches::kPost;
     l.attn_norm = random_norm(random);
-    l.post_attn_norm = random_norm(random);
+    l.post_attn_norm = post ? NormSpec{} : random_norm(random);
     l.mlp_norm = l.branches == Branches::kShared ? NormSpec{} : random_norm(random);
-    l.post_mlp_norm = random_norm(random);
+    l.post_mlp_norm = post ? NormSpec{} : random_norm(random);
     l.residual_scale = random.pick({1.0f, 0.7f});
     AttentionSpec& a = l.attention;
     a.num_kv_heads = random.pick({1, 2});
@@ -192,7 +77,7 @@ ModelSpec random_spec(Random& random) {
     a.gated = random.chance(30);
     for (bool* bias : {&a.q_bias, &a.k_bias, &a.v_bias, &a.o_bias}) *bias = random.chance(30);
     l.mlp.intermediate_size = static_cast<int32_t>(random.between(1, 50));
-    l.mlp.hidden_act = static_cast<HiddenAct>(random.between(0, 4));
+    l.mlp.hidden_act = static_cast<HiddenAct>(random.between(0, 5));
     l.mlp.gated = random.chance(50);
     l.mlp.gate_bias = l.mlp.gated && random.chance(30);
     for (bool* bias : {&l.mlp.up_bias, &l.mlp.down_bias}) *bias = random.chance(30);
@@ -203,6 +88,8 @@ ModelSpec random_spec(Random& random) {
   }
   return spec;
 }
+
+namespace {
 
 // The layers in one group, or dealt to up to three with pages of any size.
 std::vector<KvGroupSpec> groups_of(const ModelSpec& spec, Random& random, bool one) {
@@ -215,7 +102,8 @@ std::vector<KvGroupSpec> groups_of(const ModelSpec& spec, Random& random, bool o
   return groups;
 }
 
-// Logits of some rows of one sequence of tokens, computed in one step.
+}  // namespace
+
 std::vector<float> logits_of(const Ops& ops, const ModelSpec& spec, const Weights& weights,
                              const std::vector<int32_t>& ids, const std::vector<int32_t>& rows,
                              bool long_rope, const std::vector<KvGroupSpec>& groups) {
@@ -255,8 +143,6 @@ std::vector<float> logits_of(const Ops& ops, const ModelSpec& spec, const Weight
   forward.run(step, out);
   return out.logits;
 }
-
-}  // namespace
 
 void test_programs(const Ops& ops, Random& random) {
   ModelSpec spec = plain_spec();
@@ -463,6 +349,7 @@ void run_all(uint64_t seed) {
       {"experts", test_expert_programs},
       {"attention", test_attention_programs},
       {"cuts", test_cuts},
+      {"pooled", test_pooled},
       {"reach", test_reach},
       {"cache", test_cache},
       {"weights", test_weights},

@@ -6,7 +6,9 @@
 #include <map>
 #include <string>
 
+#include "model/limits.h"
 #include "model/spec.h"
+#include "model/weights.h"
 #include "native/op_test.h"
 
 namespace octavo::test {
@@ -69,9 +71,18 @@ class Checkpoint {
     const int64_t hidden = s.hidden_size;
     add("embed", s.vocab_size, hidden);
     if (s.num_positions > 0) add("positions", s.num_positions, hidden);
-    if (!s.tied_head) add("head", s.vocab_size, hidden);
+    if (s.num_token_types > 0) add("token_types", s.num_token_types, hidden);
+    if (s.has_head && !s.tied_head) add("head", s.vocab_size, hidden);
     add_norm(s.embedding_norm, "embed_norm", hidden);
     add_norm(s.final_norm, "final_norm", hidden);
+    int64_t width = hidden;
+    for (size_t i = 0; i < s.pooler.size(); i++) {
+      const DenseSpec& dense = s.pooler[i];
+      const std::string name = "pooled." + std::to_string(i);
+      add_linear(name, dense.out_size, width, dense.bias);
+      add_norm(dense.norm, name + ".norm", dense.out_size);
+      width = dense.out_size;
+    }
     for (size_t i = 0; i < s.layers.size(); i++) {
       const LayerSpec& l = s.layers[i];
       const AttentionSpec& a = l.attention;
@@ -141,9 +152,17 @@ class Checkpoint {
   std::FILE* file_ = nullptr;
 };
 
+// Any spec that may be loaded to generate.
+ModelSpec random_spec(Random& random);
+// Logits of some rows of one sequence of tokens, computed in one step.
+std::vector<float> logits_of(const Ops& ops, const ModelSpec& spec, const Weights& weights,
+                             const std::vector<int32_t>& ids, const std::vector<int32_t>& rows,
+                             bool long_rope, const std::vector<KvGroupSpec>& groups);
+
 void test_programs(const Ops& ops, Random& random);
 void test_expert_programs(const Ops& ops, Random& random);
 void test_cuts(const Ops& ops, Random& random);
+void test_pooled(const Ops& ops, Random& random);
 void test_reach(const Ops& ops, Random& random);
 void test_cache(const Ops& ops, Random& random);
 void test_weights(const Ops& ops, Random& random);

@@ -53,7 +53,7 @@ void attention_grid(const std::vector<const Backends*>& of_types, Random& random
   if (cpu) contexts.push_back(2500);
   const auto size = [](const Sizes& list) { return static_cast<int>(list.size()); };
   const auto rows = pairwise(
-      random, {size(groups), size(heads), size(windows), size(contexts), size(queries), 4, 4, 4},
+      random, {size(groups), size(heads), size(windows), size(contexts), size(queries), 4, 4, 4, 3},
       effort.cases);
   for (const auto& r : rows) {
     const Backends& backends =
@@ -66,12 +66,16 @@ void attention_grid(const std::vector<const Backends*>& of_types, Random& random
     c.head_size = heads[r[1]];
     c.num_kv_heads = c.group > 8 ? 1 : static_cast<int32_t>(random.between(1, cpu ? 3 : 2));
     c.block_size = random_block_size(backends, random);
-    c.reach = {windows[r[2]], r[7] % 2 == 1};
+    c.reach = {windows[r[2]], r[7] % 2 == 1 && r[8] > 0, r[8] == 0};
     c.sinks = r[7] >= 2;
     c.softcap = r[6] % 2 == 1 ? random.pick({0.5f, 5.0f, 20.0f, 50.0f}) : 0.0f;
     c.alibi = r[6] >= 2;
     const int32_t context = effort.small ? std::min(contexts[r[3]], 300) : contexts[r[3]];
-    const int32_t query = c.group > 8 ? std::min(queries[r[4]], 5) : queries[r[4]];
+    // Texts of encoders are computed whole.
+    const bool whole = c.reach.both && c.group <= 4 && context <= 130 && !effort.small;
+    const int32_t query = whole         ? context
+                          : c.group > 8 ? std::min(queries[r[4]], 5)
+                                        : queries[r[4]];
     c.seqs.push_back({context, std::min(context, query)});
     const int64_t others = effort.small ? 1 : random.between(0, 3);
     for (int64_t i = 0; i < others; i++) {

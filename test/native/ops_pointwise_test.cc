@@ -1,5 +1,5 @@
 // The ops that touch every value once, against float64, and weights that cannot be read:
-// load_weight, embedding, activate, transform_logits, gather_rows.
+// load_weight, embedding, activate, transform_logits, gather_rows, pool_rows.
 #include "native/backend_under_test.h"
 #include "reference/reference.h"
 
@@ -61,9 +61,11 @@ void test_load_weight(const Backends& backends, Random& random, int i) {
 void test_embedding(const Backends& backends, Random& random, int i) {
   const DType dtype = kStoredTypes[i % std::size(kStoredTypes)];
   const DType learned = kStoredTypes[random.between(0, std::size(kStoredTypes) - 1)];
+  const DType typed = kStoredTypes[random.between(0, std::size(kStoredTypes) - 1)];
   const bool plain = random.chance(50), at_positions = !plain && random.chance(60);
-  const int64_t block =
-      at_positions ? std::max(block_values(dtype), block_values(learned)) : block_values(dtype);
+  const bool has_types = !plain && random.chance(50);
+  const int64_t block = std::max({block_values(dtype), at_positions ? block_values(learned) : 1,
+                                  has_types ? block_values(typed) : 1});
   const int64_t cols = block * random.between(1, block == 1 ? 700 : 640 / block);
   const int64_t vocab = random.between(1, 50), n = random.between(1, backends.on_cpu() ? 90 : 20);
   const float scale = plain || random.chance(30) ? 1.0f : random.pick({48.0f, 33.25f, 0.1f});
@@ -72,7 +74,11 @@ void test_embedding(const Backends& backends, Random& random, int i) {
   const int64_t num_positions = random.between(1, 40);
   const std::vector<int32_t> positions = random_ids(random, n, num_positions);
   const Table learned_table(backends, random, learned, num_positions, at_positions ? cols : 256);
+  const int64_t num_types = random.between(1, 3);
+  const std::vector<int32_t> types = random_ids(random, n, num_types);
+  const Table type_table(backends, random, typed, num_types, has_types ? cols : 256);
   const Memory its_ids = put(backends.ops(), ids), its_positions = put(backends.ops(), positions);
+  const Memory its_types = put(backends.ops(), types);
   const Values out(backends, DType::kF32, n, cols);
   const auto got = run_everywhere(backends, out, "embedding", [&](const Ops& ops) {
     EmbeddingParams p{out.tensor(), table.loaded.tensor(), its_ids.as<int32_t>(), scale};
@@ -80,19 +86,30 @@ void test_embedding(const Backends& backends, Random& random, int i) {
       p.position_table = learned_table.loaded.tensor();
       p.positions = its_positions.as<int32_t>();
     }
+    if (has_types) {
+      p.type_table = type_table.loaded.tensor();
+      p.types = its_types.as<int32_t>();
+    }
     ops.embedding(ops.context, p);
   });
   for (int64_t j = 0; j < n * cols; j++) {
     const int64_t t = j / cols, c = j % cols;
     const double product = table.values[ids[t]][c] * scale;
     const double add = at_positions ? learned_table.values[positions[t]][c] : 0;
-    double tolerance = table.tolerance * scale + (at_positions ? learned_table.tolerance : 0);
+    const double type = has_types ? type_table.values[types[t]][c] : 0;
+    double tolerance = table.tolerance * scale + (at_positions ? learned_table.tolerance : 0) +
+                       (has_types ? type_table.tolerance : 0);
     // Product and sum round to float, once each on the CPU; a device may round once for both. What
     // is neither scaled nor added to comes out bit for bit.
     if (!backends.on_cpu() && (scale != 1 || at_positions)) {
       tolerance += 0x1p-23 * (std::fabs(product) + std::fabs(add));
     }
-    const float want = static_cast<float>(product) + static_cast<float>(add);
+    // The same where a table whose min is added makes the first sum another one.
+    if (has_types && (tolerance > 0 || !backends.on_cpu())) {
+      tolerance += 0x1p-23 * (std::fabs(product) + std::fabs(add) + std::fabs(type));
+    }
+    const float want =
+        (static_cast<float>(product) + static_cast<float>(add)) + static_cast<float>(type);
     expect_near(dtype_name(dtype), got[j], want, tolerance);
   }
 }
@@ -106,6 +123,8 @@ double act_tolerance(const Backends& backends, HiddenAct act, double x, double w
   switch (act) {
     case HiddenAct::kGeluTanh:  // cancels for large negative values: 1 + tanh is near 0 there
       return relative + 2e-7 * std::fabs(x);
+    case HiddenAct::kTanh:
+      return 4e-7 * std::fabs(want) + 1e-30;
     case HiddenAct::kGelu:  // below −13.1 the tail is subnormal, and 0 here
       return relative + 1e-36;
     default:
@@ -123,17 +142,19 @@ void activate_edges(const Backends& backends, HiddenAct act) {
         out.fill({kNaN, inf, -inf, 0});
       },
       [&](const Ops& ops) { ops.activate(ops.context, out.tensor(), out.tensor(), {}, act); });
-  const float top = act == HiddenAct::kSigmoid ? 1 : inf;
+  const bool bounded = act == HiddenAct::kSigmoid || act == HiddenAct::kTanh;
+  const float top = bounded ? 1 : inf;
   expect(std::isnan(got[0]) && got[1] == top, "activate %d: %g, %g of NaN, inf",
          static_cast<int>(act), got[0], got[1]);
   const bool vanishes = act == HiddenAct::kRelu2 || (act == HiddenAct::kGelu && backends.on_cpu());
+  expect(act != HiddenAct::kTanh || got[2] == -1, "activate: tanh is %g of -inf", got[2]);
   expect(!vanishes || got[2] == 0, "activate %d: %g of -inf", static_cast<int>(act), got[2]);
 }
 
 }  // namespace
 
 void test_activate(const Backends& backends, Random& random, int i) {
-  const HiddenAct act = static_cast<HiddenAct>(i % 5);
+  const HiddenAct act = static_cast<HiddenAct>(i % 6);
   activate_edges(backends, act);
   const DType type = backends.type();
   const int64_t rows = random.between(1, 60);
@@ -207,6 +228,94 @@ void test_gather_rows(const Backends& backends, Random& random, int) {
   for (int64_t r = 0; r < n; r++) {
     expect(std::memcmp(&got[r * cols], &x[wanted[r] * cols], cols * 4) == 0,
            "gather_rows: wrong row");
+  }
+}
+
+namespace {
+
+// Texts in a step, and their rows.
+struct Texts {
+  std::vector<int32_t> lengths, poolings;
+  std::vector<std::vector<float>> rows;  // of each text [length, cols]
+};
+
+// The rows of some texts, in this order, pooled.
+std::vector<float> pooled(const Backends& backends, const Texts& texts,
+                          const std::vector<int>& order, int64_t cols, DType out_type, bool all) {
+  std::vector<int32_t> starts = {0}, contexts, poolings, zeros, table_starts = {0};
+  std::vector<float> values;
+  for (int t : order) {
+    starts.push_back(starts.back() + texts.lengths[t]);
+    contexts.push_back(texts.lengths[t]);
+    poolings.push_back(texts.poolings[t]);
+    table_starts.push_back(0);
+    values.insert(values.end(), texts.rows[t].begin(), texts.rows[t].end());
+  }
+  const int32_t n = starts.back(), num_seqs = static_cast<int32_t>(order.size());
+  zeros.assign(static_cast<size_t>(n), 0);
+  const std::vector<int64_t> slots(static_cast<size_t>(n), -1);
+  BatchView batch;
+  batch.num_seqs = num_seqs;
+  batch.num_tokens = n;
+  batch.token_ids = batch.positions = zeros.data();
+  batch.query_start = starts.data();
+  batch.context_len = contexts.data();
+  batch.poolings = poolings.data();
+  batch.groups[0] = {zeros.data(), table_starts.data(), slots.data()};
+  // A model without anything to draw from.
+  const ModelShape shape{64, 0, num_seqs, n, {1}, false, {64}, {}};
+  const Values x(backends, backends.type(), n, cols, values);
+  const Values out(backends, out_type, num_seqs, cols);
+  const auto step = [&](const Ops& ops) {
+    const char* why = ops.prepare(ops.context, shape);
+    expect(why == nullptr, "prepare: %s", why);
+    ops.pool_rows(ops.context, {out.tensor(), x.tensor()}, ops.begin_step(ops.context, batch));
+    ops.end_step(ops.context);
+  };
+  if (all) return run_everywhere(backends, out, "pool_rows", step);
+  step(backends.ops());
+  return out.read("pool_rows");
+}
+
+}  // namespace
+
+// A text has the same bits alone as beside others.
+void test_pool_rows(const Backends& backends, Random& random, int) {
+  const DType type = backends.type(), out_type = random.pick({DType::kF32, type});
+  const int64_t cols = backends.cols(random.between(1, backends.on_cpu() ? 1200 : 90), 2);
+  Texts texts;
+  std::vector<int> order;
+  for (int64_t t = random.between(1, 6); t > 0; t--) {
+    const int64_t most = random.pick({3, 70, 200, 700});
+    const int32_t length = random.chance(10) ? random.pick({63, 64, 65, 128, 512, 513})
+                                             : static_cast<int32_t>(random.between(1, most));
+    order.push_back(static_cast<int>(texts.lengths.size()));
+    texts.lengths.push_back(length);
+    texts.poolings.push_back(static_cast<int32_t>(random.pick({0, 0, 1, 2})));
+    // All of one sign now and then: an error would add up.
+    texts.rows.push_back(random_values(random, type, length * cols, random.pick({1.0f, 30.0f})));
+    for (float& x : texts.rows.back()) x = rounded(type, t % 2 == 0 ? std::fabs(x) : x);
+  }
+  const std::vector<float> got = pooled(backends, texts, order, cols, out_type, true);
+  for (size_t t = 0; t < order.size(); t++) {
+    const int32_t length = texts.lengths[t];
+    const Pooling how = static_cast<Pooling>(texts.poolings[t]);
+    for (int64_t c = 0; c < cols; c++) {
+      double sum = 0, size = 0;
+      for (int32_t r = 0; r < length; r++) {
+        if (how == Pooling::kFirst && r > 0) continue;
+        if (how == Pooling::kLast && r + 1 < length) continue;
+        sum += texts.rows[t][r * cols + c];
+        size += std::fabs(texts.rows[t][r * cols + c]);
+      }
+      const double count = how == Pooling::kMean ? length : 1;
+      const double tolerance = how == Pooling::kMean ? 32 * 0x1p-24 * size / count : 0;
+      expect_stored("pool_rows", out_type, got[t * cols + c], sum / count, tolerance);
+    }
+    if (!random.chance(40)) continue;
+    const auto alone = pooled(backends, texts, {static_cast<int>(t)}, cols, out_type, false);
+    expect(std::memcmp(alone.data(), &got[t * cols], static_cast<size_t>(cols) * 4) == 0,
+           "pool_rows: other bits alone");
   }
 }
 

@@ -29,8 +29,10 @@ INTEGERS = {
     "top_logprobs": (4, 0),
     "truncate_prompt_tokens": (50, 1),
     "priority": (1, 0),
+    "dimensions": (64, 1),
+    "top_n": (3, 0),
 }
-IDS = ("token_ids", "tokens", "prompt", "stop_token_ids", "allowed_token_ids")
+IDS = ("input", "token_ids", "tokens", "prompt", "stop_token_ids", "allowed_token_ids")
 LEFT_OUT = (
     "allowed_token_ids",
     "bad_words",
@@ -40,6 +42,7 @@ LEFT_OUT = (
     "logit_bias",
     "max_completion_tokens",
     "model",
+    "prompt_name",
     "previous_response_id",
     "stop_token_ids",
 )
@@ -52,7 +55,7 @@ def is_number(value):
 def of_vocabulary(value):
     if isinstance(value, list):
         return [of_vocabulary(one) for one in value]
-    return value % 4096 if is_number(value) else value
+    return value % 512 if is_number(value) else value
 
 
 def as_text(message):
@@ -77,8 +80,6 @@ def tame(body):
             body[name] = of_vocabulary(body[name])
     for message in body.get("messages") or []:
         as_text(message)
-    if isinstance(body.get("input"), list):
-        body["input"] = [{"role": "user", "content": str(item)} for item in body["input"]]
     body.pop("prompt_logprobs" if body.get("stream") else "stream_options", None)
     if not body.get("use_beam_search"):
         body.pop("length_penalty", None)
@@ -103,5 +104,7 @@ def before_call(context, case, **kwargs):
     if limit is not None and not case.body.get(limit):
         case.body[limit] = 3
     tame(case.body)
+    if case.path == "/v1/responses" and isinstance(case.body.get("input"), list):
+        case.body["input"] = [{"role": "user", "content": str(one)} for one in case.body["input"]]
     if limit is not None:
         case.body[limit] = case.body[limit] % 4 + 1

@@ -135,6 +135,8 @@ inline double activated(HiddenAct act, double x) {
       return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
     case HiddenAct::kSigmoid:
       return 1 / (1 + std::exp(-x));
+    case HiddenAct::kTanh:
+      return std::tanh(x);
     case HiddenAct::kRelu2:
       break;
   }

@@ -14,7 +14,7 @@ import { writeSpec } from '../support/spec-file.js';
 import { readWeights } from '../support/weights.js';
 import { temporaryFolder } from '../support/write-model.js';
 import { erf } from './erf.js';
-import { interpret, type Weights } from './spec-interpreter.js';
+import { interpret, interpretPooled, type Weights } from './spec-interpreter.js';
 
 /**
  * What must hold of the oracle itself, whatever the record says. Its numbers are compared with
@@ -98,6 +98,65 @@ describe('the interpreter', () => {
       expect(interpret(narrow, weights, changed(11 - reach - 1)).at(-1)).toEqual(last);
       expect(interpret(narrow, weights, changed(11 - reach)).at(-1)).not.toEqual(last);
     }
+  });
+
+  it('sees both sides where it is not causal, through a window as far ahead as back', () => {
+    for (const { spec, weights, ids } of cases(12)) {
+      const both = (window: number) =>
+        eachLayer(spec, ({ attention }) => ({
+          attention: { ...attention, window, chunked: false, causal: false },
+        }));
+      const full = interpret(both(0), weights, ids);
+      expect(interpret(both(12), weights, ids)).toEqual(full);
+      // Of one layer, with window 1 each token sees itself, as it does causally.
+      const only = (of: NativeModelSpec) => ({ ...of, layers: of.layers.slice(0, 1) });
+      const alone = interpret(only(both(1)), weights, ids);
+      expect(alone).toEqual(interpret(only(windows(spec, 1)), weights, ids));
+      const changed = (at: number) => ids.map((id, i) => (i === at ? (id + 1) % VOCAB : id));
+      const rows = interpret(only(both(4)), weights, ids);
+      for (const at of [2, 8])
+        expect(interpret(only(both(4)), weights, changed(at))[5]).not.toEqual(rows[5]);
+      for (const at of [1, 9])
+        expect(interpret(only(both(4)), weights, changed(at))[5]).toEqual(rows[5]);
+    }
+  });
+
+  it('pools the first row, the last, or the mean of all, and passes it on', () => {
+    const rng = random(SEED);
+    for (let i = 0; i < RUNS; i++) {
+      const spec = randomSpec(rng, { vocabSize: VOCAB, maxTokens: 6, pools: true });
+      const { files, tensors } = writeSpec(rng, spec, folder);
+      const weights = readWeights(files, tensors);
+      const ids = Array.from({ length: 6 }, () => rng.integer(VOCAB));
+      const types = ids.map(() => rng.integer(Math.max(1, spec.embedding.numTokenTypes)));
+      const width = spec.pooler?.layers.at(-1)?.outSize ?? spec.hiddenSize;
+      const whole = interpretPooled(spec, weights, ids, { pooling: 'mean', types });
+      expect(whole).toHaveLength(width);
+      expect(whole.every(Number.isFinite)).toBe(true);
+      // What is pooled goes through a matrix that every row goes through as a head.
+      const head = { tied: true, scale: 1, softcap: 0 };
+      const norm = { kind: NORMS.none, eps: 0, offset: false, weight: false, bias: false };
+      const dense = { outSize: VOCAB, bias: false, norm };
+      const both = { ...spec, head, pooler: { layers: [dense] } };
+      const all = new Map([...weights, ['pooled.0', weights.get('embed')!]]);
+      const rows = interpret(both, all, ids, { types });
+      const mean = rows[0].map((_, c) => rows.reduce((sum, row) => sum + row[c] / 6, 0));
+      for (const [pooling, want] of [
+        ['cls', rows[0]],
+        ['last', rows[5]],
+        ['mean', mean],
+      ] as const) {
+        near(interpretPooled(both, all, ids, { pooling, types }), want);
+      }
+    }
+  });
+
+  it('norms the sum of a layer and what it adds where norms come after it', () => {
+    const norm = { kind: NORMS.rms, eps: 0, offset: false, weight: false, bias: false };
+    const post = { branches: BRANCHES.post, attnNorm: norm, mlpNorm: norm };
+    // A single value becomes its own sign: 1, then relu²(1) = 1 is added and normed again.
+    expect(oneNeuron(HIDDEN_ACTS.relu2, 5, post)).toBe(1 - 5);
+    expect(oneNeuron(HIDDEN_ACTS.tanh, 0.5)).toBeCloseTo(Math.tanh(0.5), 12);
   });
 
   it('sees its own chunk and nothing before it', () => {
@@ -351,7 +410,7 @@ function oneNeuron(
   const spec = {
     vocabSize: 1,
     hiddenSize: 1,
-    embedding: { scale: 1, numPositions: 0, norm: none },
+    embedding: { scale: 1, numPositions: 0, numTokenTypes: 0, norm: none },
     ropes: [],
     layers: [
       {
@@ -365,6 +424,7 @@ function oneNeuron(
           numHeads: 1,
           numKvHeads: 1,
           headSize: 1,
+          causal: true,
           window: 0,
           chunked: false,
           rope: -1,

@@ -17,6 +17,7 @@ import {
   QK_NORM_SPANS,
   ROUTER_SCORES,
 } from '../../lib/native.js';
+import type { Pooling } from '../../lib/wire/layout.js';
 import { erf } from './erf.js';
 
 /** Values of every tensor by its canonical name, matrices as [out, in]. */
@@ -35,20 +36,58 @@ export function interpret(
   spec: NativeModelSpec,
   weights: Weights,
   ids: readonly number[],
-  { long = false, margins = [] }: { long?: boolean; margins?: number[] } = {},
+  options: TextOptions = {},
+): Matrix {
+  if (spec.head === undefined) throw new Error('a model without a head has no logits');
+  const { tied, scale, softcap } = spec.head;
+  const last = hidden(spec, weights, ids, options);
+  const logits = product(weights, tied ? 'embed' : 'head', false, last, spec.vocabSize);
+  return logits.map((row) => row.map((value) => capped(value * scale, softcap)));
+}
+
+export interface TextOptions {
+  /** Of each token, 0 as a rule. */
+  readonly types?: readonly number[];
+  readonly long?: boolean;
+  readonly margins?: number[];
+}
+
+/** The vector that a text becomes. */
+export function interpretPooled(
+  spec: NativeModelSpec,
+  weights: Weights,
+  ids: readonly number[],
+  { pooling, ...options }: TextOptions & { readonly pooling: Pooling },
+): Float64Array {
+  const rows = hidden(spec, weights, ids, options);
+  const size = spec.hiddenSize;
+  const mean = () =>
+    Float64Array.from({ length: size }, (_, i) => sum(rows.map((r) => r[i])) / rows.length);
+  let x = pooling === 'mean' ? mean() : pooling === 'cls' ? rows[0] : rows.at(-1)!;
+  spec.pooler?.layers.forEach(({ outSize, bias, act, norm: own }, i) => {
+    const [given] = product(weights, `pooled.${i}`, bias, [x], outSize);
+    const active = act === undefined ? given : given.map(activation(act));
+    [x] = norm(own, weights, `pooled.${i}.norm`, [active]);
+  });
+  return x;
+}
+
+/** What the final norm gives. */
+function hidden(
+  spec: NativeModelSpec,
+  weights: Weights,
+  ids: readonly number[],
+  { types = ids.map(() => 0), long = false, margins = [] }: TextOptions,
 ): Matrix {
   const ropes = spec.ropes.map((rope) => ({
     ...rope,
     inverseFrequencies: (long && rope.longInverseFrequencies) || rope.inverseFrequencies,
   }));
-  let x = norm(spec.embedding.norm, weights, 'embed_norm', embed(spec, weights, ids));
+  let x = norm(spec.embedding.norm, weights, 'embed_norm', embed(spec, weights, ids, types));
   spec.layers.forEach((layer, i) => {
     x = decode(layer, scoped(weights, `layers.${i}.`), ropes, x, margins);
   });
-  const last = norm(spec.finalNorm, weights, 'final_norm', x);
-  const { tied, scale, softcap } = spec.head;
-  const logits = product(weights, tied ? 'embed' : 'head', false, last, spec.vocabSize);
-  return logits.map((row) => row.map((value) => capped(value * scale, softcap)));
+  return norm(spec.finalNorm, weights, 'final_norm', x);
 }
 
 /** The weight of a tensor whose length is known. */
@@ -65,15 +104,23 @@ function scoped(weights: Weights, prefix: string): Weights {
   return new Map(inside.map(([name, values]) => [name.slice(prefix.length), values]));
 }
 
-function embed(spec: NativeModelSpec, weights: Weights, ids: readonly number[]): Matrix {
+function embed(
+  spec: NativeModelSpec,
+  weights: Weights,
+  ids: readonly number[],
+  types: readonly number[],
+): Matrix {
   const { hiddenSize: size, vocabSize, embedding } = spec;
   const table = tensor(weights, 'embed', vocabSize * size);
-  const { scale, numPositions } = embedding;
+  const { scale, numPositions, numTokenTypes } = embedding;
   const places = numPositions > 0 ? tensor(weights, 'positions', numPositions * size) : undefined;
+  const kinds =
+    numTokenTypes > 0 ? tensor(weights, 'token_types', numTokenTypes * size) : undefined;
   return ids.map((id, position) =>
     Float64Array.from({ length: size }, (_, i) => {
       const own = table[id * size + i] * scale;
-      return places ? own + places[position * size + i] : own;
+      const placed = places ? own + places[position * size + i] : own;
+      return kinds ? placed + kinds[types[position] * size + i] : placed;
     }),
   );
 }
@@ -97,6 +144,10 @@ function decode(
   const add = (to: Matrix, branch: Matrix) =>
     to.map((row, t) => row.map((value, i) => value + layer.residualScale * branch[t][i]));
 
+  if (layer.branches === BRANCHES.post) {
+    const middle = norm(layer.attnNorm, weights, 'attn_norm', add(x, attend(x)));
+    return norm(layer.mlpNorm, weights, 'mlp_norm', add(middle, feed(middle)));
+  }
   const normed = norm(layer.attnNorm, weights, 'attn_norm', x);
   const afterAttention = add(x, attend(normed));
   switch (layer.branches) {
@@ -171,11 +222,11 @@ function attention(
   const v = project('v', numKvHeads).map((row) => slices(row, headSize));
   const sinks = spec.sinks ? tensor(weights, 'sinks', numHeads) : undefined;
   const mixed = x.map((_, query) => {
-    const first = firstSeen(spec, query);
+    const [first, end] = rangeSeen(spec, query, x.length);
     const out = new Float64Array(numHeads * headSize);
     for (let head = 0; head < numHeads; head++) {
       const kvHead = Math.floor(head / (numHeads / numKvHeads));
-      const seen = Array.from({ length: query - first + 1 }, (_, i) => first + i);
+      const seen = Array.from({ length: end - first }, (_, i) => first + i);
       const scores = seen.map((key) =>
         capped(dot(q[query][head], k[key][kvHead]) * spec.scale, spec.softcap),
       );
@@ -212,9 +263,15 @@ function temperature({ beta, length, offset }: NativeTemperature, position: numb
   return 1 + beta * Math.log(1 + Math.floor((position + offset) / length));
 }
 
-function firstSeen({ window, chunked }: NativeAttention, query: number): number {
-  if (window === 0) return 0;
-  return chunked ? query - (query % window) : Math.max(0, query - window + 1);
+/** The tokens that a query sees, of so many. */
+function rangeSeen(
+  { causal, window, chunked }: NativeAttention,
+  query: number,
+  length: number,
+): [first: number, end: number] {
+  const end = causal ? query + 1 : window === 0 ? length : Math.min(length, query + window);
+  if (window === 0) return [0, end];
+  return [chunked ? query - (query % window) : Math.max(0, query - window + 1), end];
 }
 
 /** Turns the pairs of one head; what is behind the last pair stands still. */
@@ -336,6 +393,8 @@ function activation(act: NativeMlp['hiddenAct']): (x: number) => number {
       return (x) => Math.max(x, 0) ** 2;
     case HIDDEN_ACTS.sigmoid:
       return (x) => 1 / (1 + Math.exp(-x));
+    case HIDDEN_ACTS.tanh:
+      return Math.tanh;
   }
 }
 

@@ -3,10 +3,12 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { LLM } from '../../lib/index.js';
+import { encoderFolder } from '../support/encoder-model.js';
 import { pythonWith } from '../support/python.js';
 import { SEED } from '../support/seed.js';
 import { temporaryFolder } from '../support/write-model.js';
-import { dataOf, type Json, serveDemo, type TestServer } from './support.js';
+import { dataOf, type Json, serveModels, type TestServer } from './support.js';
 
 const REFERENCE = fileURLToPath(new URL('../reference', import.meta.url));
 const python = pythonWith('schemathesis', '4.32.5');
@@ -14,7 +16,11 @@ const python = pythonWith('schemathesis', '4.32.5');
 let server: TestServer;
 let document: Json;
 beforeAll(async () => {
-  server = await serveDemo({ apiKey: 'key' }, { maxModelLen: 256 });
+  const models = {
+    text: await LLM.load({ seed: 1, maxModelLen: 256 }),
+    vectors: await LLM.load({ model: encoderFolder('vectors') }),
+  };
+  server = await serveModels(models, { apiKey: 'key' });
   document = await (await fetch(`${server.url}/openapi.json`)).json();
 });
 afterAll(() => server.close());

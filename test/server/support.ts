@@ -37,8 +37,17 @@ export async function serveDemo(
   options: ServerOptions = {},
   engine: EngineOptions = {},
 ): Promise<TestServer> {
-  const llm = await LLM.load({ seed: 1, ...engine });
-  const handler = createServer(llm, options);
+  return serveModels({ 'octavo-demo': await LLM.load({ seed: 1, ...engine }) }, options);
+}
+
+/** A server of these, one or several by name; they are closed with it. */
+export async function serveModels(
+  models: Readonly<Record<string, LLM>>,
+  options: ServerOptions = {},
+): Promise<TestServer> {
+  const all = Object.values(models);
+  const [llm] = all;
+  const handler = createServer(all.length === 1 ? llm : models, options);
   const http = await listen(handler);
   const port = portOf(http);
   const url = `http://127.0.0.1:${port}`;
@@ -65,15 +74,17 @@ export async function serveDemo(
     },
     idle: () =>
       until(() => {
-        const { numRequestsRunning, numRequestsWaiting, kvCacheUsage } = llm.stats();
-        const isFree = numRequestsRunning + numRequestsWaiting === 0 && kvCacheUsage === 0;
-        return isFree && handler.numActive === 0;
+        const areFree = all.every((one) => {
+          const { numRequestsRunning, numRequestsWaiting, kvCacheUsage } = one.stats();
+          return numRequestsRunning + numRequestsWaiting === 0 && kvCacheUsage === 0;
+        });
+        return areFree && handler.numActive === 0;
       }),
     async close() {
       handler.close();
       http.closeAllConnections();
       await new Promise((resolve) => http.close(resolve));
-      await llm.close();
+      for (const one of all) await one.close();
     },
   };
 }

@@ -2,6 +2,7 @@
 import { cpSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from './addon.js';
+import { embeddingGguf } from './embedding-gguf.js';
 import { mutate, mutateJson } from './mutate.js';
 import { type Random, random } from './random.js';
 import { SEED } from './seed.js';
@@ -21,12 +22,13 @@ function folderKind(
   file: string,
   change: (bytes: Buffer, rng: Random) => Buffer | string,
   model = 'llama-sharded',
+  cases = 'models',
 ): Kind {
-  const source = join(FIXTURES, 'models', model);
+  const source = join(FIXTURES, cases, model);
   const original = readFileSync(join(source, file));
   let copied = '';
   return (folder, rng) => {
-    const path = join(folder, `folder-${model}-${file}`);
+    const path = join(folder, `folder-${model}-${file.replaceAll('/', '-')}`);
     if (copied !== path) cpSync(source, path, { recursive: true });
     copied = path;
     write(path, file, change(Buffer.from(original), rng));
@@ -58,6 +60,27 @@ function largeJson(text: string, rng: Random): string {
   return rng.integer(2) === 0 ? large : large.replace(/("\w*qk_(layer)?norm"): *false/, '$1: true');
 }
 
+/** Files of models that make vectors and scores. */
+const EMBEDDINGS = [
+  ...['bert-mean', 'xlmr-rank', 'modernbert-rank'].map((model) => [model, 'config.json']),
+  ...['modules.json', '1_Pooling/config.json', '2_Dense/config.json'].map((file) => [
+    ...['embeddinggemma', file],
+  ]),
+  ...['config_sentence_transformers.json', 'sentence_bert_config.json'].map((file) => [
+    ...['bert-cls', file],
+  ]),
+];
+
+/** As GGUF: its head, which is written when it is first asked for. */
+function embeddingKind(name: string, pooling: Parameters<typeof embeddingGguf>[2]): Kind {
+  let original: Buffer | undefined;
+  return (folder, rng) => {
+    original ??= readFileSync(embeddingGguf(folder, name, pooling));
+    const file = `embedding-${name}.gguf`;
+    return { path: write(folder, file, mutate(Buffer.from(original), rng, 1500)), what: file };
+  };
+}
+
 const KINDS: Kind[] = [
   folderKind('model-00002-of-00004.safetensors', (bytes, rng) => mutate(bytes, rng, 1200)),
   folderKind('model-00002-of-00004.safetensors', mutateHeader),
@@ -74,6 +97,12 @@ const KINDS: Kind[] = [
     folderKind('config.json', (bytes, rng) => largeJson(bytes.toString(), rng), model),
   ),
   folderKind('model.safetensors', mutateHeader, 'gpt-oss-mxfp4'),
+  ...EMBEDDINGS.map(([model, file]) =>
+    folderKind(file, (bytes, rng) => mutateJson(bytes.toString(), rng), model, 'embeddings'),
+  ),
+  folderKind('2_Dense/model.safetensors', mutateHeader, 'embeddinggemma', 'embeddings'),
+  embeddingKind('xlmr-rank', 'rank'),
+  embeddingKind('modernbert-mean', 'mean'),
   ggufKind('gpt-oss.gguf', 1_500),
   ggufKind('llama-q8_0.gguf', 14_000),
   ggufKind('gemma3.gguf', 1_500),

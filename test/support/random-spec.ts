@@ -3,6 +3,7 @@ import {
   BRANCHES,
   HIDDEN_ACTS,
   type NativeAttention,
+  type NativeDense,
   type NativeExperts,
   type NativeLayer,
   type NativeMlp,
@@ -30,6 +31,8 @@ export interface SpecLimits {
   readonly allExperts?: boolean;
   /** Other sizes are multiples of this. */
   readonly multiple?: number;
+  /** Loaded to pool: attention that sees both sides, token types, a pooler, perhaps no head. */
+  readonly pools?: boolean;
 }
 
 export function randomSpec(rng: Random, limits: SpecLimits): NativeModelSpec {
@@ -40,11 +43,13 @@ class Generator {
   readonly #rng: Random;
   readonly #limits: SpecLimits;
   readonly #multiple: number;
+  readonly #pools: boolean;
 
   constructor(rng: Random, limits: SpecLimits) {
     this.#rng = rng;
     this.#limits = limits;
     this.#multiple = limits.multiple ?? 1;
+    this.#pools = limits.pools ?? false;
   }
 
   spec(): NativeModelSpec {
@@ -57,12 +62,13 @@ class Generator {
       Array.from({ length: this.#between(1, 3) }, () => this.#layer(ropes));
     const layers = Array.from({ length: this.#between(1, 4) }, () => this.#of(kinds));
     if (windows) for (const kind of kinds) layers.splice(this.#between(0, layers.length), 0, kind);
-    return {
+    const spec = {
       vocabSize,
       hiddenSize: this.#size(12, 72),
       embedding: {
         scale: this.#maybe(this.#near(4)),
         numPositions: this.#chance(0.3) ? maxTokens + this.#rng.integer(3) : 0,
+        numTokenTypes: this.#pools ? this.#rng.integer(3) : 0,
         norm: this.#chance(0.3) ? this.#norm() : NO_NORM,
       },
       ropes,
@@ -73,6 +79,22 @@ class Generator {
         scale: this.#maybe(this.#near(2)),
         softcap: this.#chance(0.4) ? this.#near(10) : 0,
       },
+    };
+    if (!this.#pools) return spec;
+    const pooler = { layers: Array.from({ length: this.#rng.integer(3) }, () => this.#dense()) };
+    const { head, ...headless } = spec;
+    return { ...headless, pooler, ...(this.#chance(0.5) ? { head } : {}) };
+  }
+
+  #dense(): NativeDense {
+    const outSize = this.#size(1, 40);
+    // A layer norm of one value is 0, of two a sign.
+    const isNormed = outSize > 4 && this.#chance(0.4);
+    return {
+      outSize,
+      bias: this.#chance(0.5),
+      ...(this.#chance(0.5) ? { act: this.#of(Object.values(HIDDEN_ACTS)) } : {}),
+      norm: isNormed ? this.#norm() : NO_NORM,
     };
   }
 
@@ -92,8 +114,8 @@ class Generator {
   #layer(ropes: readonly NativeRope[]): NativeLayer {
     const branches = this.#of(Object.values(BRANCHES));
     // A branch without any norm grows from layer to layer until float32 has no digits left.
-    const before = this.#chance(0.8);
-    const after = !before || this.#chance(0.3);
+    const before = branches === BRANCHES.post || this.#chance(0.8);
+    const after = branches !== BRANCHES.post && (!before || this.#chance(0.3));
     const norms = (on: boolean) => (on ? this.#norm() : NO_NORM);
     return {
       branches,
@@ -195,10 +217,11 @@ class Generator {
     };
   }
 
-  #reach(): Pick<NativeAttention, 'window' | 'chunked'> {
+  #reach(): Pick<NativeAttention, 'causal' | 'window' | 'chunked'> {
+    const causal = !this.#pools || this.#chance(0.3);
     return this.#chance(0.6)
-      ? { window: this.#between(1, 24), chunked: this.#chance(0.4) }
-      : { window: 0, chunked: false };
+      ? { causal, window: this.#between(1, 24), chunked: causal && this.#chance(0.4) }
+      : { causal, window: 0, chunked: false };
   }
 
   #mlp(): NativeMlp {

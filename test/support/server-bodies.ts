@@ -63,6 +63,45 @@ export const BODIES: Readonly<Record<string, readonly Value[]>> = {
     { token_ids: [5, 6], sampling_params: { max_tokens: 2 } },
     { token_ids: [5, 6], sampling_params: { ...drawn, max_tokens: 2, logprobs: 1 }, stream: true },
   ],
+  '/v1/embeddings': [
+    { input: 'x' },
+    {
+      ...{ input: ['The sea', 'A'], encoding_format: 'base64', dimensions: 8, normalize: true },
+      ...{ pooling: 'cls', truncate_prompt_tokens: 5, truncation_side: 'right', prompt_name: '' },
+      ...{ user: 'x', embed_dtype: 'float32', endianness: 'little', add_special_tokens: true },
+    },
+    { input: [[5, 6], [7]], instruction: null },
+  ],
+  '/classify': [
+    { model: 'classifier', input: 'x' },
+    { model: 'classifier', input: ['The sea', 'A'], truncate_prompt_tokens: -1 },
+  ],
+  '/pooling': [
+    { input: 'x', task: 'embed' },
+    { model: 'classifier', input: [5, 6], encoding_format: 'float' },
+  ],
+  ...Object.fromEntries(
+    ['/v1/score', '/score'].map((path) => [
+      path,
+      [
+        { text_1: 'x', text_2: 'y' },
+        { queries: ['x', 'y'], documents: ['y', 'The sea'], truncate_prompt_tokens: 9 },
+        { data_1: 'x', data_2: ['y', 'z'], instruction: 'The sea' },
+      ],
+    ]),
+  ),
+  ...Object.fromEntries(
+    ['/v1/rerank', '/v2/rerank', '/rerank'].map((path) => [
+      path,
+      [
+        { query: 'x', documents: ['The sea', 'A'] },
+        {
+          ...{ query: 'x', documents: [{ text: 'The sea' }, 'A'], top_n: 1 },
+          ...{ return_documents: false, rank_fields: [], max_chunks_per_doc: 1 },
+        },
+      ],
+    ]),
+  ),
   '/tokenize': [
     { prompt: 'The sea', return_token_strs: true, add_special_tokens: false },
     { messages, add_generation_prompt: true, chat_template_kwargs: { a: 1 } },

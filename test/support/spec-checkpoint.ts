@@ -32,6 +32,12 @@ export function specCheckpoint(
     },
     files,
     tensors,
+    pooling: {
+      ...{ pooling: 'last', normalize: false, prompts: {}, defaultPromptName: undefined },
+      ...{ maxSeqLength: undefined, labels: undefined, activation: 'none', isDeclared: false },
+      ...{ similarity: 'cosine', refusal: undefined },
+      width: native.pooler?.layers.at(-1)?.outSize ?? native.hiddenSize,
+    },
     tokenizer: { json: readFileSync(TOKENIZER, 'utf8'), config: {} },
     chatTemplate: undefined,
     generationDefaults: {},

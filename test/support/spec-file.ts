@@ -40,6 +40,10 @@ export function tensorsOf(spec: NativeModelSpec): Want[] {
     const rows = embedding.numPositions;
     wants.push({ name: 'positions', rows, cols: hidden, mean: 0, spread: 0.7 });
   }
+  if (embedding.numTokenTypes > 0) {
+    const rows = embedding.numTokenTypes;
+    wants.push({ name: 'token_types', rows, cols: hidden, mean: 0, spread: 0.7 });
+  }
   norm('embed_norm', embedding.norm, hidden);
   spec.layers.forEach((layer, i) => {
     const at = `layers.${i}.`;
@@ -80,7 +84,13 @@ export function tensorsOf(spec: NativeModelSpec): Want[] {
     }
   });
   norm('final_norm', spec.finalNorm, hidden);
-  if (!spec.head.tied) matrix('head', vocabSize, hidden, []);
+  if (spec.head && !spec.head.tied) matrix('head', vocabSize, hidden, []);
+  let width = hidden;
+  spec.pooler?.layers.forEach(({ outSize, bias, norm: own }, i) => {
+    matrix(`pooled.${i}`, outSize, width, bias ? [`${i}`] : []);
+    norm(`pooled.${i}.norm`, own, outSize);
+    width = outSize;
+  });
   return wants;
 }
 
@@ -109,9 +119,9 @@ export function writeSpec(
     types.set(kind, dtype);
     const size = dtype === 'F32' ? 4 : 2;
     append(file, Buffer.alloc(size * rng.integer(8), 0xff));
-    const turn = rows > 1 && !/embed|positions|head/.test(name) && rng.integer(3) === 0;
+    const turn = rows > 1 && !/embed|positions|types|head/.test(name) && rng.integer(3) === 0;
     const from = turn ? rng.integer(9) : 0;
-    const isVector = rows === 1 && !name.endsWith('shared_gate');
+    const isVector = rows === 1 && !/shared_gate$|^token_types$|^pooled\.\d+$/.test(name);
     const step = rng.integer(4) === 0 && (rows > 1 || isVector) ? 2 + rng.integer(2) : 1;
     const reach = ((isVector ? cols : rows) - 1) * step + 1;
     const of = turn ? from + reach + rng.integer(9) : reach;

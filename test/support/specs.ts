@@ -30,19 +30,24 @@ export async function ggufSpecOf(name: string): Promise<ModelSpec> {
 /** Of keys as converters write them, without the architecture's name in front, and no more. */
 export function ggufSpecWith(
   architecture: string,
-  keys: Record<string, GgufValue>,
-  names: readonly string[] = [],
+  keys: Record<string, GgufValue | undefined>,
+  /** Names of its tensors, or their shapes. */
+  stored: readonly string[] | Readonly<Record<string, readonly number[]>> = [],
 ): ModelSpec {
-  const all: Record<string, GgufValue> = {
+  const all: Record<string, GgufValue | undefined> = {
     ...{ block_count: 4, context_length: 512, embedding_length: 64, feed_forward_length: 48 },
     ...{ 'attention.head_count': 2, 'attention.head_count_kv': 1, 'rope.freq_base': 10_000 },
     ...keys,
   };
   const metadata = new Map<string, GgufValue>([['general.architecture', architecture]]);
-  for (const [key, value] of Object.entries(all)) metadata.set(`${architecture}.${key}`, value);
-  const tensors = { vocabSize: 320, biases: new Set<string>(), factors: new Map() };
+  for (const [key, value] of Object.entries(all)) {
+    if (value !== undefined) metadata.set(`${architecture}.${key}`, value);
+  }
+  const shapes = new Map(Array.isArray(stored) ? [] : Object.entries(stored));
+  const names = new Set<string>(Array.isArray(stored) ? stored : shapes.keys());
+  const tensors = { names, shapes, vocabSize: 320, biases: new Set<string>(), factors: new Map() };
   const tokens = { bosTokenId: undefined, eosTokenIds: [] };
-  return ggufSpec(metadata, 'm.gguf', { ...tensors, names: new Set(names) }, tokens).spec;
+  return ggufSpec(metadata, 'm.gguf', tensors, tokens).spec;
 }
 
 /** One value per layer. */

@@ -28,14 +28,15 @@ export function safetensorsFile(
   return Buffer.concat([prefix, json, Buffer.alloc(dataBytes)]);
 }
 
-type Value =
+export type Value =
   | { u32: number }
   | { u64: number }
   | { f32: number }
   | { bool: boolean }
   | { string: string }
   | { strings: string[] }
-  | { i32s: number[] };
+  | { i32s: number[] }
+  | { f32s: number[] };
 
 export interface GgufSpec {
   magic?: string;
@@ -44,11 +45,18 @@ export interface GgufSpec {
   /** Dimensions innermost first, as the format has them. */
   tensors?: { name: string; dims: number[]; type: number; offset: number }[];
   dataBytes?: number;
+  /** Instead of so many zeros. */
+  data?: Buffer;
 }
 
 const u32 = (n: number) => {
   const b = Buffer.alloc(4);
   b.writeUInt32LE(n);
+  return b;
+};
+const f32 = (n: number) => {
+  const b = Buffer.alloc(4);
+  b.writeFloatLE(n);
   return b;
 };
 const u64 = (n: number) => {
@@ -65,13 +73,13 @@ function value(v: Value): Buffer[] {
   if ('string' in v) return [u32(8), text(v.string)];
   if ('strings' in v) return [u32(9), u32(8), u64(v.strings.length), ...v.strings.map(text)];
   if ('i32s' in v) return [u32(9), u32(5), u64(v.i32s.length), ...v.i32s.map(u32)];
-  const b = Buffer.alloc(4);
-  b.writeFloatLE(v.f32);
-  return [u32(6), b];
+  if ('f32s' in v) return [u32(9), u32(6), u64(v.f32s.length), ...v.f32s.map(f32)];
+  return [u32(6), f32(v.f32)];
 }
 
 export function ggufFile(spec: GgufSpec): Buffer {
   const { magic = 'GGUF', version = 3, metadata = {}, tensors = [], dataBytes = 0 } = spec;
+  const { data = Buffer.alloc(dataBytes) } = spec;
   const parts = [Buffer.from(magic), u32(version), u64(tensors.length)];
   parts.push(u64(Object.keys(metadata).length));
   for (const [key, v] of Object.entries(metadata)) parts.push(text(key), Buffer.concat(value(v)));
@@ -80,7 +88,7 @@ export function ggufFile(spec: GgufSpec): Buffer {
   }
   const head = Buffer.concat(parts);
   const padding = Buffer.alloc((32 - (head.length % 32)) % 32);
-  return Buffer.concat([head, padding, Buffer.alloc(dataBytes)]);
+  return Buffer.concat([head, padding, data]);
 }
 
 export function write(folder: string, name: string, content: Buffer | string | object): string {

@@ -24,12 +24,9 @@ async function asIs(metadata: GgufTokenizerMetadata): Promise<Tokenizer> {
   const { json, config, charsmap } = await ggufTokenizerFiles(metadata);
   const { normalizer, ...rest } = JSON.parse(json);
   const left = normalizer?.type === 'NFC' ? null : normalizer;
-  return Tokenizer.fromJson(
-    JSON.stringify({ ...rest, normalizer: left }),
-    config,
-    'golden',
+  return Tokenizer.fromJson(JSON.stringify({ ...rest, normalizer: left }), config, 'golden', {
     charsmap,
-  );
+  });
 }
 const TEXT = { addSpecialTokens: false, parseSpecialTokens: false };
 

@@ -1,5 +1,5 @@
 import { shown } from '../../arguments.js';
-import type { Config, FamilySpec } from '../config.js';
+import type { Config } from '../config.js';
 import { unsupported } from '../files.js';
 import { Harmless } from '../harmless.js';
 import { GGUF_NAMES, HF_NAMES, withLayer } from '../names.js';
@@ -9,9 +9,9 @@ import {
   hiddenAct,
   type LayerChoices,
   MLP,
+  type ModelFrame,
   type ModelParts,
   modelOf,
-  NO_NORM,
   rmsNorm,
   type Sizes,
 } from './shared.js';
@@ -38,11 +38,11 @@ export function gemmaLayer(c: Config, sizes: Sizes, layersOf27b: number): LayerC
 }
 
 /** Of all Gemmas: an embedding that is scaled, perhaps capped logits, names of four norms. */
-export function gemmaModel(c: Config, sizes: Sizes, parts: ModelParts): Omit<FamilySpec, 'layers'> {
+export function gemmaModel(c: Config, sizes: Sizes, parts: ModelParts): ModelFrame {
   const model = modelOf(c, sizes, parts);
   return {
     ...model,
-    embedding: { scale: embeddingScale(c, sizes.hiddenSize), numPositions: 0, norm: NO_NORM },
+    embedding: { ...model.embedding, scale: embeddingScale(c, sizes.hiddenSize) },
     head: { ...model.head, softcap: c.f.number('final_logit_softcapping', 0, 1e6, 0) },
     names: c.gguf ? GGUF : HF,
     harmless: HARMLESS,

@@ -1,7 +1,18 @@
+import type { NativeDense } from '../../native.js';
 import type { Config, FamilySpec } from '../config.js';
 import { ropeTable } from '../rope.js';
+import { checkBothSides } from './encoders.js';
 import { gemmaLayer, gemmaModel } from './gemma.js';
-import { layerOf, rmsNorm, ropeOf, sizesOf, slidingRope, windowStep, windowsOf } from './shared.js';
+import {
+  layerOf,
+  NO_NORM,
+  rmsNorm,
+  ropeOf,
+  sizesOf,
+  slidingRope,
+  windowStep,
+  windowsOf,
+} from './shared.js';
 
 /** What text_config leaves out where it is as in the class: the 4B model's names seven settings. */
 const HF_DEFAULTS = {
@@ -22,6 +33,48 @@ const HF_DEFAULTS = {
  */
 export function gemma3(c: Config): FamilySpec {
   if (!c.gguf) c.f.defaults(HF_DEFAULTS);
+  return c.flag('use_bidirectional_attention') ? bidirectional(c) : causal(c);
+}
+
+/** EmbeddingGemma as GGUF: with the two layers behind the pooling, if it was made with them. */
+export function embeddingGemma(c: Config): FamilySpec {
+  const { f, gguf } = c;
+  checkBothSides(c);
+  const model = bidirectional(c);
+  const layers: NativeDense[] = [];
+  const top: Record<string, string> = {};
+  let width = model.hiddenSize;
+  for (const name of ['dense_2', 'dense_3']) {
+    const outSize = f.integer(`${name}_feat_out`, 1, 2 ** 24, width);
+    const inSize = f.integer(`${name}_feat_in`, 1, 2 ** 24, width);
+    if (!gguf?.names.has(`${name}.weight`)) continue;
+    if (inSize !== width) f.fail(`${name}_feat_in`, `is ${inSize}, not ${width}`);
+    top[name] = `pooled.${layers.length}`;
+    layers.push({ outSize, bias: false, norm: NO_NORM });
+    width = outSize;
+  }
+  if (layers.length === 0) return model;
+  return {
+    ...model,
+    pooler: { layers },
+    names: { ...model.names, top: { ...model.names.top, ...top } },
+  };
+}
+
+/** Sees both sides; half of `sliding_window` to either, and no head makes tokens of it. */
+function bidirectional(c: Config): FamilySpec {
+  const { head: _, layers, ...model } = causal(c);
+  return {
+    ...model,
+    layers: layers.map((layer) => {
+      const { window } = layer.attention;
+      const both = window > 0 ? Math.floor(window / 2) + 1 : 0;
+      return { ...layer, attention: { ...layer.attention, causal: false, window: both } };
+    }),
+  };
+}
+
+function causal(c: Config): FamilySpec {
   const sizes = sizesOf(c);
   const norm = rmsNorm(c, true);
   c.f.integer(c.name('sliding_window', 'attention.sliding_window'), 1, 2 ** 30);

@@ -1,11 +1,12 @@
 /** The families by the names that files give them. A new one is a function and a row here. */
 import type { Family } from '../config.js';
 import { arcee } from './arcee.js';
+import { bert, roberta } from './bert.js';
 import { cohere, cohere2 } from './cohere.js';
 import { ernie4_5 } from './ernie4_5.js';
 import { exaone4 } from './exaone4.js';
 import { gemma2 } from './gemma2.js';
-import { gemma3 } from './gemma3.js';
+import { embeddingGemma, gemma3 } from './gemma3.js';
 import { glm4 } from './glm4.js';
 import { glm4moe } from './glm4-moe.js';
 import { gptOss } from './gpt-oss.js';
@@ -18,6 +19,7 @@ import { minimaxM2 } from './minimax-m2.js';
 import { ministral3 } from './ministral3.js';
 import { mistral } from './mistral.js';
 import { mixtral } from './mixtral.js';
+import { modernbert } from './modernbert.js';
 import { museGlimmer } from './muse-glimmer.js';
 import { olmo2, olmo3 } from './olmo2.js';
 import { olmoe } from './olmoe.js';
@@ -92,9 +94,9 @@ export const FAMILIES: readonly FamilyRow[] = [
   { title: 'gpt-oss', hf: { gpt_oss: gptOss }, gguf: { 'gpt-oss': gptOss } },
   alike('Gemma 2', { gemma2 }),
   {
-    title: 'Gemma 3',
+    title: 'Gemma 3, EmbeddingGemma',
     hf: { gemma3_text: gemma3 },
-    gguf: { gemma3 },
+    gguf: { gemma3, 'gemma-embedding': embeddingGemma },
     inside: { gemma3: ['gemma3_text'] },
   },
   alike('Phi 3 and 4', { phi3 }),
@@ -125,6 +127,12 @@ export const FAMILIES: readonly FamilyRow[] = [
   alike('StableLM', { stablelm }),
   alike('StarCoder 2', { starcoder2 }),
   alike('GPT-2', { gpt2 }),
+  {
+    title: 'BERT, RoBERTa, XLM-RoBERTa',
+    hf: { bert, roberta, 'xlm-roberta': roberta },
+    gguf: { bert },
+  },
+  { title: 'ModernBERT', hf: { modernbert }, gguf: { 'modern-bert': modernbert } },
 ];
 
 export const HF_FAMILIES: ByName = Object.assign({}, ...FAMILIES.map(({ hf }) => hf));

@@ -256,7 +256,9 @@ export const NO_TEMPERATURE: NativeTemperature = { beta: 0, length: 1, offset: 0
 export interface LayerChoices
   extends Partial<Pick<NativeLayer, 'attnNorm' | 'postAttnNorm' | 'mlpNorm' | 'postMlpNorm'>>,
     Partial<Pick<NativeLayer, 'branches' | 'residualScale' | 'experts'>>,
-    Partial<Pick<Attention, 'window' | 'chunked' | 'rope' | 'scale' | 'softcap' | 'sinks'>>,
+    Partial<
+      Pick<Attention, 'causal' | 'window' | 'chunked' | 'rope' | 'scale' | 'softcap' | 'sinks'>
+    >,
     Partial<Pick<Attention, 'qkNorm' | 'qkNormSpan' | 'qkNormAfterRope' | 'temperature'>> {
   readonly attentionGated?: boolean;
   readonly attentionBiases?: readonly string[];
@@ -276,6 +278,7 @@ export function layerOf(size: LayerSizes, norm: NativeNorm, own: LayerChoices = 
     postMlpNorm: own.postMlpNorm ?? NO_NORM,
     attention: {
       ...{ numHeads, numKvHeads, headSize },
+      causal: own.causal ?? true,
       window: own.window ?? 0,
       chunked: own.chunked ?? false,
       rope: own.rope ?? 0,
@@ -318,16 +321,19 @@ export interface ModelParts {
   readonly interleaved?: boolean;
 }
 
+/** A model without its layers. */
+export type ModelFrame = Omit<FamilySpec, 'layers' | 'head'> & Required<Pick<FamilySpec, 'head'>>;
+
 /** A model of such layers: one rope, plain embedding and logits, the usual names. */
 export function modelOf(
   c: Config,
   sizes: Sizes,
   { norm, rope, interleaved }: ModelParts,
-): Omit<FamilySpec, 'layers'> {
+): ModelFrame {
   const { vocabSize, hiddenSize, maxPositionEmbeddings } = sizes;
   return {
     ...{ vocabSize, hiddenSize },
-    embedding: { scale: 1, numPositions: 0, norm: NO_NORM },
+    embedding: { scale: 1, numPositions: 0, numTokenTypes: 0, norm: NO_NORM },
     ropes: rope ? [ropeTable(rope, interleaved ?? false)] : [],
     finalNorm: norm,
     head: { tied: tiedHead(c), scale: 1, softcap: 0 },

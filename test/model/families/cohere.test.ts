@@ -54,7 +54,7 @@ it('of the first kind, in a GGUF file: norms of heads where it has their tensors
 it('of the first kind turns everywhere, and may norm each head by its own weight', () => {
   const spec = specOf(settings('cohere', { logit_scale: undefined }));
   expect(ropesOf(spec)).toEqual([0, 0]);
-  expect(spec.head.scale).toBe(0.0625);
+  expect(spec.head?.scale).toBe(0.0625);
   const [{ attention }] = spec.layers;
   expect(attention.qkNorm).toMatchObject({ kind: NORMS.layer, bias: false });
   expect(attention.qkNormSpan).toBe(QK_NORM_SPANS.ownHead);

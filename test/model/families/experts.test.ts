@@ -12,7 +12,12 @@ const hf = (values: object) => {
 };
 const gguf = (values: object) => {
   const fields = new Fields('m', values as Record<string, unknown>);
-  const tensors = { names: new Set<string>(), biases: new Set<string>(), factors: new Map() };
+  const tensors = {
+    names: new Set<string>(),
+    biases: new Set<string>(),
+    shapes: new Map(),
+    factors: new Map(),
+  };
   return new Config(fields, fields, { ...tensors, vocabSize: 9 });
 };
 

@@ -13,7 +13,7 @@ it('has the defaults of its class, and none at null', () => {
   const absent = (value?: null) => {
     const names = ['attn_logit_softcapping', 'final_logit_softcapping', 'sliding_window'];
     const spec = specOf(settings('gemma2', Object.fromEntries(names.map((n) => [n, value]))));
-    return [spec.layers[0].attention.softcap, spec.head.softcap, windowsOf(spec)[0]];
+    return [spec.layers[0].attention.softcap, spec.head?.softcap, windowsOf(spec)[0]];
   };
   expect(absent()).toEqual([50, 30, 4096]);
   expect(absent(null)).toEqual([0, 0, 0]);

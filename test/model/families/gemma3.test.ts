@@ -4,7 +4,14 @@ import { readGguf } from '../../../lib/model/gguf.js';
 import { ggufSpec } from '../../../lib/model/read-spec.js';
 import { NORMS } from '../../../lib/native.js';
 import { ROOT } from '../../support/addon.js';
-import { ggufSpecOf, ropesOf, settings, specOf, windowsOf } from '../../support/specs.js';
+import {
+  ggufSpecOf,
+  ggufSpecWith,
+  ropesOf,
+  settings,
+  specOf,
+  windowsOf,
+} from '../../support/specs.js';
 
 const OLD = {
   dtype: undefined,
@@ -39,7 +46,7 @@ it('is read in both spellings', () => {
 it('normalises q and k, and caps nothing', () => {
   const { layers, head } = specOf(settings('gemma3'));
   expect(layers[0].attention.qkNorm).toMatchObject({ kind: NORMS.rms, offset: true });
-  expect([layers[0].attention.softcap, head.softcap]).toEqual([0, 0]);
+  expect([layers[0].attention.softcap, head?.softcap]).toEqual([0, 0]);
 });
 
 // As google/gemma-3-4b-it has it: all else is the class's default.
@@ -89,7 +96,12 @@ it('turns the same part of each head in all layers of a GGUF file', async () => 
   const changed = new Map(metadata).set('gemma3.rope.dimension_count', 8);
   const stored = {
     names: new Set(tensors.map(({ name }) => name)),
-    ...{ vocabSize: 320, biases: new Set<string>(), factors: new Map<string, Float32Array>() },
+    ...{
+      vocabSize: 320,
+      biases: new Set<string>(),
+      shapes: new Map(),
+      factors: new Map<string, Float32Array>(),
+    },
   };
   const read = (keys: typeof metadata) =>
     ggufSpec(keys, path, stored, { bosTokenId: undefined, eosTokenIds: [] }).spec;
@@ -97,4 +109,27 @@ it('turns the same part of each head in all layers of a GGUF file', async () => 
   expect(() => read(new Map(metadata).set('gemma3.sliding_window_pattern', 2))).toThrow(
     /"gemma3\.sliding_window_pattern"/,
   );
+});
+
+it('is EmbeddingGemma where it looks both ways: half of its window to either side', async () => {
+  const spec = specOf(settings('gemma3', { use_bidirectional_attention: true }));
+  expect(windowsOf(spec)).toEqual([11, 11, 0, 11]);
+  expect(spec.layers.some(({ attention }) => attention.causal)).toBe(false);
+  expect(spec.head).toBeUndefined();
+  const keys = {
+    ...{ 'attention.layer_norm_rms_epsilon': 1e-6, 'attention.sliding_window': 16 },
+    ...{ pooling_type: 1, dense_2_feat_in: 64, dense_2_feat_out: 96 },
+    ...{ dense_3_feat_in: 96, dense_3_feat_out: 32, block_count: 6 },
+  };
+  const gguf = ggufSpecWith('gemma-embedding', keys, ['dense_2.weight', 'dense_3.weight']);
+  expect(windowsOf(gguf)).toEqual([9, 9, 9, 9, 9, 0]);
+  expect(gguf.pooler?.layers).toMatchObject([{ outSize: 96 }, { outSize: 32 }]);
+  expect(gguf.head).toBeUndefined();
+  expect(ggufSpecWith('gemma-embedding', keys).pooler).toBeUndefined();
+  const wrong = { ...keys, dense_2_feat_in: 63 };
+  expect(() => ggufSpecWith('gemma-embedding', wrong, ['dense_2.weight'])).toThrow(
+    /dense_2_feat_in/,
+  );
+  const causal = { ...keys, 'attention.causal': true };
+  expect(() => ggufSpecWith('gemma-embedding', causal)).toThrow(/causal/);
 });

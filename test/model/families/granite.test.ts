@@ -8,7 +8,7 @@ it('scales embedding, scores, branches and logits, in both forms alike', async (
   const gguf = await ggufSpecOf('granite');
   for (const { embedding, head, layers } of [spec, gguf]) {
     expect(embedding.scale).toBe(3);
-    expect(head.scale).toBeCloseTo(1 / 0.8, 7);
+    expect(head?.scale).toBeCloseTo(1 / 0.8, 7);
     expect(layers[1].residualScale).toBeCloseTo(0.7, 7);
     expect(layers[1].attention.scale).toBeCloseTo(0.08, 7);
   }
@@ -23,7 +23,7 @@ it('multiplies scores by 1 where config.json does not say', () => {
     }),
   );
   expect([layers[0].attention.scale, layers[0].residualScale]).toEqual([1, 1]);
-  expect([head.scale, embedding.scale]).toEqual([1, 1]);
+  expect([head?.scale, embedding.scale]).toEqual([1, 1]);
   expect(() => specOf(settings('granite', { logits_scaling: 0 }))).toThrow(/logits_scaling/);
   expect(() => specOf(settings('granite', { attention_multiplier: 0 }))).toThrow(
     /attention_multiplier is 0/,

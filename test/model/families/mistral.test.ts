@@ -14,7 +14,7 @@ it('may stand inside a model that sees', () => {
   const outer = { model_type: 'mistral3', text_config, vision_config: { model_type: 'pixtral' } };
   const inner = specOf(text_config);
   expect(specOf(outer)).toEqual(inner);
-  expect(specOf({ ...outer, tie_word_embeddings: true }).head.tied).toBe(true);
+  expect(specOf({ ...outer, tie_word_embeddings: true }).head?.tied).toBe(true);
   const ends = specOf({ ...outer, eos_token_id: [7, 1] });
   expect(ends.eosTokenIds).toEqual([7, 1]);
 });

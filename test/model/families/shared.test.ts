@@ -17,6 +17,7 @@ const TENSORS = {
   names: new Set(['output.weight']),
   vocabSize: 9,
   biases: new Set(['k', 'down']),
+  shapes: new Map(),
   factors: new Map<string, Float32Array>(),
 };
 const HF = {

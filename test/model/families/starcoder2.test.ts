@@ -12,7 +12,7 @@ it('has LayerNorms, biases, a GELU without a gate', async () => {
       hiddenAct: HIDDEN_ACTS.geluTanh,
       biases: ['up', 'down'],
     });
-    expect(spec.head.tied).toBe(true);
+    expect(spec.head?.tied).toBe(true);
   }
 });
 
@@ -21,5 +21,5 @@ it('may do without biases, and may slide', () => {
   const spec = specOf(settings('starcoder2', change));
   expect(spec.layers[0].attention.biases).toEqual([]);
   expect(windowsOf(spec)).toEqual([50, 50]);
-  expect(spec.head.tied).toBe(true);
+  expect(spec.head?.tied).toBe(true);
 });

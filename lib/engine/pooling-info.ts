@@ -1,0 +1,22 @@
+/** What a loaded model makes of texts, as `info` tells it. */
+import type { Pooling } from '../wire/layout.js';
+
+export interface PoolingInfo {
+  /** Where a call does not say. */
+  readonly pooling: Pooling;
+  readonly normalize: boolean;
+  /** What compares two vectors, as the files say. */
+  readonly similarity: 'cosine' | 'dot';
+  /** Values of a vector; of a classifier, its labels. */
+  readonly width: number;
+  /** What may stand in front of texts, by name. */
+  readonly prompts: Readonly<Record<string, string>>;
+  readonly defaultPromptName: string | undefined;
+  /** Most tokens of a text, special ones included. */
+  readonly maxSeqLength: number;
+  /** Of a model with a classification head. */
+  readonly labels: readonly string[] | undefined;
+  /** How `score()` compares: two texts through the head, the logits of two tokens, two vectors by
+   * `similarity`; undefined where a head has more labels than one, which `classify()` is for. */
+  readonly scoring: 'head' | 'tokens' | 'cosine' | 'dot' | undefined;
+}
