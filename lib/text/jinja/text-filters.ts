@@ -32,14 +32,14 @@ import {
 } from './values.js';
 import { prettyPrint, wrap } from './wrapping.js';
 
-/** A filter of a text alone. Markup stays markup. */
-function ofText(name: string, change: (text: string) => string): Filter {
+/** A filter of a text alone. Markup stays markup, unless it is put together anew. */
+function ofText(name: string, change: (text: string) => string, isNew = false): Filter {
   return (args) => {
     const [value] = bind(name, args, ['s'], 1);
     if (value instanceof Undefined && value.unsafe) throw value.failure();
     const text = str(value);
     spendText(text.length);
-    return value instanceof Markup ? new Markup(change(text)) : change(text);
+    return value instanceof Markup && !isNew ? new Markup(change(text)) : change(text);
   };
 }
 
@@ -404,7 +404,7 @@ export const TEXT_FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>
   ['safe', (args) => new Markup(str(bind('safe', args, ['value'], 1)[0]))],
   ['string', toText],
   ['striptags', (args) => mark(stripTags(plain(str(bind('striptags', args, ['value'], 1)[0]))))],
-  ['title', ofText('title', changed(title))],
+  ['title', ofText('title', changed(title), true)],
   ['tojson', toJson],
   ['trim', trim],
   ['truncate', truncate],

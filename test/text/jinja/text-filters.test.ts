@@ -52,3 +52,9 @@ it('writes bytes of any number', () => {
   );
   expect(outcome("{{ '-inf'|float|filesizeformat }}")).toMatch(/^value/);
 });
+
+it('title makes a plain text of markup, capitalize, upper and lower leave it markup', () => {
+  expect(outcome("{{ ['a b'|forceescape|title] }}")).toBe("['A B']");
+  const kept = "{{ ['a'|escape|capitalize, 'a'|escape|upper, 'A'|escape|lower] }}";
+  expect(outcome(kept)).toBe("[Markup('A'), Markup('A'), Markup('a')]");
+});
