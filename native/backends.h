@@ -7,6 +7,7 @@
 
 #include "backend.h"
 #include "base/dtype.h"
+#include "cpu/rounding.h"
 #include "kernels/device.h"
 
 namespace octavo {
@@ -16,7 +17,7 @@ struct BackendOptions {
   // Of the CPU:
   int32_t num_threads = 1;
   std::string isa;  // empty = the best this machine has
-  bool int8_activations = true;
+  Rounding rounding;
   // Of a device:
   DType dtype = DType::kBF16;  // of activations: this or kF16
   bool graphs = true;

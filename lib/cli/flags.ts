@@ -63,9 +63,14 @@ const ENGINE_FLAGS: readonly Row[] = [
     'isa',
     'isa',
     'string',
-    'amx, avx512_vnni, avx512, avx2_vnni, avx2, neon, scalar … (default auto)',
+    'amx, avx512_bf16, avx512_vnni, avx512, avx2, neon, scalar … (default auto)',
   ],
-  ['activations', 'activations', 'string', 'with quantised weights: int8 (default) or f32'],
+  [
+    'activations',
+    'activations',
+    'string',
+    'what products round to: auto (default), int8, bf16 or f32',
+  ],
   ['quantize', 'quantize', 'string', 'plain weights become q8_0 or q4_0 when loaded'],
 ];
 

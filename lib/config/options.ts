@@ -23,6 +23,7 @@ const positive = (max: number) => z.int().min(1).max(max);
 /** Instruction sets of the CPU backend; a machine and a build have some of them. */
 const ISAS = [
   'amx',
+  'avx512_bf16',
   'avx512_vnni',
   'avx512',
   'avx2_vnni',
@@ -75,7 +76,7 @@ const schema = z.strictObject({
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
   numThreads: positive(1024),
   isa: z.enum(['auto', ...ISAS]),
-  activations: z.enum(['int8', 'f32']),
+  activations: z.enum(['auto', 'int8', 'bf16', 'f32']),
   quantize: z.enum(['q8_0', 'q4_0']).optional(),
 });
 
@@ -160,12 +161,13 @@ export interface EngineOptions {
   /** Threads of the CPU backend. Default: the cores this process may use (affinity, cgroup). */
   numThreads?: number;
   /** Instruction set of the CPU backend: auto (default: the best this machine has), amx,
-   * avx512_vnni, avx512, avx2_vnni, avx2, neon_i8mm, neon_dotprod, neon or scalar.
+   * avx512_bf16, avx512_vnni, avx512, avx2_vnni, avx2, neon_i8mm, neon_dotprod, neon or scalar.
    * All give the same bits. */
   isa?: 'auto' | (typeof ISAS)[number];
-  /** Left side of products with quantised weights on the CPU: `int8` (default; a scale per token
-   * and 32 values) or `f32` (slower, exact). */
-  activations?: 'int8' | 'f32';
+  /** What the left side of products is rounded to on the CPU: `auto` (default: with quantised
+   * weights int8, a scale per token and 32 values; with BF16 weights bfloat16; with others nothing),
+   * `int8` or `bf16` (only the one of these two), or `f32` (nothing; slower). */
+  activations?: 'auto' | 'int8' | 'bf16' | 'f32';
   /** Quantises plain weights while they are loaded: `q8_0` or `q4_0` (embedding and head then
    * q8_0). Default: weights stay as they are stored. */
   quantize?: 'q8_0' | 'q4_0';
@@ -240,7 +242,7 @@ const DEFAULTS: EngineOptions = {
   schedulingPolicy: 'fcfs',
   enableChunkedPrefill: true,
   isa: 'auto',
-  activations: 'int8',
+  activations: 'auto',
 };
 
 /** The model of a CLI call that names none. */

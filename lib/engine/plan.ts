@@ -395,7 +395,8 @@ function cacheDtype(
   }
   if (kvCacheDtype !== 'auto' || device.kind !== 'cpu') return kvCacheDtype;
   const kind = quantize === undefined ? DTYPE_KINDS[dtype as DTypeName] : 'quantised';
-  const coarse = kind === 'quantised' ? activations === 'int8' : kind === 'half';
+  const rounds = activations === 'auto' || activations === 'int8';
+  const coarse = kind === 'quantised' ? rounds : kind === 'half';
   return coarse ? 'float16' : 'float32';
 }
 const CPU_CACHES: readonly string[] = ['auto', 'float32', 'float16', 'bfloat16', 'int8'];

@@ -28,7 +28,7 @@ struct Isa {
 
 struct Isas {
   Isa list[8] = {};
-  const char* names[8] = {};
+  const char* names[9] = {};
 };
 
 const Isas& isas() {
@@ -43,6 +43,7 @@ const Isas& isas() {
     };
 #if defined(__x86_64__)
     add(kernels_avx512(), panels_amx(), "amx");
+    add(kernels_avx512(), panels_avx512_bf16(), "avx512_bf16");
     add(kernels_avx512(), panels_avx512_vnni(), "avx512_vnni");
     add(kernels_avx512(), panels_avx2(), "avx512");
     add(kernels_avx2(), panels_avx2_vnni(), "avx2_vnni");
@@ -133,7 +134,7 @@ void cpu_run_graph(void*, int64_t, void (*body)(void*), void* argument) { body(a
 const char* const* CpuBackend::available_isas() { return isas().names; }
 
 std::unique_ptr<CpuBackend> CpuBackend::create(int num_threads, const char* isa,
-                                               bool int8_activations) {
+                                               Rounding rounding) {
   if (num_threads < 0 || num_threads > kMaxThreads) {
     throw Error(kErrInvalidOption, "the number of CPU threads must be between 0 and " +
                                        std::to_string(kMaxThreads) + " (0 = all cores)");
@@ -143,7 +144,7 @@ std::unique_ptr<CpuBackend> CpuBackend::create(int num_threads, const char* isa,
   std::unique_ptr<CpuBackend> backend(new CpuBackend(num_threads));
   backend->context_.kernels = found.kernels;
   backend->context_.panels = found.panels;
-  backend->context_.int8_activations = int8_activations;
+  backend->context_.rounding = rounding;
   backend->ops_.isa = found.name;
   return backend;
 }

@@ -15,10 +15,9 @@ class CpuBackend : public Backend {
   static const char* const* available_isas();
 
   // num_threads counts the calling thread; 0 = every core this process may use. isa: one of
-  // available_isas(), or null for the best. int8_activations: products with quantised weights
-  // round their left side to int8, a scale per 32 values. Throws ERR_INVALID_OPTION.
+  // available_isas(), or null for the best. Throws ERR_INVALID_OPTION.
   static std::unique_ptr<CpuBackend> create(int num_threads, const char* isa = nullptr,
-                                            bool int8_activations = true);
+                                            Rounding rounding = {});
 
   const Ops& ops() const override { return ops_; }
   int num_threads() const override { return context_.pool.num_threads(); }

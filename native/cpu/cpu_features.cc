@@ -21,11 +21,13 @@ bool leaf7(unsigned subleaf, bool edx, int bit) {
 
 bool cpu_has_amx_int8() { return leaf7(0, true, 24) && leaf7(0, true, 25); }
 bool cpu_has_avx_vnni() { return leaf7(1, false, 4); }
+bool cpu_has_avx512_bf16() { return leaf7(1, false, 5); }
 bool cpu_has_dotprod() { return false; }
 bool cpu_has_i8mm() { return false; }
 #else
 bool cpu_has_amx_int8() { return false; }
 bool cpu_has_avx_vnni() { return false; }
+bool cpu_has_avx512_bf16() { return false; }
 bool cpu_has_dotprod() {
 #if defined(__aarch64__) && defined(__linux__)
   return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;

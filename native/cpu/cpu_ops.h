@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "cpu/packed.h"
 #include "cpu/panels.h"
+#include "cpu/rounding.h"
 #include "cpu/token_counts.h"
 #include "ops.h"
 
@@ -78,7 +80,11 @@ struct CpuContext {
   ThreadPool pool;
   const CpuKernels* kernels = nullptr;
   const PanelKernels* panels = nullptr;
-  bool int8_activations = true;  // in products with quantised weights
+  Rounding rounding;
+  // How weights lie in memory, from their loading on.
+  PanelLayout layout() const {
+    return {rounding.bf16, rounding.bf16 && panels->bf16_pairs, panels->unsigned_bytes};
+  }
   RopeTable rope_tables[2];
   std::vector<TokenCounts> token_counts;  // [max_num_seqs], grown as rows are named
   TokenMasks masks;

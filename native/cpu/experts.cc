@@ -2,6 +2,7 @@
 // weights together, so that each weight is read once a step; threads share experts and their
 // panels. An output's bits depend on its row and its expert alone.
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 #include "cpu/kernels.h"
@@ -22,7 +23,8 @@ struct Call {
   std::vector<ExpertItem>& items;
   int64_t row_block = 0, item_panels = 0;
 
-  bool int8() const { return meets_int8(c, own.weight.dtype); }
+  Meets kind() const { return meets(c, own.weight.dtype); }
+  bool int8() const { return kind() == Meets::kInt8; }
   int64_t panels() const { return num_panels(own.weight.rows); }
 
   void find_experts() {
@@ -37,11 +39,11 @@ struct Call {
     int64_t most_rows = 0, bytes = panel_bytes(own.weight.dtype, x.cols);
     for (const ExpertRows& e : experts) most_rows = std::max(most_rows, e.count);
     if (up != nullptr) bytes += panel_bytes(up->weight.dtype, x.cols);
-    row_block = std::min(most_block_rows(x.cols, int8()), round_up(most_rows, kQuantTileRows));
+    row_block = std::min(most_block_rows(c, x.cols, kind()), round_up(most_rows, kQuantTileRows));
     const int64_t wanted = kItemsPerThread * c.pool.num_threads();
     const int64_t by_bytes = std::max<int64_t>(1, kStreamBytes / bytes);
     const int64_t by_share = ceil_div(panels() * static_cast<int64_t>(experts.size()), wanted);
-    const int64_t group = int8() ? 1 : kPanelGroup;
+    const int64_t group = panel_group(c, kind());
     item_panels = std::max(group, std::min(by_bytes, by_share) / group * group);
     items.clear();
     for (size_t i = 0; i < experts.size(); i++) {
@@ -92,15 +94,15 @@ struct Call {
     return parts.data();
   }
 
-  // Rows of floats that a job reads: where they lie, or brought together in `near`. That is done
-  // for every piece of an expert's panels anew, which is little beside their product.
-  const float* rows_of(const ExpertRows& e, const ExpertItem& item, int64_t count,
-                       float* near) const {
+  // Rows of `all` that a job reads: where they lie, or brought together in `near`. That is done for
+  // every piece of an expert's panels anew, which is little beside their product.
+  const char* rows_of(const char* all, int64_t row_bytes, const ExpertRows& e,
+                      const ExpertItem& item, int64_t count, char* near) const {
     const int64_t first = e.place + item.row;
-    if (by_place) return x.f32() + first * x.cols;
+    if (by_place) return all + first * row_bytes;
     for (int64_t r = 0; r < count; r++) {
-      const float* const from = x.f32() + routing.rows[first + r] * x.cols;
-      std::copy(from, from + x.cols, near + r * x.cols);
+      std::memcpy(near + r * row_bytes, all + routing.rows[first + r] * row_bytes,
+                  static_cast<size_t>(row_bytes));
     }
     return near;
   }
@@ -115,8 +117,12 @@ struct Call {
     find_experts();
     cut();
     const QuantRows* const quantised = int8() ? quantise() : nullptr;
-    const int64_t scratch = panel_scratch(row_block), near = int8() ? 0 : row_block * x.cols;
-    for (Scratch& s : c.worker_scratch) s.get(static_cast<size_t>(scratch + near * 4));
+    const bool bf16 = kind() == Meets::kBF16;
+    const char* const rows = bf16 ? round_rows(c, x.f32(), x.rows, x.cols)
+                                  : reinterpret_cast<const char*>(x.f32());
+    const int64_t row_bytes = bf16 ? rounded_row(c, x.cols) : x.cols * 4;
+    const int64_t scratch = panel_scratch(row_block), near = int8() ? 0 : row_block * row_bytes;
+    for (Scratch& s : c.worker_scratch) s.get(static_cast<size_t>(scratch + near));
     const int64_t work = routing.num_places() * x.cols * panels() * kPanelRows;
     for_each_item(c, work, static_cast<int64_t>(items.size()), [&](int64_t i, int worker) {
       const ExpertItem& item = items[static_cast<size_t>(i)];
@@ -134,8 +140,15 @@ struct Call {
       job.out = own.out.f32() + (e.place + item.row) * cols + col;
       job.out_stride = cols;
       job.scratch = static_cast<char*>(c.worker_scratch[worker].get(0));
-      float* const floats = reinterpret_cast<float*>(job.scratch + scratch);
-      if (!int8()) job.x = rows_of(e, item, job.num_rows, floats);
+      if (!int8()) {
+        const char* const from =
+            rows_of(rows, row_bytes, e, item, job.num_rows, job.scratch + scratch);
+        if (bf16) {
+          job.rounded = from;
+        } else {
+          job.x = reinterpret_cast<const float*>(from);
+        }
+      }
       int8() ? c.panels->matmul(job) : c.panels->matmul_f32(job);
     });
   }
@@ -191,7 +204,7 @@ void cpu_expert_gated_matmul(void* context, Tensor x, const Routing& r, const Ex
   check_part(x, r, up);
   const bool plain = glu.hidden_act == HiddenAct::kSilu && glu.alpha == 1 && glu.limit == 0 &&
                      glu.up_offset == 0 && !scales_input;
-  if (plain && meets_int8(c, gate.weight.dtype) == meets_int8(c, up.weight.dtype)) {
+  if (plain && meets(c, gate.weight.dtype) == meets(c, up.weight.dtype)) {
     return multiply(c, x, r, false, gate, &up);
   }
   multiply(c, x, r, false, gate, nullptr);

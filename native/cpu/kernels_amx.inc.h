@@ -66,7 +66,7 @@ alignas(64) constexpr int32_t kShiftRow[16] = {
       _tile_stored(before, sums[before], 64);                                                     \
       asm volatile("" ::: "memory");                                                              \
     }                                                                                             \
-    if (at_ >= 2 && at_ < units + 2) add_sums<Groups, Mins, R>(c, x, at_ - 2, sums[last], total); \
+    if (at_ >= 2 && at_ < units + 2) add_sums<Groups, Mins, R>(c, x, at_ - 2, sums[last], total[0]); \
   } while (0)
 
 // total [R][16] += what a group's sums [R][16] make
@@ -75,7 +75,7 @@ OCTAVO_INLINE void add_sums(const Chunk& c, const QuantTile& x, int64_t unit, co
                             F32x16 (&total)[R]) {
   const int64_t b = unit / Groups;
   const int g = static_cast<int>(unit % Groups);
-  if (g == 0) fetch_ahead(c, b);
+  if (g == 0) fetch_ahead<1>(c, b);
   const GroupScales scales = group_scales<Groups, Mins>(c, b, g);
   const GroupRows rows = group_rows<Groups>(x, b, g, 0);
   OCTAVO_UNROLL for (int r = 0; r < R; r++) {
@@ -89,8 +89,8 @@ template <int Groups, bool Mins, int R>
 static void dot_tile_rows(const Chunk& c, QuantTile x, float* acc) {
   x.rows = R;  // a constant, then
   alignas(64) int32_t sums[4][R * 16];
-  F32x16 total[R];
-  load_totals(c, acc, total);
+  F32x16 total[1][R];
+  load_totals(c, acc, 0, total);
   const int64_t units = c.num_blocks * Groups;
   for (int64_t unit = 0; unit < units + 2; unit += 4) {
     OCTAVO_TILE_STEP(0, 4, 5, 3, 2);
@@ -98,7 +98,7 @@ static void dot_tile_rows(const Chunk& c, QuantTile x, float* acc) {
     OCTAVO_TILE_STEP(2, 4, 5, 1, 0);
     OCTAVO_TILE_STEP(3, 6, 7, 2, 1);
   }
-  OCTAVO_UNROLL for (int r = 0; r < R; r++) store(acc + 16 * r, total[r]);
+  store_totals(total, 0, acc);
 }
 #undef OCTAVO_TILE_STEP
 #undef OCTAVO_TILE_DOTS

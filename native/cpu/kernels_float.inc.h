@@ -1,6 +1,8 @@
-// Products with float activations: of plain weights as packed.h lays them down, and of quantised
-// ones unpacked to floats. Every output adds x[k] · w[k] in order of k, one rounding each; panels,
-// rows and pieces of depth only decide which outputs stand next to each other.
+// Products with activations that are floats, and with those rounded to BF16: of plain weights as
+// packed.h lays them down, and of quantised ones unpacked to floats. Every output adds x[k] · w[k],
+// one rounding each, in order of k; with activations rounded to BF16 the second of each pair of
+// neighbours comes first. Panels, rows and pieces of depth only decide which outputs stand next to
+// each other.
 #pragma once
 
 #include "cpu/kernels_unpack.inc.h"
@@ -11,29 +13,50 @@
 namespace octavo {
 namespace OCTAVO_ISA {
 
-// Sixteen weights of one k, of a plain type.
+// How a tile reads its operands, by units of depth: here one value of a plain type and a float.
 template <F32x16 (*Load)(const void*), int Bytes>
 struct Plain {
-  static constexpr int kBytes = 16 * Bytes;
-  OCTAVO_INLINE F32x16 at(const char* w, int64_t k) { return Load(w + kBytes * k); }
+  using Vector = F32x16;
+  static constexpr int kBytes = 16 * Bytes;  // of a panel's unit
+  static constexpr int kXBytes = 4;          // of a row's
+  static constexpr int kValues = 1;          // of depth
+  OCTAVO_INLINE F32x16 weights(const char* w, int64_t k) { return Load(w + kBytes * k); }
+  OCTAVO_INLINE F32x16 value(const char* x, int64_t k) {
+    float v;
+    __builtin_memcpy(&v, x + 4 * k, 4);
+    return splat(v);
+  }
+  OCTAVO_INLINE F32x16 add(F32x16 total, F32x16 w, F32x16 x) { return fma(x, w, total); }
 };
 using PlainF32 = Plain<load_f32, 4>;
 using PlainF16 = Plain<load_f16, 2>;
 using PlainBF16 = Plain<load_bf16, 2>;
 
+// The same in the order of a product of BF16: second, first, fourth, third and so on.
+template <class W>
+struct SecondFirst : W {
+  OCTAVO_INLINE F32x16 weights(const char* w, int64_t k) { return W::weights(w, k ^ 1); }
+  OCTAVO_INLINE F32x16 value(const char* x, int64_t k) { return W::value(x, k ^ 1); }
+};
+
+#if defined(OCTAVO_PAIRS)
+#include "cpu/kernels_bf16.inc.h"
+#endif
+
 static_assert(kFloatPanels <= kPanelGroup, "scratch holds the sums of so many panels");
 constexpr int64_t kAheadShares = 4;
-constexpr int64_t kFloatDepth = kPanelFloats / kFloatPanels;  // of depth, widened at once
+constexpr int64_t kFloatDepth = kPanelFloats / kFloatPanels;  // units that stay near
+static_assert(kFloatDepth % 2 == 0, "pairs stay together");
 
-// Rows of x times panels, over `depth` values.
+// Rows of x times panels, over `depth` units.
 struct FloatTile {
-  const char* w[kFloatPanels];  // [depth][16]
-  const float* x;               // [rows][stride]
+  const char* w[kFloatPanels];  // [depth]
+  const char* x;                // [rows], `stride` bytes apart
   int64_t stride, depth;
   bool first;  // sums start here
   float* sums[kFloatPanels];
   // Weights that are read next, to be fetched meanwhile, so far apart and so many bytes of each
-  // panel for one k; null = nothing.
+  // panel for one unit; null = nothing.
   const char* ahead;
   int64_t ahead_stride, ahead_bytes;
 };
@@ -46,18 +69,18 @@ static void float_tile(const FloatTile& t) {
       total[r][v] = t.first ? zero() : load(t.sums[v] + 16 * r);
     }
   }
-  const float* const x = t.x;
+  const char* const x = t.x;
   const int64_t stride = t.stride;
   OCTAVO_UNROLL_TWICE for (int64_t k = 0; k < t.depth; k++) {
     if (t.ahead != nullptr) {
       const char* const at = t.ahead + t.ahead_bytes * k;
       OCTAVO_UNROLL for (int v = 0; v < V; v++) __builtin_prefetch(at + t.ahead_stride * v, 0, 2);
     }
-    F32x16 w[V];
-    OCTAVO_UNROLL for (int v = 0; v < V; v++) w[v] = W::at(t.w[v], k);
+    typename W::Vector w[V];
+    OCTAVO_UNROLL for (int v = 0; v < V; v++) w[v] = W::weights(t.w[v], k);
     OCTAVO_UNROLL for (int r = 0; r < R; r++) {
-      const F32x16 value = splat(x[r * stride + k]);
-      OCTAVO_UNROLL for (int v = 0; v < V; v++) total[r][v] = fma(value, w[v], total[r][v]);
+      const auto value = W::value(x + r * stride, k);
+      OCTAVO_UNROLL for (int v = 0; v < V; v++) total[r][v] = W::add(total[r][v], w[v], value);
     }
   }
   OCTAVO_UNROLL for (int r = 0; r < R; r++) {
@@ -91,7 +114,7 @@ static void widen_chunk(const Chunk& c, float* w) {
 
 template <class W>
 static void widen_plain(const char* w, int64_t depth, float* out) {
-  for (int64_t k = 0; k < depth; k++) store(out + 16 * k, W::at(w, k));
+  for (int64_t k = 0; k < depth; k++) store(out + 16 * k, W::weights(w, k));
 }
 
 // `depth` values of a panel from `first` as floats [depth][16]: where they lie, or in `wide`.
@@ -152,12 +175,45 @@ struct Columns {
   }
 };
 
+// A value of a row that products of BF16 read: below kLeastBF16 it is 0, else rounded.
+OCTAVO_INLINE F32x16 bf16_or_zero(F32x16 v) {
+  return zero_if_less(v, max(v, sub(zero(), v)), splat(kLeastBF16));
+}
+#if defined(OCTAVO_PAIRS)
+constexpr int64_t kRoundedBytes = 2;
+OCTAVO_INLINE void store_rounded(char* out, F32x16 v) { store_bf16(out, v); }
+#else
+constexpr int64_t kRoundedBytes = 4;
+OCTAVO_INLINE void store_rounded(char* out, F32x16 v) {
+  uint16_t halves[16];
+  store_bf16(halves, v);
+  store(reinterpret_cast<float*>(out), load_bf16(halves));
+}
+#endif
+
+static void round_bf16(const float* x, int64_t n, void* to) {
+  char* out = static_cast<char*>(to);
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16, out += 16 * kRoundedBytes) {
+    store_rounded(out, bf16_or_zero(load(x + i)));
+  }
+  if (i == n) return;
+  char last[16 * kRoundedBytes];
+  store_rounded(last, bf16_or_zero(load_n(x + i, n - i)));
+  __builtin_memcpy(out, last, static_cast<size_t>((even_depth(n) - i) * kRoundedBytes));
+}
+
 constexpr int64_t kLongGroup = 128 << 10;  // bytes; processors fetch longer streams themselves
+
+OCTAVO_INLINE void to_next_rows(FloatTile& t, int panels) {
+  t.x += kFloatRows * t.stride;
+  for (int v = 0; v < panels; v++) t.sums[v] += 16 * kFloatRows;
+}
 
 // Few rows: weights go through registers, from memory once, then from the caches.
 template <class W, int V>
 static void stream_panels(const PanelJob& job, FloatTile t, int64_t bytes) {
-  t.depth = job.depth;
+  t.depth /= W::kValues;
   t.first = true;
   t.ahead_stride = bytes;
   const int64_t groups = (job.num_rows + kFloatRows - 1) / kFloatRows;
@@ -168,9 +224,54 @@ static void stream_panels(const PanelJob& job, FloatTile t, int64_t bytes) {
       t.ahead = t.w[0] + V * bytes + row / kFloatRows * t.depth * t.ahead_bytes;
     }
     float_some<W, V>(rows < kFloatRows ? rows : kFloatRows, t);
-    t.x += kFloatRows * t.stride;
-    for (int v = 0; v < V; v++) t.sums[v] += 16 * kFloatRows;
+    to_next_rows(t, V);
   }
+}
+
+// Many rows: pieces of depth, each of which all rows pass while it is near: `piece(v, first, n)`
+// finds units [first, first + n) of a panel. `unit_bytes` of them lie in memory, 0 = none are
+// fetched ahead.
+template <class W, int V, class Piece>
+static void pass_panels(const PanelJob& job, const FloatTile& whole, int64_t bytes,
+                        int64_t unit_bytes, Piece piece) {
+  FloatTile t = whole;
+  const int64_t depth = whole.depth / W::kValues;
+  const int64_t groups = (job.num_rows + kFloatRows - 1) / kFloatRows;
+  const int64_t shares = groups < kAheadShares ? groups : kAheadShares;
+  t.ahead_stride = bytes;
+  t.ahead_bytes = unit_bytes / shares;
+  for (int64_t first = 0; first < depth; first += kFloatDepth) {
+    const int64_t left = depth - first;
+    t.depth = left < kFloatDepth ? left : kFloatDepth;
+    t.first = first == 0;
+    t.x = whole.x + first * W::kXBytes;
+    for (int v = 0; v < V; v++) {
+      t.w[v] = piece(v, first, t.depth);
+      t.sums[v] = whole.sums[v];
+    }
+    // While the first rows pass, the weights that come next, a share with each group of rows: all
+    // at once would be more than memory gives in that time.
+    const int64_t next = first + kFloatDepth;
+    const char* const ahead = whole.w[0] + (next < depth ? next * unit_bytes : V * bytes);
+    for (int64_t row = 0; row < job.num_rows; row += kFloatRows) {
+      const int64_t rows = job.num_rows - row, share = row / kFloatRows;
+      const bool fetches = unit_bytes > 0 && share < shares;
+      t.ahead = fetches ? ahead + share * t.depth * t.ahead_bytes : nullptr;
+      float_some<W, V>(rows < kFloatRows ? rows : kFloatRows, t);
+      to_next_rows(t, V);
+    }
+  }
+}
+
+// Weights that are no floats in memory, widened piece by piece.
+template <class W, int V>
+static void widen_panels(const PanelJob& job, DType dtype, const FloatTile& t, int64_t bytes) {
+  float* const wide = reinterpret_cast<float*>(job.scratch + kPanelChunkBytes);
+  const int64_t unit_bytes = is_quantised(dtype) ? 0 : 16 * block_bytes(dtype);
+  pass_panels<W, V>(job, t, bytes, unit_bytes, [&](int v, int64_t first, int64_t depth) {
+    float* const own = wide + v * 16 * kFloatDepth;
+    return reinterpret_cast<const char*>(floats_of(job, dtype, t.w[v], first, depth, own));
+  });
 }
 
 // sums [V][rows][16] = x · panels [p, p + V) of w
@@ -178,66 +279,55 @@ template <int V>
 static void float_panels(const PanelJob& job, const PanelWeights& w, int64_t p, float* sums) {
   const int64_t bytes = panel_bytes(w.dtype, job.depth);
   FloatTile t = {};
-  t.x = job.x + job.first_row * job.depth;
-  t.stride = job.depth;
+  t.depth = job.rounded == nullptr ? job.depth : even_depth(job.depth);
   for (int v = 0; v < V; v++) {
     t.w[v] = w.panels + (p + v) * bytes;
     t.sums[v] = sums + v * sums_stride(job);
   }
   const bool few = job.num_rows <= kFloatRows;
-  if (few || (job.num_rows <= 8 * kFloatRows && V * bytes <= kLongGroup)) {
-    if (w.dtype == DType::kF32) return stream_panels<PlainF32, V>(job, t, bytes);
-    if (w.dtype == DType::kF16) return stream_panels<PlainF16, V>(job, t, bytes);
-    if (w.dtype == DType::kBF16) return stream_panels<PlainBF16, V>(job, t, bytes);
+  const bool streams = few || (job.num_rows <= 8 * kFloatRows && V * bytes <= kLongGroup);
+  if (job.rounded != nullptr) {
+    t.stride = t.depth * kRoundedBytes;
+    t.x = static_cast<const char*>(job.rounded) + job.first_row * t.stride;
+#if defined(OCTAVO_PAIRS)
+    if (streams) return stream_panels<Pairs, V>(job, t, bytes);
+    return pass_panels<Pairs, V>(
+        job, t, bytes, Pairs::kBytes,
+        [&](int v, int64_t first, int64_t) { return t.w[v] + Pairs::kBytes * first; });
+#else
+    if (streams) return stream_panels<SecondFirst<PlainBF16>, V>(job, t, bytes);
+    return widen_panels<SecondFirst<PlainF32>, V>(job, w.dtype, t, bytes);
+#endif
   }
-  float* const wide = reinterpret_cast<float*>(job.scratch + kPanelChunkBytes);
-  const bool plain = !is_quantised(w.dtype);
-  t.ahead_stride = bytes;
-  t.ahead_bytes = 16 * block_bytes(w.dtype);
-  const FloatTile whole = t;
-  const int64_t groups = (job.num_rows + kFloatRows - 1) / kFloatRows;
-  const int64_t shares = groups < kAheadShares ? groups : kAheadShares;
-  t.ahead_bytes /= shares;
-  for (int64_t first = 0; first < job.depth; first += kFloatDepth) {
-    const int64_t left = job.depth - first;
-    t.depth = left < kFloatDepth ? left : kFloatDepth;
-    t.first = first == 0;
-    t.x = whole.x + first;
-    for (int v = 0; v < V; v++) {
-      const float* at =
-          floats_of(job, w.dtype, whole.w[v], first, t.depth, wide + v * 16 * kFloatDepth);
-      t.w[v] = reinterpret_cast<const char*>(at);
-      t.sums[v] = whole.sums[v];
-    }
-    // While the first rows pass, the weights that come next, a share with each group of rows: all
-    // at once would be more than memory gives in that time.
-    const int64_t next = first + kFloatDepth;
-    const char* const ahead =
-        whole.w[0] + (next < job.depth ? next * whole.ahead_bytes : V * bytes);
-    for (int64_t row = 0; row < job.num_rows; row += kFloatRows) {
-      const int64_t rows = job.num_rows - row, share = row / kFloatRows;
-      t.ahead = plain && share < shares ? ahead + share * t.depth * t.ahead_bytes : nullptr;
-      float_some<PlainF32, V>(rows < kFloatRows ? rows : kFloatRows, t);
-      t.x += kFloatRows * t.stride;
-      for (int v = 0; v < V; v++) t.sums[v] += 16 * kFloatRows;
-    }
+  t.stride = job.depth * 4;
+  t.x = reinterpret_cast<const char*>(job.x + job.first_row * job.depth);
+  if (streams && w.dtype == DType::kF32) return stream_panels<PlainF32, V>(job, t, bytes);
+  if (streams && w.dtype == DType::kF16) return stream_panels<PlainF16, V>(job, t, bytes);
+  if (streams && w.dtype == DType::kBF16) return stream_panels<PlainBF16, V>(job, t, bytes);
+  widen_panels<PlainF32, V>(job, w.dtype, t, bytes);
+}
+
+// The products of panels [p, p + V), finished; `multiply(w, sums)` makes one.
+template <int V, class Multiply>
+OCTAVO_INLINE void finish_panels(const PanelJob& job, int64_t p, Multiply multiply) {
+  float* const sums = sums_of(job);
+  float* const up = job.up.panels != nullptr ? sums + kPanelGroup * sums_stride(job) : nullptr;
+  multiply(job.weights, sums);
+  if (up != nullptr) multiply(job.up, up);
+  for (int v = 0; v < V; v++) {
+    const int64_t at = v * sums_stride(job);
+    Columns(job, p + v).finish(sums + at, up != nullptr ? up + at : nullptr, job.num_rows);
   }
 }
 
 template <int V>
 static void float_group(const PanelJob& job, int64_t p) {
-  float* const sums = sums_of(job);
-  float* const up = sums + kPanelGroup * sums_stride(job);
-  const bool gated = job.up.panels != nullptr;
-  float_panels<V>(job, job.weights, p, sums);
-  if (gated) float_panels<V>(job, job.up, p, up);
-  for (int v = 0; v < V; v++) {
-    const int64_t at = v * sums_stride(job);
-    Columns(job, p + v).finish(sums + at, gated ? up + at : nullptr, job.num_rows);
-  }
+  finish_panels<V>(job, p, [&](const PanelWeights& w, float* sums) {
+    float_panels<V>(job, w, p, sums);
+  });
 }
 
-static void panel_matmul_f32(const PanelJob& job) {
+static void panel_matmul_f32(const PanelJob& job) {  // and of rounded activations
   int64_t p = 0;
   for (; p + kFloatPanels <= job.num_panels; p += kFloatPanels) float_group<kFloatPanels>(job, p);
   for (; p < job.num_panels; p++) float_group<1>(job, p);

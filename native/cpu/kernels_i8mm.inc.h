@@ -3,12 +3,12 @@
 
 template <int Groups, bool Mins>
 static void dot_pair(const Chunk& c, const QuantTile& x, int64_t row, float* acc) {
-  F32x16 total[2];
-  load_totals(c, acc, total);
+  F32x16 total[1][2];
+  load_totals(c, acc, 0, total);
   for (int64_t b = 0; b < c.num_blocks; b++) {
     const char* values = c.values + b * 512;
     const int8_t* q = x.q + (b * x.rows + row) * 32;
-    fetch_ahead(c, b);
+    fetch_ahead<1>(c, b);
     OCTAVO_UNROLL for (int g = 0; g < Groups; g++) {
       int32x4_t sums[8];  // of weight rows 2i, 2i + 1: both with row 0, then with row 1
       OCTAVO_UNROLL for (int i = 0; i < 8; i++) sums[i] = vdupq_n_s32(kIntegerShiftBits);
@@ -32,9 +32,9 @@ static void dot_pair(const Chunk& c, const QuantTile& x, int64_t row, float* acc
       const GroupScales scales = group_scales<Groups, Mins>(c, b, g);
       const GroupRows rows = group_rows<Groups>(x, b, g, row);
       OCTAVO_UNROLL for (int r = 0; r < 2; r++) {
-        total[r] = add_group<Mins>(total[r], bits_f32(dot[r]), scales, rows, r);
+        total[0][r] = add_group<Mins>(total[0][r], bits_f32(dot[r]), scales, rows, r);
       }
     }
   }
-  OCTAVO_UNROLL for (int r = 0; r < 2; r++) store(acc + 16 * r, total[r]);
+  store_totals(total, 0, acc);
 }

@@ -16,9 +16,11 @@ template <int Pairs>
 struct PairDots {
   static constexpr bool kUnsigned = true;
 
-  // dot [R] += weights of group g of a block times q [R][32]
-  template <int Groups, int R>
-  OCTAVO_INLINE void add(const char* values, const int8_t* q, int g, I32x16 (&dot)[R]) {
+  // dot [1][R] += weights of group g of a block times q [R][32]
+  template <int Groups, int V, int R>
+  OCTAVO_INLINE void add(const char* values, int64_t, const int8_t* q, int g,
+                         I32x16 (&dot)[V][R]) {
+    static_assert(V == 1, "one panel at a time");
     constexpr int kVectors = 8 / Groups, kStep = Pairs < kVectors ? Pairs : kVectors;
     OCTAVO_UNROLL for (int first = 0; first < kVectors; first += kStep) {
       PairSums sums[R];
@@ -30,7 +32,7 @@ struct PairDots {
           sums[r] = j == 0 ? two : add_pairs(sums[r], two);
         }
       }
-      OCTAVO_UNROLL for (int r = 0; r < R; r++) dot[r] = widen_pairs(dot[r], sums[r]);
+      OCTAVO_UNROLL for (int r = 0; r < R; r++) dot[0][r] = widen_pairs(dot[0][r], sums[r]);
     }
   }
 };

@@ -16,6 +16,15 @@ namespace OCTAVO_ISA {
 constexpr int pairs_of(DType) { return 1; }
 #endif
 
+// As the dot products of chunks want them.
+#if defined(OCTAVO_AMX)
+constexpr bool kSignedChunks = true;
+#else
+constexpr bool kSignedChunks = kSignedDots;
+#endif
+// Codes of 8 bits lie so in memory that these products take them as they are.
+constexpr bool kUnsignedBytes = !kSignedChunks;
+
 // Codes of vector g of a block, as they were before packing.
 template <DType T>
 OCTAVO_INLINE Bytes64 codes_of(const char* planes, int g) {
@@ -50,7 +59,9 @@ template <DType T, bool Signed>
 OCTAVO_INLINE Bytes64 weights_of(const char* planes, int g) {
   const Bytes64 code = codes_of<T>(planes, g);
   constexpr int offset = quant_format(T).offset;
-  if constexpr (T == DType::kQ8_0) return Signed ? code : xor_bytes(code, splat_bytes(0x80));
+  if constexpr (T == DType::kQ8_0) {
+    return Signed != kUnsignedBytes ? code : xor_bytes(code, splat_bytes(0x80));
+  }
   if constexpr (has_table(T)) {
     constexpr const int8_t* table = table_of(T);
     return lookup(table, Signed ? 0 : 128, code);
@@ -90,7 +101,7 @@ OCTAVO_INLINE void scales_of(const char* scales, int64_t block, int g, F32x16* s
 struct Ahead {
   const char* panel;
   int64_t blocks, distance;
-  int64_t panel_bytes;
+  int64_t to_next;                   // the panel that is read after this one
   int32_t block_bytes, scale_bytes;  // scales: of a block on average
 };
 struct AheadLines {
@@ -98,13 +109,13 @@ struct AheadLines {
   const char* scales;
 };
 template <DType T>
-OCTAVO_INLINE Ahead ahead_of(const char* panel, int64_t depth, int64_t distance) {
+OCTAVO_INLINE Ahead ahead_of(const char* panel, int64_t depth, int64_t distance, int64_t to_next) {
   constexpr PackedFormat f = packed_format(T);
   const int64_t blocks = depth / kPanelBlock;
   return {panel,
           blocks,
           distance < blocks ? distance : blocks,
-          panel_bytes(T, depth),
+          to_next,
           f.block_bytes,
           f.scale_bytes + f.super_bytes / 8};
 }
@@ -113,16 +124,17 @@ OCTAVO_INLINE AheadLines lines_ahead(const Ahead& a, int64_t block) {
   const char* panel = a.panel;
   if (at >= a.blocks) {
     at -= a.blocks;
-    panel += a.panel_bytes;
+    panel += a.to_next;
   }
   return {panel + at * a.block_bytes, panel + a.blocks * a.block_bytes + at * a.scale_bytes};
 }
 
-// A chunk in the form that the loops over rows take.
+// A chunk of a panel, or of several, in the form that the loops over rows take.
 struct Chunk {
   const char* values;   // [blocks][8][64]
   const float* scales;  // [blocks][groups][16]
   const float* mins;    // the same
+  int64_t next_values, next_scales;  // how far those of the next panel lie
   int64_t num_blocks;
   int32_t groups;
   bool has_min;
@@ -135,27 +147,35 @@ struct Chunk {
   int32_t ahead_tile, ahead_share;
 };
 
-// What a pass over a chunk brings near while it works on block b.
+// What a pass over chunks of V panels brings near while it works on block b.
+template <int V>
 OCTAVO_INLINE void fetch_ahead(const Chunk& c, int64_t b) {
   if (c.ahead_tile >= c.ahead_share) return;
   const AheadLines lines = lines_ahead(c.ahead, c.first_block + b);
-  for (int32_t i = 64 * c.ahead_tile; i < c.ahead.block_bytes; i += 64 * c.ahead_share) {
-    __builtin_prefetch(lines.planes + i, 0, 2);
+  OCTAVO_UNROLL for (int v = 0; v < V; v++) {
+    const int64_t panel = v * c.ahead.to_next / V;
+    for (int32_t i = 64 * c.ahead_tile; i < c.ahead.block_bytes; i += 64 * c.ahead_share) {
+      __builtin_prefetch(lines.planes + panel + i, 0, 2);
+    }
+    if (c.ahead_tile == 0) __builtin_prefetch(lines.scales + panel, 0, 2);
   }
-  if (c.ahead_tile == 0) __builtin_prefetch(lines.scales, 0, 2);
 }
+
+// Room for a chunk of a panel, and where its scales and mins begin in it.
+constexpr int64_t chunk_scales(int64_t blocks) { return blocks * 512; }
+constexpr int64_t chunk_bytes(int64_t blocks) { return blocks * (512 + 4 * 64); }
 
 template <DType T, bool Signed>
 static void unpack(const char* panel, int64_t depth, int64_t first, char* scratch, Chunk* c) {
   constexpr PackedFormat f = packed_format(T);
   const char* planes = panel + first * f.block_bytes;
   const char* scales = panel + panel_scales_offset(T, depth);
-  c->ahead = ahead_of<T>(panel, depth, kAheadBlocks);
+  c->ahead = ahead_of<T>(panel, depth, kAheadBlocks, panel_bytes(T, depth));
   c->first_block = first;
   char* values = scratch;
-  float* scale_out = reinterpret_cast<float*>(scratch + kPanelChunkBlocks * 512);
-  float* min_out = scale_out + kPanelChunkBlocks * 32;
-  constexpr bool kAsStored = T == DType::kQ8_0 && Signed;
+  float* scale_out = reinterpret_cast<float*>(scratch + chunk_scales(c->num_blocks));
+  float* min_out = scale_out + c->num_blocks * 32;
+  constexpr bool kAsStored = T == DType::kQ8_0 && Signed != kUnsignedBytes;
   for (int64_t b = 0; b < c->num_blocks; b++) {
     if (!kAsStored) {
       OCTAVO_UNROLL for (int g = 0; g < 8; g++) {
@@ -171,6 +191,8 @@ static void unpack(const char* panel, int64_t depth, int64_t first, char* scratc
     }
   }
   c->values = kAsStored ? planes : values;
+  c->next_values = kAsStored ? panel_bytes(T, depth) : chunk_bytes(c->num_blocks);
+  c->next_scales = chunk_bytes(c->num_blocks) / 4;
   c->scales = scale_out;
   c->mins = min_out;
   c->groups = f.groups;
@@ -224,12 +246,6 @@ static void unpack_signed(DType t, const char* panel, int64_t depth, int64_t fir
       t, [&](auto type) { unpack<decltype(type)::kType, true>(panel, depth, first, scratch, c); });
 }
 
-// As the dot products of chunks want them.
-#if defined(OCTAVO_AMX)
-constexpr bool kSignedChunks = true;
-#else
-constexpr bool kSignedChunks = kSignedDots;
-#endif
 static void unpack_for_dots(DType t, const char* panel, int64_t depth, int64_t first, char* scratch,
                             Chunk* c) {
   dispatch_type(t, [&](auto type) {

@@ -37,12 +37,12 @@ struct Parts {
   const MatmulPart* list;
   int32_t count;
   const MatmulPart* up;
-  bool int8;
+  Meets kind;
 
   template <class Fn>
   void for_each(Fn fn) const {
     for (int32_t i = 0; i < count; i++) {
-      if (meets_int8(context, list[i].weight.dtype) == int8) fn(PanelPart{list[i], up});
+      if (meets(context, list[i].weight.dtype) == kind) fn(PanelPart{list[i], up});
     }
   }
 };
@@ -54,14 +54,14 @@ Grid make_grid(const CpuContext& c, const Tensor& x, const Parts& parts) {
     bytes += part.bytes();
   });
   const int64_t wanted = kItemsPerThread * c.pool.num_threads();
-  const int64_t most = most_block_rows(x.cols, parts.int8);
+  const int64_t most = most_block_rows(c, x.cols, parts.kind);
   Grid grid;
   grid.num_row_blocks = ceil_div(x.rows, most);
   grid.row_block = round_up(ceil_div(x.rows, grid.num_row_blocks), kQuantTileRows);
   grid.num_row_blocks = ceil_div(x.rows, grid.row_block);
   const int64_t by_bytes = kStreamBytes / std::max<int64_t>(1, bytes / panels);
   const int64_t by_share = ceil_div(panels * grid.num_row_blocks, wanted);
-  const int64_t group = parts.int8 ? 1 : kPanelGroup;
+  const int64_t group = panel_group(c, parts.kind);
   grid.item_panels = std::max(group, std::min(by_bytes, by_share) / group * group);
   grid.num_items = 0;
   parts.for_each(
@@ -87,7 +87,10 @@ QuantRows quantise(CpuContext& c, const Tensor& x) {
 
 void run_parts(CpuContext& c, const Tensor& x, const Parts& parts) {
   const Grid grid = make_grid(c, x, parts);
-  const QuantRows quantised = parts.int8 ? quantise(c, x) : QuantRows{};
+  const bool int8 = parts.kind == Meets::kInt8;
+  const QuantRows quantised = int8 ? quantise(c, x) : QuantRows{};
+  const bool bf16 = parts.kind == Meets::kBF16;
+  const char* const rounded = bf16 ? round_rows(c, x.f32(), x.rows, x.cols) : nullptr;
   const size_t scratch = static_cast<size_t>(panel_scratch(grid.row_block));
   for (Scratch& s : c.worker_scratch) s.get(scratch);
   const int64_t work = x.rows * x.cols * grid.num_items * grid.item_panels * kPanelRows;
@@ -111,11 +114,12 @@ void run_parts(CpuContext& c, const Tensor& x, const Parts& parts) {
       job.first_row = row;
       job.num_rows = std::min(grid.row_block, x.rows - row);
       job.quantised = &quantised;
+      job.rounded = rounded;
       job.x = x.f32();
       job.out = out.f32() + row * out.cols + col;
       job.out_stride = out.cols;
       job.scratch = static_cast<char*>(c.worker_scratch[worker].get(0));
-      parts.int8 ? c.panels->matmul(job) : c.panels->matmul_f32(job);
+      int8 ? c.panels->matmul(job) : c.panels->matmul_f32(job);
     });
   });
 }
@@ -132,24 +136,24 @@ void check_part(const Tensor& x, const MatmulPart& part) {
 // x [M, K]; per part out [M, N], weight [N, K], bias [N]
 void cpu_matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_parts) {
   CpuContext& c = cpu_context(context);
-  int32_t num_int8 = 0;
+  bool has[3] = {};
   for (int32_t i = 0; i < num_parts; i++) {
     check_part(x, parts[i]);
-    num_int8 += meets_int8(c, parts[i].weight.dtype) ? 1 : 0;
+    has[static_cast<int>(meets(c, parts[i].weight.dtype))] = true;
   }
-  if (num_int8 > 0) run_parts(c, x, {c, parts, num_parts, nullptr, true});
-  if (num_int8 < num_parts) run_parts(c, x, {c, parts, num_parts, nullptr, false});
+  for (const Meets kind : {Meets::kInt8, Meets::kBF16, Meets::kFloats}) {
+    if (has[static_cast<int>(kind)]) run_parts(c, x, {c, parts, num_parts, nullptr, kind});
+  }
 }
 
 bool cpu_gated_matmul(void* context, Tensor x, const MatmulPart& gate, const MatmulPart& up,
                       HiddenAct hidden_act) {
   CpuContext& c = cpu_context(context);
-  const bool int8 = meets_int8(c, gate.weight.dtype);
-  const bool alike = int8 == meets_int8(c, up.weight.dtype);
-  if (!alike || hidden_act != HiddenAct::kSilu) return false;
+  const Meets kind = meets(c, gate.weight.dtype);
+  if (kind != meets(c, up.weight.dtype) || hidden_act != HiddenAct::kSilu) return false;
   check_part(x, gate);
   check_part(x, {gate.out, up.weight, nullptr});
-  run_parts(c, x, {c, &gate, 1, &up, int8});
+  run_parts(c, x, {c, &gate, 1, &up, kind});
   return true;
 }
 
@@ -170,13 +174,14 @@ Tensor cpu_load_weight(void* context, Tensor stored, const WeightSource& source,
 #endif
   const int64_t stride = stored.stride_bytes();
   for (Scratch& s : c.worker_scratch) s.get(static_cast<size_t>(kPanelRows * stride));
+  const PanelLayout layout = c.layout();
   std::atomic<bool> whole{true};
   const auto pack = [&](int64_t panel, int worker) {
     const int64_t first = panel * kPanelRows, rows = std::min(kPanelRows, stored.rows - first);
     char* const some = static_cast<char*>(c.worker_scratch[worker].get(0));
     if (!whole.load(std::memory_order_relaxed)) return;
     if (!source.read(first * stride, rows * stride, some)) return whole.store(false);
-    pack_panel({some, stored.dtype, rows, stored.cols}, 0,
+    pack_panel({some, stored.dtype, rows, stored.cols}, 0, layout,
                static_cast<char*>(memory) + panel * bytes);
   };
   for_each_item(c, stored.rows * stored.cols, num_panels(stored.rows), pack);

@@ -15,7 +15,7 @@ struct Slice {
 };
 
 // Four codes at a time: shifts stay inside each byte.
-void pack_planes(const PackedFormat& f, const Slice& s, int64_t first, char* out) {
+void pack_planes(const PackedFormat& f, const Slice& s, int64_t first, uint32_t flip, char* out) {
   uint32_t planes[8 * kPanelRows] = {};
   uint32_t* const high = planes + kPanelRows * f.low_bits;
   for (int64_t c = 0; c < kPanelRows; c++) {
@@ -23,7 +23,7 @@ void pack_planes(const PackedFormat& f, const Slice& s, int64_t first, char* out
       uint32_t codes;
       std::memcpy(&codes, s.rows[c].codes + first + 4 * g, 4);
       if (f.low_bits == 8) {
-        planes[16 * g + c] = codes ^ 0x80808080u;
+        planes[16 * g + c] = codes ^ flip;
         continue;
       }
       const uint32_t below = codes & (f.low_bits == 4 ? 0x0f0f0f0fu : 0x03030303u);
@@ -59,8 +59,8 @@ void pack_scales(DType t, const PackedFormat& f, const Slice& s, int group, char
 }
 
 // Pieces of depth, so that what is written stays near while the rows pass.
-template <class V>
-void pack_plain(const Tensor& stored, int64_t index, char* panel) {
+template <class V, class Place, class Change>
+void pack_plain(const Tensor& stored, int64_t index, char* panel, Place place, Change change) {
   constexpr int64_t kPiece = 64;
   const int64_t left = stored.rows - index * kPanelRows, rows = std::min(left, kPanelRows);
   const int64_t size = static_cast<int64_t>(sizeof(V));
@@ -73,19 +73,36 @@ void pack_plain(const Tensor& stored, int64_t index, char* panel) {
       V values[kPiece];
       std::memcpy(values, first + c * stored.stride_bytes() + k * size,
                   static_cast<size_t>(n * size));
-      for (int64_t i = 0; i < n; i++) out[(k + i) * kPanelRows + c] = values[i];
+      for (int64_t i = 0; i < n; i++) out[place(k + i, c)] = change(values[i]);
     }
   }
 }
 
+int64_t in_order(int64_t k, int64_t c) { return k * kPanelRows + c; }
+int64_t in_pairs(int64_t k, int64_t c) { return (k / 2 * kPanelRows + c) * 2 + k % 2; }
+
+// Bits of a BF16 without those of numbers below kLeastBF16.
+uint16_t cut_bf16(uint16_t bits) {
+  constexpr uint16_t kLeast = (127 - 56) << 7;
+  return (bits & 0x7fff) < kLeast ? 0 : bits;
+}
+
 }  // namespace
 
-void pack_panel(const Tensor& stored, int64_t index, char* panel) {
+void pack_panel(const Tensor& stored, int64_t index, const PanelLayout& layout, char* panel) {
   const DType t = stored.dtype;
   if (!is_quantised(t)) {
+    const auto as_is = [](auto value) { return value; };
     std::memset(panel, 0, static_cast<size_t>(panel_bytes(t, stored.cols)));
-    return block_bytes(t) == 4 ? pack_plain<uint32_t>(stored, index, panel)
-                               : pack_plain<uint16_t>(stored, index, panel);
+    const bool bf16 = t == DType::kBF16;
+    if (bf16 && layout.bf16_pairs) {
+      return pack_plain<uint16_t>(stored, index, panel, in_pairs, cut_bf16);
+    }
+    if (bf16 && layout.cut_bf16) {
+      return pack_plain<uint16_t>(stored, index, panel, in_order, cut_bf16);
+    }
+    return block_bytes(t) == 4 ? pack_plain<uint32_t>(stored, index, panel, in_order, as_is)
+                               : pack_plain<uint16_t>(stored, index, panel, in_order, as_is);
   }
   const PackedFormat f = packed_format(t);
   const int64_t values = block_values(t), stride = stored.stride_bytes();
@@ -105,7 +122,7 @@ void pack_panel(const Tensor& stored, int64_t index, char* panel) {
     }
     for (int64_t i = 0; i < values; i += kPanelBlock) {
       const int64_t block = (k + i) / kPanelBlock;
-      pack_planes(f, s, i, panel + block * f.block_bytes);
+      pack_planes(f, s, i, layout.unsigned_bytes ? 0 : 0x80808080u, panel + block * f.block_bytes);
       char* const at = scales + block_scales_offset(f, block);
       pack_scales(t, f, s, static_cast<int>(i / 32 * f.groups), at);
       if (!f.is_super || i != 0) continue;
@@ -125,12 +142,12 @@ float half_at(const char* p) {
   return half_to_float(h);
 }
 
-int code_at(const PackedFormat& f, const uint8_t* planes, int64_t c, int k) {
+int code_at(const PackedFormat& f, const uint8_t* planes, int64_t c, int k, int flip) {
   const int g = k / 4;
   const int64_t at = 4 * c + k % 4;
   const uint8_t* high = planes + 64 * f.low_bits;
   int code;
-  if (f.low_bits == 8) return planes[64 * g + at] ^ 0x80;
+  if (f.low_bits == 8) return planes[64 * g + at] ^ flip;
   if (f.low_bits == 4) {
     code = planes[64 * (g & 3) + at] >> (g < 4 ? 0 : 4) & 15;
   } else {
@@ -171,9 +188,9 @@ void scale_at(DType t, const PackedFormat& f, const char* scales, int64_t block,
 
 namespace {
 
-void unpack_plain(DType t, const char* panel, int64_t c, int64_t depth, float* out) {
+void unpack_plain(DType t, const char* panel, int64_t c, int64_t depth, bool pairs, float* out) {
   for (int64_t k = 0; k < depth; k++) {
-    const char* at = panel + (k * kPanelRows + c) * block_bytes(t);
+    const char* at = panel + (pairs ? in_pairs(k, c) : in_order(k, c)) * block_bytes(t);
     if (t == DType::kF32) {
       std::memcpy(out + k, at, 4);
     } else {
@@ -186,14 +203,17 @@ void unpack_plain(DType t, const char* panel, int64_t c, int64_t depth, float* o
 
 }  // namespace
 
-void unpack_row(const Tensor& packed, int64_t row, float* out) {
+void unpack_row(const Tensor& packed, int64_t row, const PanelLayout& layout, float* out) {
   const DType t = packed.dtype;
   const char* panel =
       static_cast<const char*>(packed.data) + row / kPanelRows * panel_bytes(t, packed.cols);
   const int64_t c = row % kPanelRows;
-  if (!is_quantised(t)) return unpack_plain(t, panel, c, packed.cols, out);
+  if (!is_quantised(t)) {
+    const bool pairs = t == DType::kBF16 && layout.bf16_pairs;
+    return unpack_plain(t, panel, c, packed.cols, pairs, out);
+  }
   const PackedFormat f = packed_format(t);
-  const int offset = quant_format(t).offset;
+  const int offset = quant_format(t).offset, flip = layout.unsigned_bytes ? 0 : 0x80;
   const char* scales = panel + panel_scales_offset(t, packed.cols);
   for (int64_t block = 0; block < packed.cols / kPanelBlock; block++) {
     const uint8_t* planes = reinterpret_cast<const uint8_t*>(panel) + block * f.block_bytes;
@@ -202,7 +222,7 @@ void unpack_row(const Tensor& packed, int64_t row, float* out) {
       scale_at(t, f, scales, block, c, g, &scale, &min);
       const int group = 32 / f.groups;
       for (int k = g * group; k < (g + 1) * group; k++) {
-        const int code = code_at(f, planes, c, k);
+        const int code = code_at(f, planes, c, k, flip);
         const float value = static_cast<float>(has_table(t) ? table_of(t)[code] : code - offset);
         out[block * kPanelBlock + k] = std::fma(value, scale, min);
       }

@@ -1,10 +1,11 @@
 // Weights in the order that the CPU's matmuls read them. Sixteen weight rows make a panel, one
 // behind the other in memory, so that a thread reads one stream. Of plain types a panel is
-// [depth][16] values. Of quantised ones it is cut into blocks of 32 values of each row; a block has
+// [depth][16] values, or of BF16 in pairs [depth / 2][16][2]. Of quantised ones it is cut into blocks of 32 values of each row; a block has
 // planes of 64-byte vectors:
 //
 //   a vector of codes is [16 weight rows][4 values]: what a dot product of bytes adds to 16 sums.
-//   8 bits: vector g holds values 4g .. 4g+3, signed.
+//   8 bits: vector g holds values 4g .. 4g+3, signed, or with 128 added where dot products take
+//   unsigned ones.
 //   4 bits: vector j of 4 holds values 4j .. in its low halves, 16 + 4j .. in its high halves.
 //   2 bits: vector h of 2 holds values 16h + 4f .. in bits 2f, 2f+1.
 //   1 bit:  bit g of the one vector belongs to values 4g ..
@@ -78,11 +79,18 @@ constexpr int64_t packed_bytes(DType t, int64_t rows, int64_t cols) {
   return num_panels(rows) * panel_bytes(t, cols);
 }
 
+// What is done otherwise in panels of some types, for the kernels that read them.
+struct PanelLayout {
+  bool cut_bf16 = false;        // BF16 without what products of BF16 count as 0 (kLeastBF16)
+  bool bf16_pairs = false;      // and in pairs
+  bool unsigned_bytes = false;  // codes of 8 bits have 128 added
+};
+
 // Panel `index` of a stored matrix into `panel`, panel_bytes() long.
-void pack_panel(const Tensor& stored, int64_t index, char* panel);
+void pack_panel(const Tensor& stored, int64_t index, const PanelLayout& layout, char* panel);
 
 // Row `row` of a packed matrix as F32; of quantised types scale · code exactly, then the min,
 // rounded once.
-void unpack_row(const Tensor& packed, int64_t row, float* out);
+void unpack_row(const Tensor& packed, int64_t row, const PanelLayout& layout, float* out);
 
 }  // namespace octavo

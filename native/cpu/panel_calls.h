@@ -20,12 +20,18 @@ constexpr int64_t kItemsPerThread = 4;
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
-inline bool meets_int8(const CpuContext& c, DType t) {
-  return c.int8_activations && is_quantised(t);
+// What weights of a type meet: activations as they are, or rounded.
+enum class Meets { kFloats, kBF16, kInt8 };
+
+inline Meets meets(const CpuContext& c, DType t) {
+  if (is_quantised(t)) return c.rounding.int8 ? Meets::kInt8 : Meets::kFloats;
+  return t == DType::kBF16 && c.rounding.bf16 ? Meets::kBF16 : Meets::kFloats;
 }
 
-inline int64_t most_block_rows(int64_t depth, bool int8) {
-  const int64_t values = int8 ? kRowBlockBytes : kRowBlockFloats;
+inline int64_t most_block_rows(const CpuContext& c, int64_t depth, Meets kind) {
+  int64_t values = kRowBlockFloats;
+  if (kind == Meets::kInt8) values = kRowBlockBytes;
+  if (kind == Meets::kBF16) values = 4 * kRowBlockFloats / c.panels->rounded_bytes;
   const int64_t fit = values / depth / kQuantTileRows * kQuantTileRows;
   return std::clamp(fit, kFewestBlockRows, kMaxRowBlock);
 }
@@ -46,6 +52,31 @@ inline QuantRows quant_rows(CpuContext& c, int64_t num_rows, int64_t depth) {
   out.weighted = reinterpret_cast<float*>(at + 3 * scale_bytes);
   out.both = reinterpret_cast<float*>(at + 5 * scale_bytes);
   out.both_sums = reinterpret_cast<int32_t*>(at + 6 * scale_bytes);
+  return out;
+}
+
+// Panels that a job takes together.
+inline int64_t panel_group(const CpuContext& c, Meets kind) {
+  return kind == Meets::kInt8 ? c.panels->dot_panels : kPanelGroup;
+}
+
+// Bytes of a row that is rounded to BF16.
+inline int64_t rounded_row(const CpuContext& c, int64_t depth) {
+  return even_depth(depth) * c.panels->rounded_bytes;
+}
+
+// Rows of x [num_rows, depth] rounded to BF16, until the next call.
+inline const char* round_rows(CpuContext& c, const float* x, int64_t num_rows, int64_t depth) {
+  const int64_t row = rounded_row(c, depth);
+  char* const out = c.quant_scratch.get_array<char>(static_cast<size_t>(num_rows * row));
+  const int64_t share = std::max<int64_t>(1, kInlineWork / (kPointwiseCost * depth));
+  for_each_item(c, kPointwiseCost * num_rows * depth, ceil_div(num_rows, share),
+                [&](int64_t item, int) {
+                  const int64_t first = item * share, end = std::min(first + share, num_rows);
+                  for (int64_t r = first; r < end; r++) {
+                    c.panels->round_bf16(x + r * depth, depth, out + r * row);
+                  }
+                });
   return out;
 }
 

@@ -1,6 +1,13 @@
 // Matmuls over packed weights (packed.h), one table per instruction set. As kernels.h: plain
 // pointers and sizes only.
 //
+// With activations rounded to BF16 (of BF16 weights) an output adds x[k] · w[k] with one rounding
+// each, x[1] · w[1] before x[0] · w[0], x[3] · w[3] before x[2] · w[2] and so on: what the
+// instructions for such products do, and two fused multiply-adds elsewhere. Such a product is
+// exact in F32. Activations and weights below kLeastBF16 count as 0: then all products and sums are
+// multiples of the least normal number, so there is nothing subnormal that an instruction could
+// flush.
+//
 // With int8 activations a row of x becomes, per 32 values, a scale d = max|x| / 127 and bytes
 // q = round(x / d). Per group of values that share a scale, an output adds
 //   scale · d · Σ q·(code − offset)  +  min · d · Σ q
@@ -32,6 +39,9 @@ struct QuantRows {
   float* both;
 };
 
+constexpr float kLeastBF16 = 0x1p-56f;  // with eight bits: its square ends at 2^−126
+constexpr int64_t even_depth(int64_t depth) { return (depth + 1) & ~int64_t{1}; }
+
 struct PanelWeights {
   DType dtype;
   const char* panels;
@@ -48,6 +58,7 @@ struct PanelJob {
   // Rows [first_row, first_row + num_rows) of x, first_row a multiple of 16.
   int64_t first_row, num_rows;
   const QuantRows* quantised;  // or
+  const void* rounded;         // what round_bf16() made of them, [rows][even_depth(depth)], or
   const float* x;              // [rows, depth]
   float* out;                  // out[(row − first_row) · out_stride + col]
   int64_t out_stride;
@@ -71,13 +82,23 @@ struct PanelKernels {
   // Quantises blocks [first, first + n) of rows [16 · tile, …) of x [num_rows, depth].
   void (*quantise)(const float* x, int64_t tile, int64_t first, int64_t n, const QuantRows& out);
   void (*matmul)(const PanelJob& job);      // job.quantised
-  void (*matmul_f32)(const PanelJob& job);  // job.x
+  void (*matmul_f32)(const PanelJob& job);  // job.rounded or job.x
+  // A row of x [n] as products with BF16 weights read it: even_depth(n) values of `rounded_bytes`.
+  void (*round_bf16)(const float* x, int64_t n, void* out);
+  int64_t rounded_bytes;
+  // In such products BF16 panels lie in pairs (packed.h).
+  bool bf16_pairs;
+  // And codes of 8 bits have 128 added.
+  bool unsigned_bytes;
+  // Panels that `matmul` takes together: jobs of multiples are best.
+  int64_t dot_panels;
   // For bench/: dot products of bytes in registers, 2 · 64 · kProbeDots operations a round.
   float (*dot_probe)(int64_t rounds);
 };
 
 // Null where the build has no such path or the machine cannot run it.
 const PanelKernels* panels_amx();
+const PanelKernels* panels_avx512_bf16();
 const PanelKernels* panels_avx512_vnni();
 const PanelKernels* panels_avx2_vnni();
 const PanelKernels* panels_avx2();

@@ -1,4 +1,5 @@
-// Flags: those of panels_avx512_vnni.cc and -mamx-tile -mamx-int8
+// Flags: those of panels_avx512_bf16.cc and -mamx-tile -mamx-int8. Its products of BF16 are those of
+// vectors: tiles add them in another order, which these could not follow.
 #if defined(__x86_64__)
 #if defined(__linux__)
 #include <sys/syscall.h>
@@ -8,6 +9,7 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #define OCTAVO_SIMD_AVX512
 #define OCTAVO_AMX
+#define OCTAVO_PAIRS
 #define OCTAVO_ISA amx
 #include "cpu/cpu_features.h"
 #include "cpu/kernels_panel.inc.h"
@@ -25,7 +27,7 @@ static bool tiles_granted() {
 }
 
 const PanelKernels* panels_amx() {
-  const bool runs = panels_avx512_vnni() != nullptr && cpu_has_amx_int8() && tiles_granted();
+  const bool runs = panels_avx512_bf16() != nullptr && cpu_has_amx_int8() && tiles_granted();
   return runs ? &amx::kPanelTable : nullptr;
 }
 

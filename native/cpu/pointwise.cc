@@ -58,12 +58,12 @@ void cpu_embedding(void* context, const EmbeddingParams& p) {
   for_each_rows(c, out.rows, cols, [&](int64_t first, int64_t n, int worker) {
     for (int64_t i = first; i < first + n; i++) {
       float* const row = out.f32() + i * cols;
-      unpack_row(table, p.ids[i], row);
+      unpack_row(table, p.ids[i], c.layout(), row);
       if (p.scale != 1) c.kernels->scale_and_cap(row, p.scale, 0, cols);
       for (const auto& [rows, ids] : more) {
         if (rows.empty()) continue;
         float* const added = static_cast<float*>(c.worker_scratch[worker].get(0));
-        unpack_row(rows, ids[i], added);
+        unpack_row(rows, ids[i], c.layout(), added);
         c.kernels->add_scaled(row, added, 1, cols);
       }
     }

@@ -2,8 +2,9 @@
 // finely: what a machine adds bytes with differs within AVX-512, AVX2 and NEON.
 //   kSignedDots   dot4 takes signed weights; otherwise unsigned ones (what VNNI wants)
 //   kDotRows      rows of activations that a tile of registers covers otherwise
-//   kStreamRows   rows, at most, that decoded weights meet in registers
-//   kStreamsAll   whether that pays for any number of rows
+//   kStreamRows   rows, at most, that decoded weights of a panel meet in registers;
+//   kStreamPanels, kStreamGroupRows   those of so many panels, so many rows
+//   kStreamedRows   rows of a job, at most, for which that pays
 //   kFloatRows, kFloatPanels   the same for float activations, and how many panels
 //   load_bytes store_bytes splat_bytes and_bytes or_bytes xor_bytes sub_bytes
 //   shift_left shift_right   of each byte, by 0 to 7; bits of its neighbour come in: mask them

@@ -13,7 +13,9 @@ constexpr bool kSignedDots = true;
 #endif
 constexpr int kDotRows = 2;
 constexpr int kStreamRows = 2;
-constexpr bool kStreamsAll = false;
+constexpr int kStreamPanels = 1;
+constexpr int kStreamGroupRows = 2;
+constexpr int64_t kStreamedRows = 2;
 constexpr int kFloatRows = 6;
 constexpr int kFloatPanels = 1;
 

@@ -9,7 +9,9 @@ namespace OCTAVO_ISA {
 constexpr bool kSignedDots = true;
 constexpr int kDotRows = 3;
 constexpr int kStreamRows = 2;
-constexpr bool kStreamsAll = false;
+constexpr int kStreamPanels = 1;
+constexpr int kStreamGroupRows = 2;
+constexpr int64_t kStreamedRows = 2;
 constexpr int kFloatRows = 6;
 constexpr int kFloatPanels = 1;
 

@@ -7,7 +7,9 @@ namespace OCTAVO_ISA {
 constexpr bool kSignedDots = true;
 constexpr int kDotRows = 1;
 constexpr int kStreamRows = 1;
-constexpr bool kStreamsAll = false;
+constexpr int kStreamPanels = 1;
+constexpr int kStreamGroupRows = 1;
+constexpr int64_t kStreamedRows = 1;
 constexpr int kFloatRows = 2;
 constexpr int kFloatPanels = 1;
 

@@ -42,6 +42,15 @@ bool WeightFile::read(int64_t offset, int64_t bytes, void* out) const noexcept {
   return true;
 }
 
+// Also for what is in memory the system looks at every page, so none is asked for twice.
+void WeightFile::prefetch(int64_t begin, int64_t end) noexcept {
+  begin = std::max(begin, prefetched_);
+  end = std::min(end, bytes_);
+  if (begin >= end) return;
+  prefetched_ = end;
+  posix_fadvise(fd_, begin, end - begin, POSIX_FADV_WILLNEED);
+}
+
 void WeightFile::check_unchanged() const {
   struct stat st;
   const bool same = fstat(fd_, &st) == 0 && st.st_size == bytes_ &&
@@ -108,14 +117,19 @@ bool TurnedSource::read(int64_t at, int64_t bytes, void* out) const noexcept {
   return true;
 }
 
-bool QuantisingSource::read(int64_t at, int64_t bytes, void* out) const noexcept try {
+bool ConvertingSource::read(int64_t at, int64_t bytes, void* out) const noexcept try {
   const int64_t wide = row_bytes(from_, cols_), narrow = row_bytes(to_, cols_);
   std::vector<char> stored(static_cast<size_t>(wide));
   std::vector<float> row(static_cast<size_t>(cols_));
   for (int64_t i = 0; i < bytes / narrow; ++i) {
     if (!plain_.read((at / narrow + i) * wide, wide, stored.data())) return false;
     dequantise_row(from_, stored.data(), cols_, row.data());
-    quantise_row(to_, row.data(), cols_, static_cast<char*>(out) + i * narrow);
+    char* const to = static_cast<char*>(out) + i * narrow;
+    if (to_ == DType::kF32) {
+      std::memcpy(to, row.data(), static_cast<size_t>(narrow));
+    } else {
+      quantise_row(to_, row.data(), cols_, to);
+    }
   }
   return true;
 } catch (...) {

@@ -23,13 +23,15 @@ class WeightFile {
   const std::string& path() const { return path_; }
   // False if the file ends before, or cannot be read. From any thread.
   bool read(int64_t offset, int64_t bytes, void* out) const noexcept;
+  // Has the system bring these bytes into memory by itself, so that whoever reads them waits less.
+  void prefetch(int64_t begin, int64_t end) noexcept;
   // Throws ERR_MODEL_FORMAT if the file is not what it was when it was opened.
   void check_unchanged() const;
 
  private:
   std::string path_;
   int fd_ = -1;
-  int64_t bytes_ = 0;
+  int64_t bytes_ = 0, prefetched_ = 0;
   struct timespec changed_ = {};
 };
 
@@ -68,10 +70,10 @@ class TurnedSource : public WeightSource {
   std::vector<char> values_;  // [rows, cols], or nothing where the file could not be read
 };
 
-// Rows of a plain matrix as they are quantised.
-class QuantisingSource : public WeightSource {
+// Rows of a plain matrix in another type: quantised, or F32.
+class ConvertingSource : public WeightSource {
  public:
-  QuantisingSource(const WeightSource& plain, DType from, DType to, int64_t cols)
+  ConvertingSource(const WeightSource& plain, DType from, DType to, int64_t cols)
       : plain_(plain), from_(from), to_(to), cols_(cols) {}
   bool read(int64_t at, int64_t bytes, void* out) const noexcept override;
 

@@ -25,9 +25,10 @@ class Binder {
     }
   }
 
-  enum class Quality { kAsAsked, kFiner, kAsStored };
+  enum class Quality { kAsAsked, kFiner, kAsStored, kExact };
 
-  // How a matrix is quantised where that was asked: kFiner not below eight bits.
+  // How a matrix is quantised where that was asked: kFiner not below eight bits, kAsStored and
+  // kExact not at all. What meets a kExact one is not rounded either, where others' would be.
   Tensor matrix(const std::string& name, int64_t rows, int64_t cols,
                 Quality quality = Quality::kAsAsked) {
     const TensorSpec& t = take(name, rows, cols);
@@ -96,12 +97,17 @@ class Binder {
   }
 
  private:
+  // As much as a slow disk brings in a second; less than any machine would miss.
+  static constexpr int64_t kPrefetched = int64_t{64} << 20;
   static constexpr const char* kGone = "cannot be read; the file is damaged or was changed";
 
   // The type that a matrix is kept in.
   Tensor stored_as(const TensorSpec& t, Quality quality) const {
     Tensor stored{nullptr, t.dtype, t.rows, t.cols};
-    const bool asked = quantise_ != DType::kF32 && quality != Quality::kAsStored;
+    if (quality == Quality::kExact && t.dtype == DType::kBF16 && ops_.activation == DType::kF32) {
+      stored.dtype = DType::kF32;
+    }
+    const bool asked = quantise_ != DType::kF32 && quality < Quality::kAsStored;
     if (!asked || is_quantised(t.dtype) || t.cols % 32 != 0) return stored;
     stored.dtype = quality == Quality::kFiner ? DType::kQ8_0 : quantise_;
     return stored;
@@ -111,6 +117,8 @@ class Binder {
   }
 
   Tensor load(const TensorSpec& t, const Tensor& stored, void* memory) {
+    // Files hold their matrices about in the order in which they are asked for.
+    files_[t.file]->prefetch(t.offset, t.offset + t.bytes + kPrefetched);
     if (t.scales_file >= 0) {
       const SplitMxfp4Source source(*files_[t.file], *files_[t.scales_file], t);
       return load_whole(t, stored, source, memory);
@@ -121,7 +129,7 @@ class Binder {
   Tensor load_from(const TensorSpec& t, const Tensor& stored, const WeightSource& source,
                    void* memory) {
     if (stored.dtype == t.dtype) return load_whole(t, stored, source, memory);
-    return load_whole(t, stored, QuantisingSource(source, t.dtype, stored.dtype, t.cols), memory);
+    return load_whole(t, stored, ConvertingSource(source, t.dtype, stored.dtype, t.cols), memory);
   }
   Tensor load_whole(const TensorSpec& t, const Tensor& stored, const WeightSource& source,
                     void* memory) {
@@ -243,10 +251,10 @@ class Binder {
 void bind_experts(Binder& bind, const ExpertsSpec& e, int64_t hidden, const std::string& at,
                   LayerWeights& w) {
   const int64_t count = e.router.num_experts, inner = e.intermediate_size;
-  w.router = bind.linear(at + "router", count, hidden, e.router_bias, Binder::Quality::kAsStored);
+  w.router = bind.linear(at + "router", count, hidden, e.router_bias, Binder::Quality::kExact);
   if (e.choice_bias) w.choice_bias = bind.row(at + "router.choice_bias", count);
   if (e.shared_gate) {
-    w.shared_gate = bind.matrix(at + "shared_gate", 1, hidden, Binder::Quality::kAsStored);
+    w.shared_gate = bind.matrix(at + "shared_gate", 1, hidden, Binder::Quality::kExact);
   }
   const std::string one = at + "experts.";
   w.expert_gate = bind.experts(one, ".gate", count, inner, hidden, e.gate_bias);
@@ -292,14 +300,14 @@ LayerWeights bind_layer(Binder& bind, const ModelSpec& spec, const LayerSpec& la
   return w;
 }
 
-// Small, and the last that a vector goes through: as stored.
+// Small, and the last that a vector goes through: exact.
 std::vector<DenseWeights> bind_pooler(Binder& bind, const ModelSpec& spec) {
   std::vector<DenseWeights> out;
   int64_t in = spec.hidden_size;
   for (const DenseSpec& dense : spec.pooler) {
     const std::string name = "pooled." + std::to_string(out.size());
     DenseWeights w;
-    w.linear = bind.linear(name, dense.out_size, in, dense.bias, Binder::Quality::kAsStored);
+    w.linear = bind.linear(name, dense.out_size, in, dense.bias, Binder::Quality::kExact);
     w.norm = bind.norm(dense.norm, name + ".norm", dense.out_size);
     out.push_back(std::move(w));
     in = dense.out_size;

@@ -133,8 +133,11 @@ LoadRequest read_load_request(const Napi::Object& from) {
   r.backend.num_threads = get_size(from, "numThreads", 1, 1024);
   r.backend.isa = get_string(from, "isa");
   const std::string activations = get_string(from, "activations");
-  r.backend.int8_activations = activations == "int8";
-  if (!r.backend.int8_activations && activations != "f32") bad_option("activations", "int8 or f32");
+  r.backend.rounding.int8 = activations == "auto" || activations == "int8";
+  r.backend.rounding.bf16 = activations == "auto" || activations == "bf16";
+  if (!r.backend.rounding.int8 && !r.backend.rounding.bf16 && activations != "f32") {
+    bad_option("activations", "auto, int8, bf16 or f32");
+  }
   const std::string quantise = get_string(from, "quantize");
   if (quantise == "q8_0") r.quantise = DType::kQ8_0;
   if (quantise == "q4_0") r.quantise = DType::kQ4_0;

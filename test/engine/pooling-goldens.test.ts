@@ -110,8 +110,13 @@ it('there are as many cases as the reference has', () => {
 
 describe.each(names)('%s', (name) => {
   it('is as the reference says', async () => {
-    await using llm = await open(name);
+    await using llm = await open(name, { activations: 'f32' });
     expect(await errorOf(name, llm)).toBeLessThanOrEqual(TOLERANCE);
+  });
+
+  it('is close with activations of 16 bits', async () => {
+    await using llm = await open(name);
+    expect(await errorOf(name, llm)).toBeLessThanOrEqual(0.03);
   });
 
   it('gives the same bits alone, in lists, whatever the steps, threads and instruction set', async () => {

@@ -4,6 +4,8 @@ import { expect, it } from 'vitest';
 import { readGguf, SkippedArray } from '../../lib/model/gguf.js';
 import { ROOT } from '../support/addon.js';
 import { watchEventLoop } from '../support/event-loop.js';
+import { random } from '../support/random.js';
+import { SEED } from '../support/seed.js';
 import {
   type GgufSpec,
   ggufFile,
@@ -60,6 +62,29 @@ it('reads every kind of value', async () => {
   });
   expect(gguf.tensors[0]).toMatchObject({ shape: [2, 32], bytes: 68 });
   expect(gguf.tensors[0].offset % 32).toBe(0);
+});
+
+it('reads strings of any characters and lengths as each alone would be', async () => {
+  const pieces = ['a', 'the', 'é', 'Ġb', '日本', '\u{1f600}', '\0', '\0'.repeat(9), '', '\ufffd'];
+  const long = [127, 128, 300, 40_000].map((n) => 'x'.repeat(n));
+  const rng = random(SEED);
+  // Some hundreds in a row without what is read one by one, then with it.
+  const plain = Array.from({ length: 1500 }, () => pieces[rng.integer(9)].repeat(3));
+  const mixed = Array.from({ length: 1500 }, (_, i) => `${i}${pieces[i % 10]}`);
+  const ascii = Array.from({ length: 600 }, (_, i) => `token ${i}`);
+  const strings = [...ascii, ...plain, ...mixed, ...long, ...plain];
+  const tensors = [TENSOR];
+  const metadata = { 'tokenizer.ggml.tokens': { strings } };
+  const gguf = await readGguf(file({ metadata, tensors, dataBytes: 68 }));
+  expect(gguf.metadata.get('tokenizer.ggml.tokens')).toEqual(strings);
+  // Bytes that are no UTF-8 become what Buffer makes of them, and move nothing behind them.
+  const some = { strings: [...ascii.slice(0, 40), 'é!', 'é', 'behind'] };
+  const bad = ggufFile({ metadata: { ...metadata, 'tokenizer.ggml.tokens': some } });
+  const at = bad.indexOf(Buffer.from('é!'));
+  bad[at] = 0x41;
+  const read = (await readGguf(write(folder, 'bad.gguf', bad))).metadata;
+  const expected = [...some.strings.slice(0, 40), 'A\ufffd!', 'é', 'behind'];
+  expect(read.get('tokenizer.ggml.tokens')).toEqual(expected);
 });
 
 it.each<[string, GgufSpec, string, RegExp]>([

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/half.h"
+#include "cpu/rounding.h"
 #include "native/op_test.h"
 
 namespace octavo::test {
@@ -15,13 +16,18 @@ namespace octavo::test {
 // the machine and several numbers of threads, or one for a device.
 struct Backends {
   std::vector<std::unique_ptr<Backend>> all;
-  bool int8_activations = false;  // of products with quantised weights
+  Rounding rounding = {false, false};  // of the CPU
 
   const Ops& ops() const { return all[0]->ops(); }
   const Ops& any(Random& random) const {
     return all[random.between(0, static_cast<int64_t>(all.size()) - 1)]->ops();
   }
   bool on_cpu() const { return std::strcmp(ops().name, "cpu") == 0; }
+  // What products with weights of a type round their left side to; F32 = nothing.
+  DType left_type(DType weight) const {
+    if (is_quantised(weight)) return rounding.int8 ? DType::kI8 : DType::kF32;
+    return weight == DType::kBF16 && rounding.bf16 ? weight : DType::kF32;
+  }
   DType type() const { return ops().activation; }
   // A device reads rows in pieces.
   int64_t cols(int64_t some, int64_t multiple) const { return on_cpu() ? some : some * multiple; }
@@ -200,25 +206,53 @@ std::vector<float> run_everywhere(const Backends& backends, const Values& out, c
       backends, out, what, [] {}, fn);
 }
 
-// A stored matrix as the ops of a backend read it.
-class Loaded {
+// What lies in memory otherwise for every instruction set: made for each where it is first used.
+template <class T>
+class PerIsa {
  public:
-  Loaded(const Ops& ops, const Bytes& bytes, DType dtype, int64_t rows, int64_t cols)
-      : ops_(ops), tensor_{bytes.data(), dtype, rows, cols} {
-    bytes_ = ops.weight_bytes(ops.context, tensor_);
-    memory_ = ops.allocate(ops.context, bytes_);
-    tensor_ = ops.load_weight(ops.context, tensor_, MemorySource(bytes.data()), memory_);
+  template <class Make>
+  const T& of(const Ops& ops, Make make) const {
+    for (const auto& [isa, one] : made_) {
+      if (std::strcmp(isa, ops.isa) == 0) return *one;
+    }
+    made_.emplace_back(ops.isa, make());
+    return *made_.back().second;
   }
-  ~Loaded() { ops_.release(ops_.context, memory_, bytes_); }
-  Loaded(const Loaded&) = delete;
-  Loaded& operator=(const Loaded&) = delete;
-  const Tensor& tensor() const { return tensor_; }
 
  private:
-  const Ops& ops_;
-  Tensor tensor_;
-  void* memory_ = nullptr;
-  size_t bytes_ = 0;
+  mutable std::vector<std::pair<const char*, std::unique_ptr<T>>> made_;
+};
+
+// Memory that a backend's ops allocate, for weights.
+struct WeightMemory {
+  WeightMemory(const Ops& o, size_t n) : ops(o), bytes(n), data(o.allocate(o.context, n)) {}
+  ~WeightMemory() { ops.release(ops.context, data, bytes); }
+  WeightMemory(const WeightMemory&) = delete;
+  WeightMemory& operator=(const WeightMemory&) = delete;
+  const Ops& ops;
+  const size_t bytes;
+  void* const data;
+  Tensor tensor;  // what was loaded there
+};
+
+// A stored matrix as the ops of backends read it. The bytes are the caller's.
+class Loaded {
+ public:
+  Loaded(const Bytes& bytes, DType dtype, int64_t rows, int64_t cols)
+      : bytes_(bytes.data()), stored_{nullptr, dtype, rows, cols} {}
+  const Tensor& tensor(const Ops& ops) const {
+    const auto load = [&] {
+      auto memory = std::make_unique<WeightMemory>(ops, ops.weight_bytes(ops.context, stored_));
+      memory->tensor = ops.load_weight(ops.context, stored_, MemorySource(bytes_), memory->data);
+      return memory;
+    };
+    return memory_.of(ops, load).tensor;
+  }
+
+ private:
+  const char* const bytes_;
+  const Tensor stored_;
+  PerIsa<WeightMemory> memory_;
 };
 
 // One case of an op, as the CPU's program and the device's run them; i counts a run's cases.

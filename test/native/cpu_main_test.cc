@@ -22,12 +22,12 @@ constexpr int kThreads[] = {1, 5};
 constexpr int kThreads[] = {1, 2, 5};
 #endif
 
-Backends cpu_backends(bool int8_activations) {
+Backends cpu_backends(Rounding rounding) {
   Backends out;
-  out.int8_activations = int8_activations;
+  out.rounding = rounding;
   for (const char* const* isa = CpuBackend::available_isas(); *isa != nullptr; isa++) {
     for (int threads : kThreads) {
-      out.all.push_back(CpuBackend::create(threads, *isa, int8_activations));
+      out.all.push_back(CpuBackend::create(threads, *isa, rounding));
     }
   }
   return out;
@@ -67,7 +67,7 @@ void group(const char* name, Fn fn) {
 void run_all(uint64_t seed) {
   std::printf("seed %" PRIu64 "\n", seed);
   Random random(seed);
-  const Backends backends = cpu_backends(true);
+  const Backends backends = cpu_backends({true, true});
   group("thread_pool", [&] { test_thread_pool(random); });
   group("allocate", [&] { test_allocate(backends); });
   const auto suite = [&](const char* name, int cases, OpTest test) {
@@ -79,12 +79,13 @@ void run_all(uint64_t seed) {
   suite("embedding", 60, test_embedding);
   suite("norm", 75, test_norm);
   group("quants", [&] { test_quants(backends, random); });
-  for (const bool int8 : {true, false}) {
-    group(int8 ? "matmul" : "matmul f32", [&] {
-      const Backends some = cpu_backends(int8);
+  for (const bool rounds : {true, false}) {
+    group(rounds ? "matmul" : "matmul f32", [&] {
+      const Backends some = cpu_backends({rounds, rounds});
       matmul_grid({&some}, random, {}, [](const Backends&, const Product&) {});
     });
   }
+  group("matmul bf16", [&] { test_bf16_bits(backends, random); });
   suite("rope_and_cache", 24, test_rope_and_cache);
   group("paged_attention", [&] {
     attention_grid({&backends}, random, {80, false}, [](const Attended&) {});

@@ -3,6 +3,7 @@
 #include <iterator>
 #include <string>
 
+#include "cpu/cpu_ops.h"
 #include "cpu/packed.h"
 #include "native/cpu_test.h"
 
@@ -41,12 +42,13 @@ void judge_quantiser(DType dtype) {
 void judge_packed(const Backends& backends, Random& random, DType dtype) {
   const int64_t rows = random.between(1, 70), cols = block_values(dtype) * random.between(1, 9);
   const Bytes stored = random_stored(random, dtype, rows, cols);
-  const Ops& ops = backends.all[random.between(0, backends.all.size() - 1)]->ops();
-  const Loaded packed(ops, stored, dtype, rows, cols);
+  const Ops& ops = backends.any(random);
+  const PanelLayout layout = cpu_context(ops.context).layout();
+  const Loaded packed(stored, dtype, rows, cols);
   std::vector<float> want(static_cast<size_t>(cols)), got(want);
   for (int64_t row = 0; row < rows; row++) {
     dequantise_row(dtype, stored.data() + row * row_bytes(dtype, cols), cols, want.data());
-    unpack_row(packed.tensor(), row, got.data());
+    unpack_row(packed.tensor(ops), row, layout, got.data());
     for (int64_t k = 0; k < cols; k++) {
       const float ulps = quant_format(dtype).has_min ? 4.0f : 0.0f;
       expect(std::fabs(got[k] - want[k]) <= ulps * 0x1p-24f * 8 * 64, "packed %s: %g is not %g",

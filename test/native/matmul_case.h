@@ -36,4 +36,8 @@ Product matmul_case(const Backends& backends, Random& random, int64_t rows, int6
 void matmul_grid(const std::vector<const Backends*>& of_types, Random& random, const Effort& effort,
                  const std::function<void(const Backends&, const Product&)>& more);
 
+// Products of BF16 on the CPU against fused multiply-adds one by one, bit by bit: any size of
+// value, subnormal ones too.
+void test_bf16_bits(const Backends& backends, Random& random);
+
 }  // namespace octavo::test

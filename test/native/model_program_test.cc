@@ -343,7 +343,7 @@ namespace {
 void run_all(uint64_t seed) {
   std::printf("seed %" PRIu64 "\n", seed);
   Random random(seed);
-  const auto backend = CpuBackend::create(2, nullptr, false);
+  const auto backend = CpuBackend::create(2, nullptr, {false, false});
   const std::pair<const char*, void (*)(const Ops&, Random&)> groups[] = {
       {"programs", test_programs},
       {"experts", test_expert_programs},

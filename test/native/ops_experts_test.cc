@@ -206,22 +206,27 @@ namespace {
 struct Experts {
   Experts(const Backends& backends, Random& random, DType type, int64_t count, int64_t n, int64_t k,
           bool biased)
-      : ops(backends.ops()), dtype(type), rows(n), cols(k) {
-    const Tensor stored{nullptr, type, n, k};
-    const auto each = static_cast<int64_t>(ops.weight_bytes(ops.context, stored));
-    stride = (each + 255) / 256 * 256;
-    memory = std::make_unique<Buffer_>(ops, static_cast<size_t>(stride * count));
-    for (int64_t e = 0; e < count; e++) {
-      bytes.push_back(random_stored(random, type, n, k));
-      const MemorySource source(bytes.back().data());
-      const Tensor one =
-          ops.load_weight(ops.context, stored, source, memory->as<char>() + e * stride);
-      if (e == 0) first = one;
-    }
+      : dtype(type), rows(n), cols(k) {
+    for (int64_t e = 0; e < count; e++) bytes.push_back(random_stored(random, type, n, k));
     if (biased) bias = random_values(random, DType::kF32, count * n);
-    its_bias = std::make_unique<Memory>(put(ops, bias));
+    its_bias = std::make_unique<Memory>(put(backends.ops(), bias));
   }
-  ExpertPart part(const Tensor& out) const {
+  ExpertPart part(const Ops& ops, const Tensor& out) const {
+    const Tensor stored{nullptr, dtype, rows, cols};
+    const auto each = static_cast<int64_t>(ops.weight_bytes(ops.context, stored));
+    const int64_t stride = (each + 255) / 256 * 256;
+    const auto load = [&] {
+      const size_t all = static_cast<size_t>(stride) * bytes.size();
+      auto loaded = std::make_unique<WeightMemory>(ops, all);
+      for (size_t e = 0; e < bytes.size(); e++) {
+        char* const to = static_cast<char*>(loaded->data) + static_cast<int64_t>(e) * stride;
+        const MemorySource source(bytes[e].data());
+        const Tensor one = ops.load_weight(ops.context, stored, source, to);
+        if (e == 0) loaded->tensor = one;
+      }
+      return loaded;
+    };
+    const Tensor& first = memory.of(ops, load).tensor;
     return {out, first, stride, bias.empty() ? nullptr : its_bias->as<float>()};
   }
   struct Answer {
@@ -233,8 +238,8 @@ struct Experts {
     const char* const stored = bytes[static_cast<size_t>(e)].data() + n * row_bytes(dtype, cols);
     std::vector<double> weight = reference::stored_row(dtype, stored, cols);
     for (double& w : weight) w = rounded(kept_type(backends, dtype), static_cast<float>(w));
-    const bool int8 = backends.int8_activations && is_quantised(dtype);
-    const std::vector<float> left = int8 ? reference::int8_row(x.data(), cols) : x;
+    const bool int8 = backends.left_type(dtype) == DType::kI8;
+    const auto left = reference::left_row(backends.left_type(dtype), x.data(), cols);
     double magnitude;
     const double value =
         reference::dot(left.data(), weight, bias.empty() ? 0 : bias[e * rows + n], &magnitude);
@@ -243,24 +248,10 @@ struct Experts {
     return {value, (static_cast<double>(int8 ? cols / 8 : cols) + 8) * 0x1p-24 * magnitude + 1e-37};
   }
 
-  // Memory as load_weight wants it.
-  struct Buffer_ {
-    Buffer_(const Ops& o, size_t n) : ops(o), size(n), data(o.allocate(o.context, n)) {}
-    ~Buffer_() { ops.release(ops.context, data, size); }
-    template <class T>
-    T* as() const {
-      return static_cast<T*>(data);
-    }
-    const Ops& ops;
-    size_t size;
-    void* data;
-  };
-  const Ops& ops;
   DType dtype;
-  int64_t rows, cols, stride = 0;
-  std::unique_ptr<Buffer_> memory;
+  int64_t rows, cols;
   std::vector<Bytes> bytes;
-  Tensor first;
+  PerIsa<WeightMemory> memory;
   std::vector<float> bias;
   std::unique_ptr<Memory> its_bias;
 };
@@ -301,9 +292,9 @@ Outcome run_rows(const Backends& backends, const Ops& ops, const Case& c, const 
   const Values gates(backends, type, places, gate.rows), ups(backends, type, places, gate.rows);
   const Values given(backends, type, places, down.rows);
   ops.route(ops.context, {routed.routing, logits.tensor(), c.router, nullptr});
-  ops.expert_gated_matmul(ops.context, x.tensor(), routed.routing, gate.part(gates.tensor()),
-                          up.part(ups.tensor()), c.glu, c.scales_input);
-  ops.expert_matmul(ops.context, gates.tensor(), routed.routing, down.part(given.tensor()));
+  ops.expert_gated_matmul(ops.context, x.tensor(), routed.routing, gate.part(ops, gates.tensor()),
+                          up.part(ops, ups.tensor()), c.glu, c.scales_input);
+  ops.expert_matmul(ops.context, gates.tensor(), routed.routing, down.part(ops, given.tensor()));
   ups.bits("expert_gated_matmul");
   const Choices choices(ops, routed);
   return {choices, by_choice(gates.read("expert_gated_matmul"), choices.places),

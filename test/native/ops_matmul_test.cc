@@ -9,12 +9,12 @@ namespace {
 // A part's memory on a backend.
 struct Placed {
   Placed(const Backends& backends, const Part& part, int64_t rows, int64_t depth)
-      : loaded(backends.ops(), part.weight, part.dtype, part.cols, depth),
+      : loaded(part.weight, part.dtype, part.cols, depth),
         bias(put(backends.ops(), part.bias)),
         out(backends, part.out_type, rows, part.cols),
         has_bias(!part.bias.empty()) {}
-  MatmulPart request() const {
-    return {out.tensor(), loaded.tensor(), has_bias ? bias.as<float>() : nullptr};
+  MatmulPart request(const Ops& ops) const {
+    return {out.tensor(), loaded.tensor(ops), has_bias ? bias.as<float>() : nullptr};
   }
   Loaded loaded;
   Memory bias;
@@ -29,7 +29,7 @@ double tolerance(const Backends& backends, const Part& part, int64_t depth, doub
   if (!backends.on_cpu()) {
     return 2e-6 * magnitude + (part.out_type == DType::kF32 ? 1e-6 * std::fabs(want) : 0);
   }
-  const bool int8 = backends.int8_activations && is_quantised(part.dtype);
+  const bool int8 = backends.left_type(part.dtype) == DType::kI8;
   return (static_cast<double>(int8 ? depth / 8 : depth) + 8) * 0x1p-24 * magnitude + 1e-37;
 }
 
@@ -38,9 +38,7 @@ void judge(const Backends& backends, const Product& c, size_t p, Random& random)
   std::vector<std::vector<float>> lefts;
   for (int64_t m = 0; m < c.rows; m++) {
     const float* row = &c.x[m * c.depth];
-    lefts.push_back(backends.int8_activations && is_quantised(part.dtype)
-                        ? reference::int8_row(row, c.depth)
-                        : std::vector<float>(row, row + c.depth));
+    lefts.push_back(reference::left_row(backends.left_type(part.dtype), row, c.depth));
   }
   const DType kept = kept_type(backends, part.dtype);
   const bool all = !backends.on_cpu() || c.rows * part.cols <= 5000;
@@ -88,7 +86,7 @@ std::vector<std::vector<float>> Product::run(const Backends& backends, const Ops
   std::vector<MatmulPart> request;
   for (size_t p = begin; p < end; p++) {
     placed.push_back(std::make_unique<Placed>(backends, parts[p], n, depth));
-    request.push_back(placed.back()->request());
+    request.push_back(placed.back()->request(ops));
   }
   ops.matmul(ops.context, left.tensor(), request.data(), static_cast<int32_t>(request.size()));
   std::vector<std::vector<float>> out;
@@ -151,9 +149,9 @@ void spoilt_rows(const Backends& backends, Random& random) {
     const Part part{dtype, cols, random_stored(random, dtype, cols, depth), {}, DType::kF32};
     const Placed placed(backends, part, rows, depth);
     const Values left(backends, type, rows, depth);
-    const MatmulPart request = placed.request();
     for (const auto& backend : backends.all) {
       const Ops& ops = backend->ops();
+      const MatmulPart request = placed.request(ops);
       std::vector<float> out[2];
       for (const bool whole : {false, true}) {
         left.fill(whole ? clean : x);
@@ -188,14 +186,14 @@ void gated_matmul(const Backends& backends, Random& random, int64_t rows) {
   const Part gate = make(), up = make();
   const bool silu = random.chance(80);
   const HiddenAct hidden_act = silu ? HiddenAct::kSilu : HiddenAct::kGeluTanh;
-  const bool alike = is_quantised(gate.dtype) == is_quantised(up.dtype);
-  const bool expected = silu && (alike || !backends.int8_activations);
+  const bool alike = backends.left_type(gate.dtype) == backends.left_type(up.dtype);
+  const bool expected = silu && alike;
   const Values left(backends, type, rows, depth, x);
   const Placed first(backends, gate, rows, depth), second(backends, up, rows, depth);
-  const MatmulPart two[] = {first.request(), second.request()};
   for (const auto& backend : backends.all) {
     const Ops& ops = backend->ops();
     if (ops.gated_matmul == nullptr) continue;
+    const MatmulPart two[] = {first.request(ops), second.request(ops)};
     ops.matmul(ops.context, left.tensor(), two, 2);
     ops.activate(ops.context, two[0].out, two[0].out, two[1].out, hidden_act);
     const auto want = first.out.bits("activate");
@@ -262,6 +260,58 @@ void matmul_grid(const std::vector<const Backends*>& of_types, Random& random, c
     }
     more(backends, matmul_case(backends, random, effort.small ? std::min(ms[r[0]], 17) : ms[r[0]],
                                ks[r[1]], std::move(parts)));
+  }
+}
+
+namespace {
+
+// Exponents from those of subnormal numbers to where products are still finite.
+float bf16_of_any_size(Random& random) {
+  if (random.chance(5)) return random.chance(50) ? 0.0f : -0.0f;
+  const int exponent = static_cast<int>(
+      random.chance(50) ? random.between(-8, 8) : random.between(-140, random.chance(50) ? -50 : 50));
+  const float size = std::ldexp(1 + static_cast<float>(random.between(0, 127)) / 128, exponent);
+  return rounded(DType::kBF16, random.chance(50) ? size : -size);
+}
+
+float cut(float x) { return std::fabs(x) < 0x1p-56f ? 0 : x; }
+
+float bf16_product(const float* x, const float* w, int64_t depth) {
+  float sum = 0;
+  for (int64_t k = 0; k < depth; k += 2) {
+    for (const int64_t i : {k + 1, k}) {
+      if (i < depth) sum = std::fma(rounded(DType::kBF16, cut(x[i])), cut(w[i]), sum);
+    }
+  }
+  return sum;
+}
+
+}  // namespace
+
+void test_bf16_bits(const Backends& backends, Random& random) {
+  for (int i = 0; i < 40; i++) {
+    const int64_t rows = random.pick({1, 2, 5, 8, 9, 24, 65, 130}), cols = random.between(1, 70),
+                  depth = random.between(1, random.chance(30) ? 900 : 90);
+    std::vector<float> x(static_cast<size_t>(rows * depth)), w(static_cast<size_t>(cols * depth));
+    for (float& v : x) v = bf16_of_any_size(random) * (1 + random.normal() * 0x1p-9f);
+    for (float& v : w) v = bf16_of_any_size(random);
+    Part part{DType::kBF16, cols, Bytes(static_cast<int64_t>(w.size()) * 2), {}, DType::kF32};
+    for (size_t k = 0; k < w.size(); k++) {
+      const uint16_t bits = float_to_bf16(w[k]);
+      std::memcpy(part.weight.data() + 2 * k, &bits, 2);
+    }
+    std::vector<float> want;
+    for (int64_t m = 0; m < rows; m++) {
+      for (int64_t n = 0; n < cols; n++) {
+        want.push_back(bf16_product(&x[m * depth], &w[n * depth], depth));
+      }
+    }
+    Product c{rows, depth, x, {}, {want}};
+    c.parts.push_back(std::move(part));
+    for (const auto& backend : backends.all) {
+      same_rows(c, 0, 0, c.run(backends, backend->ops(), 0, rows, 0, 1)[0],
+                "than fused multiply-adds in order", backend->ops());
+    }
   }
 }
 

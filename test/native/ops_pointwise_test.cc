@@ -18,7 +18,7 @@ std::vector<int32_t> random_ids(Random& random, int64_t n, int64_t below) {
 struct Table {
   Table(const Backends& backends, Random& random, DType dtype, int64_t rows, int64_t cols)
       : bytes(random_stored(random, dtype, rows, cols)),
-        loaded(backends.ops(), bytes, dtype, rows, cols) {
+        loaded(bytes, dtype, rows, cols) {
     const DType kept = kept_type(backends, dtype);
     for (int64_t r = 0; r < rows; r++) {
       values.push_back(
@@ -81,13 +81,13 @@ void test_embedding(const Backends& backends, Random& random, int i) {
   const Memory its_types = put(backends.ops(), types);
   const Values out(backends, DType::kF32, n, cols);
   const auto got = run_everywhere(backends, out, "embedding", [&](const Ops& ops) {
-    EmbeddingParams p{out.tensor(), table.loaded.tensor(), its_ids.as<int32_t>(), scale};
+    EmbeddingParams p{out.tensor(), table.loaded.tensor(ops), its_ids.as<int32_t>(), scale};
     if (at_positions) {
-      p.position_table = learned_table.loaded.tensor();
+      p.position_table = learned_table.loaded.tensor(ops);
       p.positions = its_positions.as<int32_t>();
     }
     if (has_types) {
-      p.type_table = type_table.loaded.tensor();
+      p.type_table = type_table.loaded.tensor(ops);
       p.types = its_types.as<int32_t>();
     }
     ops.embedding(ops.context, p);

@@ -76,6 +76,15 @@ inline std::vector<float> int8_row(const float* x, int64_t n) {
   return out;
 }
 
+// x as products that round it to a type see it: kI8, kBF16 (below 2^−56 it is 0), kF32 = as it is.
+inline std::vector<float> left_row(DType type, const float* x, int64_t n) {
+  if (type == DType::kI8) return int8_row(x, n);
+  std::vector<float> out(x, x + n);
+  if (type == DType::kF32) return out;
+  for (float& v : out) v = std::fabs(v) < 0x1p-56f ? 0 : bf16_to_float(float_to_bf16(v));
+  return out;
+}
+
 // Σ |x · min| over the groups of a row, the min being what is added to scale · code: it is added by
 // itself, and so are its roundings.
 inline double min_magnitude(const float* x, DType dtype, const void* row, int64_t n) {

@@ -57,7 +57,7 @@ export class RawModel {
       blockSize = 16 as 8 | 16 | 32,
       isa = '',
       numThreads = 2,
-      activations = 'f32' as 'f32' | 'int8',
+      activations = 'f32' as NativeLoadRequest['activations'],
       quantize = '' as NativeLoadRequest['quantize'],
       device = {} as Partial<NativeDevice>,
       /** Instead of those of the engine's plan. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { listedMerges } from '../../lib/text/gguf-merges.js';
 import {
   type GgufTokenizerMetadata,
   ggufTokenizer,
@@ -113,6 +114,28 @@ describe('a big vocabulary', () => {
     expect(JSON.parse(json).model.merges.length).toBeGreaterThan(59_000);
     console.log(`longest turn ${longest.toFixed(1)} ms`);
     expect(turns).toBeGreaterThan(10); // it takes a tenth of a second and yields every few ms
+  });
+});
+
+describe('merges that a file lists', () => {
+  it('are pairs only where a text of both could be read in two ways', async () => {
+    const json = async (merges: string[]) => JSON.parse(await listedMerges({ merges }));
+    expect(await json(['a b', '" \\', 'a '])).toEqual(['a b', '" \\', 'a ']);
+    for (const odd of ['#version a', ' a b', 'a b c', `a ${'b'.repeat(70_000)}`]) {
+      const space = odd.indexOf(' ', 1);
+      const pair = [odd.slice(0, space), odd.slice(space + 1)];
+      expect(await json(['a b', odd])).toEqual([['a', 'b'], pair]);
+    }
+    expect(await json([])).toEqual([]);
+  });
+
+  it('join the same tokens as pairs and as texts', async () => {
+    const tokens = ['\u2581', 'a', 'b', 'ab', 'b ', 'c', 'abb '];
+    const metadata = { model: 'gemma4', tokens };
+    const idsOf = async (merges: string[]) =>
+      (await ggufTokenizer({ ...metadata, merges })).encode('abc');
+    expect(await idsOf(['a b'])).toEqual([3, 5]);
+    expect(await idsOf(['a b', 'ab b '])).toEqual([3, 5]);
   });
 });
 

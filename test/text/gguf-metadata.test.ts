@@ -32,6 +32,8 @@ describe('damaged metadata', () => {
     ['merges', 'none', { ...bpe, merges: undefined }],
     ['merges', 'without a space', { ...bpe, merges: ['ab'] }],
     ['merges', 'of unknown tokens', { ...bpe, merges: ['\u4e2d \u6587'] }],
+    ['merges', 'of tokens that make none', { ...bpe, merges: ['\u0120 \u0120\u0120\u0120'] }],
+    ['merges', 'of a token and nothing', { ...bpe, merges: ['a '] }],
     ['merges', 'a number', { ...bpe, merges: [3 as never] }],
     ['pre', 'a number', { ...bpe, pre: 3 as never }],
     ['scores', 'none, where they are needed', { ...unigram, scores: undefined }],

@@ -23,6 +23,11 @@ describe('tokens as a tokenizer.json spells them', () => {
     ]);
     expect(idOf.get('##s')).toBe(3);
     expect(JSON.parse(await vocabJson(await readVocabulary(bert)))).toMatchObject({ the: 2 });
+    const odd = ['"', '\\', '\n', 'a"b', '\ud800', '\u007f', '\u{1f600}', '7', '__proto__'];
+    const spelled = JSON.parse(
+      await vocabJson(await readVocabulary({ model: 'gpt2', tokens: odd })),
+    );
+    expect(Object.entries(spelled).sort()).toEqual(odd.map((token, id) => [token, id]).sort());
     const twice = { ...bert, tokens: [...(bert.tokens ?? []).slice(0, 6), '\u2581the'] };
     await expect(readVocabulary(twice)).rejects.toMatchObject({ code: 'ERR_MODEL_FORMAT' });
   });
