@@ -6,8 +6,7 @@ namespace octavo {
 
 std::unique_ptr<Backend> make_backend(const BackendOptions& o) {
   if (o.device < 0) {
-    return CpuBackend::create(o.num_threads, o.isa.empty() ? nullptr : o.isa.c_str(),
-                              o.rounding);
+    return CpuBackend::create(o.num_threads, o.isa.empty() ? nullptr : o.isa.c_str(), o.rounding);
   }
   DeviceOptions device;
   device.device = o.device;

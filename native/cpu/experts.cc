@@ -72,7 +72,9 @@ struct Call {
   }
 
   const QuantRows* quantise() const {
-    const QuantRows all = quant_rows(c, routing.num_places(), x.cols);
+    QuantRows all = quant_rows(c, routing.num_places(), x.cols);
+    will_meet(all, own.weight.dtype);
+    if (up != nullptr) will_meet(all, up->weight.dtype);
     std::vector<QuantRows>& parts = c.expert_lists.quantised;
     std::vector<ExpertItem>& tiles = c.expert_lists.tiles;
     parts.clear();
@@ -118,8 +120,8 @@ struct Call {
     cut();
     const QuantRows* const quantised = int8() ? quantise() : nullptr;
     const bool bf16 = kind() == Meets::kBF16;
-    const char* const rows = bf16 ? round_rows(c, x.f32(), x.rows, x.cols)
-                                  : reinterpret_cast<const char*>(x.f32());
+    const char* const rows =
+        bf16 ? round_rows(c, x.f32(), x.rows, x.cols) : reinterpret_cast<const char*>(x.f32());
     const int64_t row_bytes = bf16 ? rounded_row(c, x.cols) : x.cols * 4;
     const int64_t scratch = panel_scratch(row_block), near = int8() ? 0 : row_block * row_bytes;
     for (Scratch& s : c.worker_scratch) s.get(static_cast<size_t>(scratch + near));

@@ -58,15 +58,16 @@ alignas(64) constexpr int32_t kShiftRow[16] = {
 
 // One group of sums starts, that before it is put down, and the one before that becomes floats:
 // what a step waits for has had the time of another step.
-#define OCTAVO_TILE_STEP(n, a, b, before, last)                                                   \
-  do {                                                                                            \
-    const int64_t at_ = unit + (n);                                                               \
-    if (at_ < units) OCTAVO_TILE_DOTS(n, a, b, at_);                                              \
-    if (at_ >= 1 && at_ <= units) {                                                               \
-      _tile_stored(before, sums[before], 64);                                                     \
-      asm volatile("" ::: "memory");                                                              \
-    }                                                                                             \
-    if (at_ >= 2 && at_ < units + 2) add_sums<Groups, Mins, R>(c, x, at_ - 2, sums[last], total[0]); \
+#define OCTAVO_TILE_STEP(n, a, b, before, last)                       \
+  do {                                                                \
+    const int64_t at_ = unit + (n);                                   \
+    if (at_ < units) OCTAVO_TILE_DOTS(n, a, b, at_);                  \
+    if (at_ >= 1 && at_ <= units) {                                   \
+      _tile_stored(before, sums[before], 64);                         \
+      asm volatile("" ::: "memory");                                  \
+    }                                                                 \
+    if (at_ >= 2 && at_ < units + 2)                                  \
+      add_sums<Groups, Mins, R>(c, x, at_ - 2, sums[last], total[0]); \
   } while (0)
 
 // total [R][16] += what a group's sums [R][16] make

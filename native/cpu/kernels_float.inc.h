@@ -291,9 +291,9 @@ static void float_panels(const PanelJob& job, const PanelWeights& w, int64_t p, 
     t.x = static_cast<const char*>(job.rounded) + job.first_row * t.stride;
 #if defined(OCTAVO_PAIRS)
     if (streams) return stream_panels<Pairs, V>(job, t, bytes);
-    return pass_panels<Pairs, V>(
-        job, t, bytes, Pairs::kBytes,
-        [&](int v, int64_t first, int64_t) { return t.w[v] + Pairs::kBytes * first; });
+    return pass_panels<Pairs, V>(job, t, bytes, Pairs::kBytes, [&](int v, int64_t first, int64_t) {
+      return t.w[v] + Pairs::kBytes * first;
+    });
 #else
     if (streams) return stream_panels<SecondFirst<PlainBF16>, V>(job, t, bytes);
     return widen_panels<SecondFirst<PlainF32>, V>(job, w.dtype, t, bytes);
@@ -322,9 +322,8 @@ OCTAVO_INLINE void finish_panels(const PanelJob& job, int64_t p, Multiply multip
 
 template <int V>
 static void float_group(const PanelJob& job, int64_t p) {
-  finish_panels<V>(job, p, [&](const PanelWeights& w, float* sums) {
-    float_panels<V>(job, w, p, sums);
-  });
+  finish_panels<V>(job, p,
+                   [&](const PanelWeights& w, float* sums) { float_panels<V>(job, w, p, sums); });
 }
 
 static void panel_matmul_f32(const PanelJob& job) {  // and of rounded activations

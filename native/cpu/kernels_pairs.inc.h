@@ -18,8 +18,7 @@ struct PairDots {
 
   // dot [1][R] += weights of group g of a block times q [R][32]
   template <int Groups, int V, int R>
-  OCTAVO_INLINE void add(const char* values, int64_t, const int8_t* q, int g,
-                         I32x16 (&dot)[V][R]) {
+  OCTAVO_INLINE void add(const char* values, int64_t, const int8_t* q, int g, I32x16 (&dot)[V][R]) {
     static_assert(V == 1, "one panel at a time");
     constexpr int kVectors = 8 / Groups, kStep = Pairs < kVectors ? Pairs : kVectors;
     OCTAVO_UNROLL for (int first = 0; first < kVectors; first += kStep) {

@@ -81,7 +81,7 @@ static void quantise(const float* x, int64_t tile, int64_t first_block, int64_t 
     const int64_t count = last - unit < 16 ? last - unit : 16;
     QuantLanes lanes;
     lanes.q = to.q + first * to.depth + unit * 32;
-    int64_t half[16];  // where Σ q of the first half of a block goes
+    int64_t half[16];  // where what the first half of a block has goes
     for (int64_t i = 0; i < 16; i++) {
       if (i >= count) {
         lanes.at[i] = lanes.at[0];
@@ -96,15 +96,20 @@ static void quantise(const float* x, int64_t tile, int64_t first_block, int64_t 
       }
     }
     quantise_lanes(count, lanes);
+    const float *scale = lanes.scale, *sum0 = lanes.sums[0], *sum1 = lanes.sums[1];
+    const int64_t at = first * blocks + unit;
     for (int64_t i = 0; i < count; i++) {
-      const float scale = lanes.scale[i], sum0 = lanes.sums[0][i], sum1 = lanes.sums[1][i];
-      to.d[first * blocks + unit + i] = scale;
-      to.sums[half[i]] = static_cast<int32_t>(sum0);
-      to.sums[half[i] + rows] = static_cast<int32_t>(sum1);
-      to.both_sums[first * blocks + unit + i] = static_cast<int32_t>(sum0 + sum1);
-      to.weighted[half[i]] = scale * sum0;
-      to.weighted[half[i] + rows] = scale * sum1;
-      to.both[first * blocks + unit + i] = scale * sum0 + scale * sum1;
+      to.d[at + i] = scale[i];
+      to.both_sums[at + i] = static_cast<int32_t>(sum0[i] + sum1[i]);
+    }
+    for (int64_t i = 0; i < count && to.has_mins; i++) {
+      to.both[at + i] = scale[i] * sum0[i] + scale[i] * sum1[i];
+    }
+    for (int64_t i = 0; i < count && to.halves; i++) {
+      to.sums[half[i]] = static_cast<int32_t>(sum0[i]);
+      to.sums[half[i] + rows] = static_cast<int32_t>(sum1[i]);
+      to.weighted[half[i]] = scale[i] * sum0[i];
+      to.weighted[half[i] + rows] = scale[i] * sum1[i];
     }
   }
 }
@@ -211,7 +216,8 @@ struct PlainDots {
   }
 };
 
-// acc [V][R][16] += chunks of V panels times rows [row, row + R) of a tile
+// acc [V][R][16] += chunks of V panels times rows [row, row + R) of a tile, whose sums are what
+// their dots start from.
 template <class Dots, int Groups, bool Mins, int V, int R>
 static void dot_rows(const Chunk& c, const QuantTile& x, int64_t row, float* acc, int64_t stride) {
   F32x16 total[V][R];
@@ -224,7 +230,7 @@ static void dot_rows(const Chunk& c, const QuantTile& x, int64_t row, float* acc
       I32x16 dot[V][R];
       const int32_t* sums = group_sums<Groups>(x, b, g, row);
       OCTAVO_UNROLL for (int r = 0; r < R; r++) {
-        dot[0][r] = splat_i32(kIntegerShiftBits - (Dots::kUnsigned ? c.offset * sums[r] : 0));
+        dot[0][r] = splat_i32(Dots::kUnsigned ? sums[r] : kIntegerShiftBits);
         OCTAVO_UNROLL for (int v = 1; v < V; v++) dot[v][r] = dot[0][r];
       }
       Dots::template add<Groups>(values, c.next_values, q, g, dot);
@@ -265,8 +271,15 @@ struct TileConfig {
 
 // acc [V][rows][16] += chunks of V panels times rows [row, …) of a tile, in pieces of even size
 template <class Dots, int Groups, bool Mins, int V>
-static void dot_rest(const Chunk& c, const QuantTile& x, int64_t row, float* acc, int64_t stride) {
+static void dot_rest(const Chunk& c, QuantTile x, int64_t row, float* acc, int64_t stride) {
   constexpr int64_t kMost = dot_rows_of(V);
+  alignas(64) int32_t starts[kQuantTileRows * kPanelChunkBlocks * Groups];
+  if (Dots::kUnsigned) {  // their dots are off by offset · Σ q
+    const int32_t* const sums = group_sums<Groups>(x, 0, 0, 0);
+    const int64_t n = x.rows * c.num_blocks * Groups;
+    for (int64_t i = 0; i < n; i++) starts[i] = kIntegerShiftBits - c.offset * sums[i];
+    (Groups == 1 ? x.both_sums : x.sums) = starts;
+  }
   while (row < x.rows) {
     const int64_t left = x.rows - row, pieces = (left + kMost - 1) / kMost;
     const int64_t rows = (left + pieces - 1) / pieces;
@@ -311,8 +324,8 @@ OCTAVO_INLINE I32x16 dot_start(int32_t row_sum) {
   }
 }
 
-// sums [V][R][16] = rows [row, row + R) of x · V panels. Weights go from memory through registers into
-// the dot products, nothing is put down on the way; otherwise the operations of dot_rows.
+// sums [V][R][16] = rows [row, row + R) of x · V panels. Weights go from memory through registers
+// into the dot products, nothing is put down on the way; otherwise the operations of dot_rows.
 template <DType T, int V, int R>
 static void stream_rows(const char* panels, int64_t depth, const QuantTile& x, int64_t row,
                         float* sums, int64_t sums_stride) {
@@ -494,9 +507,16 @@ constexpr bool kPairs = true;
 #else
 constexpr bool kPairs = false;
 #endif
-static const PanelKernels kPanelTable = {
-    OCTAVO_STRING(OCTAVO_ISA), quantise, panel_matmul, panel_matmul_f32, round_bf16, kRoundedBytes,
-    kPairs, kUnsignedBytes, kStreamPanels, dot_probe};
+static const PanelKernels kPanelTable = {OCTAVO_STRING(OCTAVO_ISA),
+                                         quantise,
+                                         panel_matmul,
+                                         panel_matmul_f32,
+                                         round_bf16,
+                                         kRoundedBytes,
+                                         kPairs,
+                                         kUnsignedBytes,
+                                         kStreamPanels,
+                                         dot_probe};
 
 }  // namespace OCTAVO_ISA
 }  // namespace octavo

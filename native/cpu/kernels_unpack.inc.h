@@ -112,12 +112,8 @@ template <DType T>
 OCTAVO_INLINE Ahead ahead_of(const char* panel, int64_t depth, int64_t distance, int64_t to_next) {
   constexpr PackedFormat f = packed_format(T);
   const int64_t blocks = depth / kPanelBlock;
-  return {panel,
-          blocks,
-          distance < blocks ? distance : blocks,
-          to_next,
-          f.block_bytes,
-          f.scale_bytes + f.super_bytes / 8};
+  return {panel,   blocks,        distance < blocks ? distance : blocks,
+          to_next, f.block_bytes, f.scale_bytes + f.super_bytes / 8};
 }
 OCTAVO_INLINE AheadLines lines_ahead(const Ahead& a, int64_t block) {
   int64_t at = block + a.distance;
@@ -131,9 +127,9 @@ OCTAVO_INLINE AheadLines lines_ahead(const Ahead& a, int64_t block) {
 
 // A chunk of a panel, or of several, in the form that the loops over rows take.
 struct Chunk {
-  const char* values;   // [blocks][8][64]
-  const float* scales;  // [blocks][groups][16]
-  const float* mins;    // the same
+  const char* values;                // [blocks][8][64]
+  const float* scales;               // [blocks][groups][16]
+  const float* mins;                 // the same
   int64_t next_values, next_scales;  // how far those of the next panel lie
   int64_t num_blocks;
   int32_t groups;

@@ -69,8 +69,12 @@ Grid make_grid(const CpuContext& c, const Tensor& x, const Parts& parts) {
   return grid;
 }
 
-QuantRows quantise(CpuContext& c, const Tensor& x) {
-  const QuantRows out = quant_rows(c, x.rows, x.cols);
+QuantRows quantise(CpuContext& c, const Tensor& x, const Parts& parts) {
+  QuantRows out = quant_rows(c, x.rows, x.cols);
+  parts.for_each([&](const PanelPart& part) {
+    will_meet(out, part.own.weight.dtype);
+    if (part.up != nullptr) will_meet(out, part.up->weight.dtype);
+  });
   // Items are tiles; pieces of their depth where there are few of them, of sixteen blocks or more.
   const int64_t tiles = ceil_div(x.rows, kQuantTileRows), blocks = x.cols / kPanelBlock;
   const int64_t threads = c.pool.num_threads();
@@ -88,7 +92,7 @@ QuantRows quantise(CpuContext& c, const Tensor& x) {
 void run_parts(CpuContext& c, const Tensor& x, const Parts& parts) {
   const Grid grid = make_grid(c, x, parts);
   const bool int8 = parts.kind == Meets::kInt8;
-  const QuantRows quantised = int8 ? quantise(c, x) : QuantRows{};
+  const QuantRows quantised = int8 ? quantise(c, x, parts) : QuantRows{};
   const bool bf16 = parts.kind == Meets::kBF16;
   const char* const rounded = bf16 ? round_rows(c, x.f32(), x.rows, x.cols) : nullptr;
   const size_t scratch = static_cast<size_t>(panel_scratch(grid.row_block));

@@ -1,7 +1,7 @@
 // Weights in the order that the CPU's matmuls read them. Sixteen weight rows make a panel, one
 // behind the other in memory, so that a thread reads one stream. Of plain types a panel is
-// [depth][16] values, or of BF16 in pairs [depth / 2][16][2]. Of quantised ones it is cut into blocks of 32 values of each row; a block has
-// planes of 64-byte vectors:
+// [depth][16] values, or of BF16 in pairs [depth / 2][16][2]. Of quantised ones it is cut into
+// blocks of 32 values of each row; a block has planes of 64-byte vectors:
 //
 //   a vector of codes is [16 weight rows][4 values]: what a dot product of bytes adds to 16 sums.
 //   8 bits: vector g holds values 4g .. 4g+3, signed, or with 128 added where dot products take

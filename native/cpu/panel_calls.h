@@ -55,6 +55,13 @@ inline QuantRows quant_rows(CpuContext& c, int64_t num_rows, int64_t depth) {
   return out;
 }
 
+// Before they are quantised: they meet weights of this type.
+inline void will_meet(QuantRows& rows, DType t) {
+  const PackedFormat f = packed_format(t);
+  rows.halves = rows.halves || f.groups == 2;
+  rows.has_mins = rows.has_mins || f.has_min;
+}
+
 // Panels that a job takes together.
 inline int64_t panel_group(const CpuContext& c, Meets kind) {
   return kind == Meets::kInt8 ? c.panels->dot_panels : kPanelGroup;

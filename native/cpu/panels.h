@@ -30,13 +30,15 @@ struct QuantRows {
   int64_t depth;  // a multiple of 32
   // Which rows of x they are made of; null = as they lie.
   const int32_t* rows;
+  // What the weights have that they meet: two scales per block, mins.
+  bool halves, has_mins;
   int8_t* q;        // [num_rows · depth]
   float* d;         // [num_rows · depth / 32]
-  int32_t* sums;    // [num_rows · depth / 16]: Σ q of half a block
+  int32_t* sums;    // [num_rows · depth / 16]: Σ q of half a block; if `halves`
   float* weighted;  // the same times d
   // [num_rows · depth / 32]: the same of whole blocks
   int32_t* both_sums;
-  float* both;
+  float* both;  // if `has_mins`
 };
 
 constexpr float kLeastBF16 = 0x1p-56f;  // with eight bits: its square ends at 2^−126

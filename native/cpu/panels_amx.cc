@@ -1,5 +1,5 @@
-// Flags: those of panels_avx512_bf16.cc and -mamx-tile -mamx-int8. Its products of BF16 are those of
-// vectors: tiles add them in another order, which these could not follow.
+// Flags: those of panels_avx512_bf16.cc and -mamx-tile -mamx-int8. Its products of BF16 are those
+// of vectors: tiles add them in another order, which these could not follow.
 #if defined(__x86_64__)
 #if defined(__linux__)
 #include <sys/syscall.h>

@@ -9,8 +9,8 @@ namespace OCTAVO_ISA {
 constexpr bool kSignedDots = false;
 constexpr int kDotRows = 8;
 constexpr int kStreamRows = 8;
-constexpr int kStreamPanels = 2;
-constexpr int kStreamGroupRows = 6;
+constexpr int kStreamPanels = 3;
+constexpr int kStreamGroupRows = 4;
 constexpr int64_t kStreamedRows = 24;
 constexpr int kFloatRows = 8;
 constexpr int kFloatPanels = 3;

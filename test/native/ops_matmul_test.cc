@@ -268,8 +268,9 @@ namespace {
 // Exponents from those of subnormal numbers to where products are still finite.
 float bf16_of_any_size(Random& random) {
   if (random.chance(5)) return random.chance(50) ? 0.0f : -0.0f;
-  const int exponent = static_cast<int>(
-      random.chance(50) ? random.between(-8, 8) : random.between(-140, random.chance(50) ? -50 : 50));
+  const int exponent =
+      static_cast<int>(random.chance(50) ? random.between(-8, 8)
+                                         : random.between(-140, random.chance(50) ? -50 : 50));
   const float size = std::ldexp(1 + static_cast<float>(random.between(0, 127)) / 128, exponent);
   return rounded(DType::kBF16, random.chance(50) ? size : -size);
 }

@@ -17,8 +17,7 @@ std::vector<int32_t> random_ids(Random& random, int64_t n, int64_t below) {
 // A stored table, and its rows in float64 as ops see them.
 struct Table {
   Table(const Backends& backends, Random& random, DType dtype, int64_t rows, int64_t cols)
-      : bytes(random_stored(random, dtype, rows, cols)),
-        loaded(bytes, dtype, rows, cols) {
+      : bytes(random_stored(random, dtype, rows, cols)), loaded(bytes, dtype, rows, cols) {
     const DType kept = kept_type(backends, dtype);
     for (int64_t r = 0; r < rows; r++) {
       values.push_back(

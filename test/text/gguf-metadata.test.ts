@@ -20,6 +20,8 @@ describe('damaged metadata', () => {
     ['tokens', 'no token at all', { ...spm, tokens: [], scores: [], token_type: [] }],
     ['tokens', 'a number among them', { ...spm, tokens: [...tokens.slice(1), 5 as never] }],
     ['tokens', 'one twice', { ...spm, tokens: [...tokens.slice(1), tokens[9]] }],
+    ['tokens', 'one twice, of bytes', { ...bpe, tokens: [...tokensOf(bpe).slice(1), 'e'] }],
+    ['tokens', 'one twice, of words', { ...word, tokens: [...tokensOf(word).slice(1), 'x'] }],
     ['scores', 'too few', { ...spm, scores: [1, 2] }],
     ['scores', 'not finite', { ...spm, scores: tokens.map(() => Number.NaN) }],
     ['token_type', 'unknown type', { ...spm, token_type: tokens.map(() => 9) }],
