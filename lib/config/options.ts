@@ -94,7 +94,8 @@ export interface EngineOptions {
    * `bfloat16` or `float16`; plain weights are converted to it. The CPU computes in F32. */
   dtype?: 'auto' | 'bfloat16' | 'float16';
   /** What the KV cache is stored in. On the CPU `float32`, `float16`, `bfloat16` or `int8`, `auto`
-   * (default) being float16 with 16-bit weights and with quantised ones that meet int8
+   * (default) being bfloat16 with BF16 weights (as `activations`; then attention multiplies in
+   * bfloat16, too), float16 with other 16-bit weights and with quantised ones that meet int8
    * activations, float32 otherwise. On a GPU `auto` (default: as dtype), `fp8` (e4m3) or `int8`.
    * The 8-bit ones have a scale per token and head. */
   kvCacheDtype?: 'auto' | 'float32' | 'float16' | 'bfloat16' | 'fp8' | 'int8';

@@ -376,9 +376,9 @@ function stepTokens(
 }
 
 /**
- * What the KV cache is stored in. The CPU's `auto` is float16 where the weights have 16 bits, or
- * products round their left side to int8 anyway; otherwise float32. `auto` on a GPU is the
- * activations' type.
+ * What the KV cache is stored in. The CPU's `auto` is what products round to where the weights are
+ * BF16; float16 where they have 16 bits otherwise, or products round to int8 anyway; else float32.
+ * `auto` on a GPU is the activations' type.
  */
 function cacheDtype(
   device: Device,
@@ -395,8 +395,9 @@ function cacheDtype(
   }
   if (kvCacheDtype !== 'auto' || device.kind !== 'cpu') return kvCacheDtype;
   const kind = quantize === undefined ? DTYPE_KINDS[dtype as DTypeName] : 'quantised';
-  const rounds = activations === 'auto' || activations === 'int8';
-  const coarse = kind === 'quantised' ? rounds : kind === 'half';
+  const roundsTo = (type: typeof activations) => activations === 'auto' || activations === type;
+  if (quantize === undefined && dtype === 'BF16' && roundsTo('bf16')) return 'bfloat16';
+  const coarse = kind === 'quantised' ? roundsTo('int8') : kind === 'half';
   return coarse ? 'float16' : 'float32';
 }
 const CPU_CACHES: readonly string[] = ['auto', 'float32', 'float16', 'bfloat16', 'int8'];

@@ -163,6 +163,7 @@ void attend(const CpuContext& c, const Plan& plan, const Tile& tile, int32_t chu
   job.first = w.first;
   job.last = w.last;
   job.dtype = plan.kv->dtype;
+  job.rounds = c.rounding.bf16 && plan.kv->dtype == DType::kBF16 && head % 2 == 0;
   job.block_size = plan.kv->block_size;
   job.block_offset = origin % plan.kv->block_size;
   job.k_pages = w.k_pages;

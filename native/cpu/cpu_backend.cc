@@ -42,8 +42,8 @@ const Isas& isas() {
       all.names[n++] = name;
     };
 #if defined(__x86_64__)
-    add(kernels_avx512(), panels_amx(), "amx");
-    add(kernels_avx512(), panels_avx512_bf16(), "avx512_bf16");
+    add(kernels_avx512_bf16(), panels_amx(), "amx");
+    add(kernels_avx512_bf16(), panels_avx512_bf16(), "avx512_bf16");
     add(kernels_avx512(), panels_avx512_vnni(), "avx512_vnni");
     add(kernels_avx512(), panels_avx2(), "avx512");
     add(kernels_avx2(), panels_avx2_vnni(), "avx2_vnni");

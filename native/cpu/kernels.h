@@ -31,6 +31,7 @@ struct AttentionChunk {
   const int32_t* first;      // [num_rows], 0 .. kChunkTokens
   const int32_t* last;       // [num_rows]; first ≥ last: the row sees nothing here
   DType dtype;               // of K and V
+  bool rounds;               // K and V are kBF16: q and weights are rounded so, too (bf16.h)
   int32_t block_size;
   // Pages of the blocks that the chunk lies in; set where some row may look. Position t of the
   // chunk lies in page (t + block_offset) / block_size.
@@ -47,7 +48,8 @@ struct AttentionChunk {
 struct CpuKernels {
   const char* isa;
 
-  // out[n] = row[n] rounded to kF16, kBF16 or (times the returned scale: max|row| / 127) kI8.
+  // out[n] = row[n] rounded to kF16, kBF16 (0 below kLeastBF16) or (times the returned scale:
+  // max|row| / 127) kI8.
   float (*narrow_row)(DType dtype, const float* row, int64_t n, void* out);
   // x [n] += scale · y
   void (*add_scaled)(float* x, const float* y, float scale, int64_t n);
@@ -92,6 +94,7 @@ constexpr int64_t kProbeChains = 24;
 constexpr int64_t kSampleBlock = 512;
 
 // Null where the build has no such path or the machine cannot run it.
+const CpuKernels* kernels_avx512_bf16();
 const CpuKernels* kernels_avx512();
 const CpuKernels* kernels_avx2();
 const CpuKernels* kernels_neon();

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cpu/kernels.h"
+#include "cpu/kernels_bf16.inc.h"
 #include "cpu/simd.h"
 #include "cpu/softmax_state.h"
 
@@ -23,7 +24,7 @@ OCTAVO_INLINE int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }
 OCTAVO_INLINE int64_t padded_head(int64_t head_size) { return (head_size + 15) & ~int64_t{15}; }
 
 static int64_t attention_scratch(int64_t head_size) {
-  return padded_head(head_size) * kGroupTokens + kMaxQueryRows * kChunkTokens;
+  return padded_head(head_size) * (kGroupTokens + kMaxQueryRows) + kMaxQueryRows * kChunkTokens;
 }
 
 // How sixteen (or n < 16) cached values are read.
@@ -43,6 +44,52 @@ using CachedF16 = Cached<uint16_t, load_f16, load_f16_n>;
 using CachedBF16 = Cached<uint16_t, load_bf16, load_bf16_n>;
 using CachedI8 = Cached<int8_t, load_i8, load_i8_n>;
 
+// How scores meet keys, by units of the head's values: here one value and a float of q.
+template <class Kv>
+struct Floats {
+  using Vector = F32x16;
+  static constexpr int kValues = 1;
+  OCTAVO_INLINE F32x16 keys(const char* at, int64_t stride, int64_t d) {
+    return Kv::load(at + d * stride);
+  }
+  OCTAVO_INLINE F32x16 query(const char* q, int64_t d) {
+    float value;
+    __builtin_memcpy(&value, q + 4 * d, 4);
+    return splat(value);
+  }
+  OCTAVO_INLINE F32x16 add(F32x16 total, F32x16 k, F32x16 q) { return fma(q, k, total); }
+};
+#if defined(OCTAVO_PAIRS)
+// Two values of a token in a lane: as they were brought together,
+struct TurnedPairs {
+  using Vector = Pairs16;
+  static constexpr int kValues = 2;
+  OCTAVO_INLINE Pairs16 keys(const char* at, int64_t stride, int64_t j) {
+    return load_pairs(at + j * stride);
+  }
+  OCTAVO_INLINE Pairs16 query(const char* q, int64_t j) { return splat_pair(q + 4 * j); }
+  OCTAVO_INLINE F32x16 add(F32x16 total, Pairs16 k, Pairs16 q) { return add_pairs_of(total, k, q); }
+};
+// or out of a page.
+struct PagePairs : TurnedPairs {
+  OCTAVO_INLINE Pairs16 keys(const char* at, int64_t stride, int64_t j) {
+    const char* const two = at + 2 * j * stride;
+    return pairs_of_halves(load_halves(two), load_halves(two + stride));
+  }
+};
+#else
+// In the order of products of BF16.
+template <class Kv>
+struct FloatsSecondFirst : Floats<Kv> {
+  OCTAVO_INLINE F32x16 keys(const char* at, int64_t stride, int64_t d) {
+    return Floats<Kv>::keys(at, stride, d ^ 1);
+  }
+  OCTAVO_INLINE F32x16 query(const char* q, int64_t d) { return Floats<Kv>::query(q, d ^ 1); }
+};
+using TurnedPairs = FloatsSecondFirst<CachedF32>;
+using PagePairs = FloatsSecondFirst<CachedBF16>;
+#endif
+
 // Sixteen tokens each: where value 0 of their K lies, value d `stride` bytes further. As far from
 // there as `to_values` lies a piece of their V of the same size.
 struct KeyGroup {
@@ -59,22 +106,30 @@ OCTAVO_INLINE KeyGroup turned_keys(const float* turned) {
   return keys;
 }
 
+// Value d of the K of a group's tokens within [first, last); nothing is done to other tokens'
+// place.
+template <class Kv>
+OCTAVO_INLINE void gather_value(const AttentionChunk& c, int32_t group, int32_t first, int32_t last,
+                                int32_t d, char* raw) {
+  const int32_t begin = larger(group, first), end = smaller(group + kGroupTokens, last);
+  for (int32_t t = begin; t < end;) {
+    const int32_t position = t + c.block_offset, offset = position % c.block_size;
+    const int32_t run = smaller(end - t, c.block_size - offset);
+    const char* page = c.k_pages[position / c.block_size];
+    __builtin_memcpy(raw + (t - group) * Kv::kBytes,
+                     page + (static_cast<int64_t>(d) * c.block_size + offset) * Kv::kBytes,
+                     static_cast<size_t>(run * Kv::kBytes));
+    t += run;
+  }
+}
+
 // The K of a group's tokens within [first, last) as floats [head][kGroupTokens], other tokens 0.
 template <class Kv>
 static KeyGroup gather_keys(const AttentionChunk& c, int32_t group, int32_t first, int32_t last,
                             float* turned) {
-  const int32_t begin = larger(group, first), end = smaller(group + kGroupTokens, last);
   alignas(64) char raw[kGroupTokens * 4] = {};
   for (int32_t d = 0; d < c.head_size; d++) {
-    for (int32_t t = begin; t < end;) {
-      const int32_t position = t + c.block_offset, offset = position % c.block_size;
-      const int32_t run = smaller(end - t, c.block_size - offset);
-      const char* page = c.k_pages[position / c.block_size];
-      __builtin_memcpy(raw + (t - group) * Kv::kBytes,
-                       page + (static_cast<int64_t>(d) * c.block_size + offset) * Kv::kBytes,
-                       static_cast<size_t>(run * Kv::kBytes));
-      t += run;
-    }
+    gather_value<Kv>(c, group, first, last, d, raw);
     for (int v = 0; v < kScoreVecs; v++) {
       store(turned + d * kGroupTokens + 16 * v, Kv::load(raw + 16 * v * Kv::kBytes));
     }
@@ -112,6 +167,40 @@ static KeyGroup widen_keys(const KeyGroup& keys, int32_t head_size, float* turne
   return turned_keys(turned);
 }
 
+// And as products of BF16 take them.
+#if defined(OCTAVO_PAIRS)
+static KeyGroup gather_pairs(const AttentionChunk& c, int32_t group, int32_t first, int32_t last,
+                             float* turned) {
+  alignas(64) uint16_t raw[2][kGroupTokens] = {};
+  for (int32_t d = 0; d < c.head_size; d += 2) {
+    for (int i = 0; i < 2; i++) {
+      gather_value<CachedBF16>(c, group, first, last, d + i, reinterpret_cast<char*>(raw[i]));
+    }
+    for (int v = 0; v < kScoreVecs; v++) {
+      store_pairs(turned + d / 2 * kGroupTokens + 16 * v,
+                  pairs_of_halves(load_halves(raw[0] + 16 * v), load_halves(raw[1] + 16 * v)));
+    }
+  }
+  return turned_keys(turned);
+}
+static KeyGroup turn_pairs(const KeyGroup& keys, int32_t head_size, float* turned) {
+  for (int32_t j = 0; j < head_size / 2; j++) {
+    OCTAVO_UNROLL for (int v = 0; v < kScoreVecs; v++) {
+      store_pairs(turned + j * kGroupTokens + 16 * v, PagePairs::keys(keys.at[v], keys.stride, j));
+    }
+  }
+  return turned_keys(turned);
+}
+#else
+static KeyGroup gather_pairs(const AttentionChunk& c, int32_t group, int32_t first, int32_t last,
+                             float* turned) {
+  return gather_keys<CachedBF16>(c, group, first, last, turned);
+}
+static KeyGroup turn_pairs(const KeyGroup& keys, int32_t head_size, float* turned) {
+  return widen_keys<CachedBF16>(keys, head_size, turned);
+}
+#endif
+
 // scores [rows][kChunkTokens] times the scales of tokens [first, last), from a multiple of 16 on.
 static void scale_scores(const AttentionChunk& c, const float* const* token_scales, int32_t first,
                          int32_t last, float* scores) {
@@ -134,28 +223,30 @@ static void scale_scores(const AttentionChunk& c, const float* const* token_scal
 }
 
 // scores [Rows][kChunkTokens], a group of columns = scale · q [Rows][head] · keys [head][group]
-template <class Kv, int Rows>
-static void score_group(const AttentionChunk& c, int32_t row, const KeyGroup& keys, float* scores) {
+template <class M, int Rows>
+static void score_group(const AttentionChunk& c, const char* const* rows, const KeyGroup& keys,
+                        float* scores) {
   F32x16 acc[Rows][kScoreVecs];
   OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
     OCTAVO_UNROLL for (int v = 0; v < kScoreVecs; v++) acc[r][v] = zero();
   }
-  const float* q[Rows];
-  OCTAVO_UNROLL for (int r = 0; r < Rows; r++) q[r] = c.q[row + r];
-  for (int32_t d = 0; d < c.head_size; d++) {
-    F32x16 k[kScoreVecs];
+  const char* q[Rows];
+  OCTAVO_UNROLL for (int r = 0; r < Rows; r++) q[r] = rows[r];
+  const int64_t units = c.head_size / M::kValues;
+  for (int64_t d = 0; d < units; d++) {
+    typename M::Vector k[kScoreVecs];
     OCTAVO_UNROLL for (int v = 0; v < kScoreVecs; v++) {
-      const char* const at = keys.at[v] + d * keys.stride;
-      k[v] = Kv::load(at);
+      k[v] = M::keys(keys.at[v], keys.stride, d);
       // Few rows wait for memory more than they compute: V, wanted next, is fetched meanwhile.
       if (Rows <= kFewRows) {
+        const char* const at = keys.at[v] + d * M::kValues * keys.stride;
         __builtin_prefetch(at + keys.to_values[v], 0, 2);
         __builtin_prefetch(at + keys.to_next[v], 0, 2);
       }
     }
     OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
-      const F32x16 x = splat(q[r][d]);
-      OCTAVO_UNROLL for (int v = 0; v < kScoreVecs; v++) acc[r][v] = fma(x, k[v], acc[r][v]);
+      const auto x = M::query(q[r], d);
+      OCTAVO_UNROLL for (int v = 0; v < kScoreVecs; v++) acc[r][v] = M::add(acc[r][v], k[v], x);
     }
   }
   OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
@@ -165,106 +256,219 @@ static void score_group(const AttentionChunk& c, int32_t row, const KeyGroup& ke
   }
 }
 
-template <class Kv, int Rows = kScoreRows>
-OCTAVO_INLINE void score_rows(int32_t rows, const AttentionChunk& c, int32_t row,
+template <class M, int Rows = kScoreRows>
+OCTAVO_INLINE void score_rows(int32_t rows, const AttentionChunk& c, const char* const* q,
                               const KeyGroup& keys, float* scores) {
   if constexpr (Rows > 1) {
-    if (rows < Rows) return score_rows<Kv, Rows - 1>(rows, c, row, keys, scores);
+    if (rows < Rows) return score_rows<M, Rows - 1>(rows, c, q, keys, scores);
   }
-  score_group<Kv, Rows>(c, row, keys, scores);
+  score_group<M, Rows>(c, q, keys, scores);
 }
 
-template <class Kv>
-OCTAVO_INLINE void score_tile(const AttentionChunk& c, const KeyGroup& keys, float* scores) {
+template <class M>
+OCTAVO_INLINE void score_tile(const AttentionChunk& c, const char* const* q, const KeyGroup& keys,
+                              float* scores) {
   for (int32_t r = 0; r < c.num_rows; r += kScoreRows) {
     const int32_t left = c.num_rows - r;
-    score_rows<Kv>(left < kScoreRows ? left : kScoreRows, c, r, keys, scores + r * kChunkTokens);
+    score_rows<M>(left < kScoreRows ? left : kScoreRows, c, q + r, keys, scores + r * kChunkTokens);
   }
 }
 
-// Scores of all rows for tokens [first, last), in whole groups. K is widened once where many rows
-// want it, and where a vector of tokens is no piece of a page.
+// Scores of all rows for tokens [first, last), in whole groups. K is widened, or its pairs brought
+// together, once where many rows want it, and where a vector of tokens is no piece of a page.
 template <class Kv>
 static void score_chunk(const AttentionChunk& c, int32_t first, int32_t last, float* turned,
                         float* scores) {
   const bool whole = c.block_size % 16 == 0 && c.block_offset == 0;
   const bool widen = Kv::kBytes != 4 && c.num_rows > 2 * kScoreRows;
+  const char* q[kMaxQueryRows];
+  for (int32_t r = 0; r < c.num_rows; r++) q[r] = reinterpret_cast<const char*>(c.q[r]);
   for (int32_t t = first - first % kGroupTokens; t < last; t += kGroupTokens) {
     if (!whole) {
-      score_tile<CachedF32>(c, gather_keys<Kv>(c, t, first, last, turned), scores + t);
+      score_tile<Floats<CachedF32>>(c, q, gather_keys<Kv>(c, t, first, last, turned), scores + t);
     } else if (widen) {
       const KeyGroup keys = keys_in_pages<Kv>(c, t, first, last);
-      score_tile<CachedF32>(c, widen_keys<Kv>(keys, c.head_size, turned), scores + t);
+      score_tile<Floats<CachedF32>>(c, q, widen_keys<Kv>(keys, c.head_size, turned), scores + t);
     } else {
-      score_tile<Kv>(c, keys_in_pages<Kv>(c, t, first, last), scores + t);
+      score_tile<Floats<Kv>>(c, q, keys_in_pages<Kv>(c, t, first, last), scores + t);
     }
   }
   if (Kv::kBytes == 1) scale_scores(c, c.k_scales, first, last, scores);
 }
 
-// acc [Rows][head] += p [Rows][kChunkTokens] · v, tokens [first, last) in order, Vecs vectors of
-// columns from d. `tail` columns (< 16) instead of whole vectors, if not 0.
-template <class Kv, int Rows, int Vecs>
-static void add_values(const AttentionChunk& c, int32_t row, int32_t first, int32_t last, int32_t d,
-                       int32_t tail, const float* p) {
-  float* out = c.acc + static_cast<int64_t>(row) * c.head_size + d;
-  F32x16 acc[Rows][Vecs];
-  OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
-    OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) {
-      const float* at = out + r * c.head_size + 16 * v;
-      acc[r][v] = tail != 0 ? load_n(at, tail) : load(at);
-    }
+// The same in products of BF16, of q rounded.
+static void score_chunk_rounded(const AttentionChunk& c, int32_t first, int32_t last, float* turned,
+                                float* queries, float* scores) {
+  const bool whole = c.block_size % 16 == 0 && c.block_offset == 0;
+  const char* q[kMaxQueryRows];
+  for (int32_t r = 0; r < c.num_rows; r++) {
+    float* const own = queries + r * padded_head(c.head_size);
+    round_bf16(c.q[r], c.head_size, own);
+    q[r] = reinterpret_cast<const char*>(own);
   }
-  int32_t block = (first + c.block_offset) / c.block_size;
-  int32_t offset = (first + c.block_offset) % c.block_size, left = c.block_size - offset;
-  for (int32_t t = first; t < last; t++) {
-    if (left == 0) {
-      block++;
-      offset = 0;
-      left = c.block_size;
-    }
-    const char* value = c.v_pages[block] + (int64_t{offset} * c.head_size + d) * Kv::kBytes;
-    F32x16 x[Vecs];
-    OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) {
-      x[v] = tail != 0 ? Kv::load_n(value, tail) : Kv::load(value + 16 * v * Kv::kBytes);
-    }
-    offset++;
-    left--;
-    OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
-      const F32x16 weight = splat(p[r * kChunkTokens + t]);
-      OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) acc[r][v] = fma(weight, x[v], acc[r][v]);
-    }
-  }
-  OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
-    OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) {
-      float* at = out + r * c.head_size + 16 * v;
-      if (tail != 0) {
-        store_n(at, acc[r][v], tail);
-      } else {
-        store(at, acc[r][v]);
-      }
+  for (int32_t t = first - first % kGroupTokens; t < last; t += kGroupTokens) {
+    if (!whole) {
+      score_tile<TurnedPairs>(c, q, gather_pairs(c, t, first, last, turned), scores + t);
+    } else if (c.num_rows > 2 * kScoreRows) {
+      const KeyGroup keys = keys_in_pages<CachedBF16>(c, t, first, last);
+      score_tile<TurnedPairs>(c, q, turn_pairs(keys, c.head_size, turned), scores + t);
+    } else {
+      score_tile<PagePairs>(c, q, keys_in_pages<CachedBF16>(c, t, first, last), scores + t);
     }
   }
 }
 
-template <class Kv, int Rows = kTileRows>
+// Vecs vectors of columns of Rows rows of acc, or `tail` columns (< 16) if that is not 0.
+template <int Rows, int Vecs>
+OCTAVO_INLINE void load_acc(const float* out, int64_t stride, int32_t tail,
+                            F32x16 (&acc)[Rows][Vecs]) {
+  OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
+    OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) {
+      const float* at = out + r * stride + 16 * v;
+      acc[r][v] = tail != 0 ? load_n(at, tail) : load(at);
+    }
+  }
+}
+template <int Rows, int Vecs>
+OCTAVO_INLINE void store_acc(const F32x16 (&acc)[Rows][Vecs], int64_t stride, int32_t tail,
+                             float* out) {
+  OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
+    OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) {
+      float* at = out + r * stride + 16 * v;
+      tail != 0 ? store_n(at, acc[r][v], tail) : store(at, acc[r][v]);
+    }
+  }
+}
+
+// Where values of tokens lie, one after the other.
+struct ValuePlace {
+  const AttentionChunk& c;
+  int32_t block, offset;
+
+  ValuePlace(const AttentionChunk& chunk, int32_t token)
+      : c(chunk),
+        block((token + chunk.block_offset) / chunk.block_size),
+        offset((token + chunk.block_offset) % chunk.block_size) {}
+  template <int64_t Bytes>
+  OCTAVO_INLINE_LAMBDA const char* next(int32_t d) {
+    if (offset == c.block_size) {
+      block++;
+      offset = 0;
+    }
+    return c.v_pages[block] + (int64_t{offset++} * c.head_size + d) * Bytes;
+  }
+};
+
+// acc [Rows][head] += p [Rows][kChunkTokens] · v, tokens [first, last) in order, Vecs vectors of
+// columns from d. `tail` columns (< 16) instead of whole vectors, if not 0.
+template <class Kv>
+struct ExactValues {
+  template <int Rows, int Vecs>
+  static void add(const AttentionChunk& c, int32_t row, int32_t first, int32_t last, int32_t d,
+                  int32_t tail, const float* p) {
+    float* out = c.acc + static_cast<int64_t>(row) * c.head_size + d;
+    F32x16 acc[Rows][Vecs];
+    load_acc(out, c.head_size, tail, acc);
+    ValuePlace place(c, first);
+    for (int32_t t = first; t < last; t++) {
+      const char* value = place.next<Kv::kBytes>(d);
+      F32x16 x[Vecs];
+      OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) {
+        x[v] = tail != 0 ? Kv::load_n(value, tail) : Kv::load(value + 16 * v * Kv::kBytes);
+      }
+      OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
+        const F32x16 weight = splat(p[r * kChunkTokens + t]);
+        OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) acc[r][v] = fma(weight, x[v], acc[r][v]);
+      }
+    }
+    store_acc(acc, c.head_size, tail, out);
+  }
+};
+
+// The same in products of BF16: pairs are tokens of even positions and those behind them. p is
+// rounded; of a pair that is seen by half the other value is not touched, and counts as 0.
+struct RoundedValues {
+  template <int Rows, int Vecs>
+  static void add(const AttentionChunk& c, int32_t row, int32_t first, int32_t last, int32_t d,
+                  int32_t tail, const float* p) {
+    float* out = c.acc + static_cast<int64_t>(row) * c.head_size + d;
+    F32x16 acc[Rows][Vecs];
+    load_acc(out, c.head_size, tail, acc);
+    ValuePlace place(c, first);
+    for (int32_t t = first & ~1; t < last; t += 2) {
+      const char* const one = t >= first ? place.next<2>(d) : nullptr;
+      const char* const two = t + 1 < last ? place.next<2>(d) : nullptr;
+      add_pair(one, two, tail, reinterpret_cast<const char*>(p) + t * kRoundedBytes, acc);
+    }
+    store_acc(acc, c.head_size, tail, out);
+  }
+
+ private:
+  // p: of the first row; others lie kChunkTokens floats further each.
+#if defined(OCTAVO_PAIRS)
+  template <int Rows, int Vecs>
+  OCTAVO_INLINE void add_pair(const char* one, const char* two, int32_t tail, const char* p,
+                              F32x16 (&acc)[Rows][Vecs]) {
+    const auto halves = [&](const char* at, int v) OCTAVO_INLINE_LAMBDA {
+      if (at == nullptr) return _mm256_setzero_si256();
+      return tail != 0 ? load_halves_n(at, tail) : load_halves(at + 32 * v);
+    };
+    Pairs16 x[Vecs];
+    OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) {
+      x[v] = pairs_of_halves(halves(one, v), halves(two, v));
+    }
+    OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
+      const Pairs16 weight = splat_pair(p + r * kChunkTokens * 4);
+      OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) {
+        acc[r][v] = add_pairs_of(acc[r][v], x[v], weight);
+      }
+    }
+  }
+#else
+  template <int Rows, int Vecs>
+  OCTAVO_INLINE void add_pair(const char* one, const char* two, int32_t tail, const char* p,
+                              F32x16 (&acc)[Rows][Vecs]) {
+    for (int i = 1; i >= 0; i--) {
+      const char* const at = i == 1 ? two : one;
+      if (at == nullptr) continue;
+      F32x16 x[Vecs];
+      OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) {
+        x[v] = tail != 0 ? load_bf16_n(at, tail) : load_bf16(at + 32 * v);
+      }
+      OCTAVO_UNROLL for (int r = 0; r < Rows; r++) {
+        float value;
+        __builtin_memcpy(&value, p + r * kChunkTokens * 4 + 4 * i, 4);
+        const F32x16 weight = splat(value);
+        OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) acc[r][v] = fma(weight, x[v], acc[r][v]);
+      }
+    }
+  }
+#endif
+};
+
+template <class Values, int Rows = kTileRows>
 OCTAVO_INLINE void add_values_rows(int32_t rows, const AttentionChunk& c, int32_t row,
                                    int32_t first, int32_t last, const float* p) {
   if constexpr (Rows > 1) {
-    if (rows < Rows) return add_values_rows<Kv, Rows - 1>(rows, c, row, first, last, p);
+    if (rows < Rows) return add_values_rows<Values, Rows - 1>(rows, c, row, first, last, p);
   }
   if (first >= last) return;
   int32_t d = 0;
   for (; d + 16 * kTileCols <= c.head_size; d += 16 * kTileCols) {
-    add_values<Kv, Rows, kTileCols>(c, row, first, last, d, 0, p);
+    Values::template add<Rows, kTileCols>(c, row, first, last, d, 0, p);
   }
-  for (; d + 16 <= c.head_size; d += 16) add_values<Kv, Rows, 1>(c, row, first, last, d, 0, p);
-  if (d < c.head_size) add_values<Kv, Rows, 1>(c, row, first, last, d, c.head_size - d, p);
+  for (; d + 16 <= c.head_size; d += 16) {
+    Values::template add<Rows, 1>(c, row, first, last, d, 0, p);
+  }
+  if (d < c.head_size) {
+    Values::template add<Rows, 1>(c, row, first, last, d, c.head_size - d, p);
+  }
 }
 
-// Values of tokens [begin, end) for rows [row, row + n): together where all of them see, row by
-// row at the edges; for each row still in the order of tokens.
-template <class Kv>
+// Values of tokens [begin, end) for rows [row, row + n): together where all of them see (pairs of
+// tokens, where there are such), row by row at the edges; for each row still in the order of
+// tokens.
+template <class Values, int Together>
 static void add_values_tile(const AttentionChunk& c, int32_t row, int32_t n, int32_t begin,
                             int32_t end, const float* scores) {
   int32_t common_begin = begin, common_end = end;
@@ -272,15 +476,17 @@ static void add_values_tile(const AttentionChunk& c, int32_t row, int32_t n, int
     common_begin = larger(common_begin, c.first[r]);
     common_end = smaller(common_end, c.last[r]);
   }
+  common_begin = smaller((common_begin + Together - 1) / Together * Together, end);
+  if (common_end < end) common_end = common_end / Together * Together;
   if (common_begin >= common_end) common_begin = common_end = end;
   for (int32_t r = row; r < row + n; r++) {
-    add_values_rows<Kv, 1>(1, c, r, larger(begin, c.first[r]), smaller(common_begin, c.last[r]),
-                           scores + r * kChunkTokens);
+    add_values_rows<Values, 1>(1, c, r, larger(begin, c.first[r]), smaller(common_begin, c.last[r]),
+                               scores + r * kChunkTokens);
   }
-  add_values_rows<Kv>(n, c, row, common_begin, common_end, scores + row * kChunkTokens);
+  add_values_rows<Values>(n, c, row, common_begin, common_end, scores + row * kChunkTokens);
   for (int32_t r = row; r < row + n; r++) {
-    add_values_rows<Kv, 1>(1, c, r, larger(common_end, c.first[r]), smaller(end, c.last[r]),
-                           scores + r * kChunkTokens);
+    add_values_rows<Values, 1>(1, c, r, larger(common_end, c.first[r]), smaller(end, c.last[r]),
+                               scores + r * kChunkTokens);
   }
 }
 
@@ -300,32 +506,50 @@ static void shape_scores(const AttentionChunk& c, int32_t row, float* scores) {
   }
 }
 
-template <class Kv>
+template <class Values, int Together>
+OCTAVO_INLINE void add_all_values(const AttentionChunk& c, int32_t first, int32_t last,
+                                  const float* scores) {
+  __builtin_memset(c.acc, 0,
+                   static_cast<size_t>(c.num_rows) * static_cast<size_t>(c.head_size) * 4);
+  for (int32_t t = first - first % kValueTokens; t < last; t += kValueTokens) {
+    for (int32_t r = 0; r < c.num_rows; r += kTileRows) {
+      const int32_t n = smaller(kTileRows, c.num_rows - r);
+      add_values_tile<Values, Together>(c, r, n, t, smaller(t + kValueTokens, last), scores);
+    }
+  }
+}
+
+template <class Kv, bool Rounds = false>
 static void attend(const AttentionChunk& c) {
   float* turned = c.scratch;
-  float* scores = turned + padded_head(c.head_size) * kGroupTokens;
+  float* queries = turned + padded_head(c.head_size) * kGroupTokens;
+  float* scores = queries + padded_head(c.head_size) * kMaxQueryRows;
   int32_t first = kChunkTokens, last = 0;
   for (int32_t r = 0; r < c.num_rows; r++) {
     if (c.first[r] >= c.last[r]) continue;
     first = smaller(first, c.first[r]);
     last = larger(last, c.last[r]);
   }
-  score_chunk<Kv>(c, first, last, turned, scores);
+  if constexpr (Rounds) {
+    score_chunk_rounded(c, first, last, turned, queries, scores);
+  } else {
+    score_chunk<Kv>(c, first, last, turned, scores);
+  }
   const bool shaped = c.softcap > 0 || c.slopes != nullptr;
   for (int32_t r = 0; r < c.num_rows; r++) {
-    if (shaped) shape_scores(c, r, scores + r * kChunkTokens);
-    c.state[r] = softmax_of_scores(scores + r * kChunkTokens, c.first[r], c.last[r]);
-  }
-  // A value's scale goes to its weight: once for all columns.
-  if (Kv::kBytes == 1) scale_scores(c, c.v_scales, first, last, scores);
-  __builtin_memset(c.acc, 0,
-                   static_cast<size_t>(c.num_rows) * static_cast<size_t>(c.head_size) * 4);
-  for (int32_t t = first - first % kValueTokens; t < last; t += kValueTokens) {
-    for (int32_t r = 0; r < c.num_rows; r += kTileRows) {
-      const int32_t n = smaller(kTileRows, c.num_rows - r);
-      add_values_tile<Kv>(c, r, n, t, smaller(t + kValueTokens, last), scores);
+    float* const own = scores + r * kChunkTokens;
+    if (shaped) shape_scores(c, r, own);
+    c.state[r] = softmax_of_scores(own, c.first[r], c.last[r]);
+    // From the vector on that the row begins in.
+    const int32_t from = c.first[r] & ~15, n = ((c.last[r] + 15) & ~15) - from;
+    if (Rounds && c.first[r] < c.last[r]) {
+      round_bf16(own + from, n, reinterpret_cast<char*>(own) + from * kRoundedBytes);
     }
   }
+  if constexpr (Rounds) return add_all_values<RoundedValues, 2>(c, first, last, scores);
+  // A value's scale goes to its weight: once for all columns.
+  if (Kv::kBytes == 1) scale_scores(c, c.v_scales, first, last, scores);
+  add_all_values<ExactValues<Kv>, 1>(c, first, last, scores);
 }
 
 static void attend_chunk(const AttentionChunk& c) {
@@ -335,7 +559,7 @@ static void attend_chunk(const AttentionChunk& c) {
     case DType::kF16:
       return attend<CachedF16>(c);
     case DType::kBF16:
-      return attend<CachedBF16>(c);
+      return c.rounds ? attend<CachedBF16, true>(c) : attend<CachedBF16>(c);
     default:
       return attend<CachedI8>(c);
   }

@@ -5,6 +5,7 @@
 // each other.
 #pragma once
 
+#include "cpu/kernels_bf16.inc.h"
 #include "cpu/kernels_unpack.inc.h"
 #include "cpu/panels.h"
 #include "cpu/simd.h"
@@ -40,7 +41,15 @@ struct SecondFirst : W {
 };
 
 #if defined(OCTAVO_PAIRS)
-#include "cpu/kernels_bf16.inc.h"
+struct Pairs {
+  using Vector = Pairs16;
+  static constexpr int kBytes = 64;
+  static constexpr int kXBytes = 4;
+  static constexpr int kValues = 2;
+  OCTAVO_INLINE Pairs16 weights(const char* w, int64_t j) { return load_pairs(w + kBytes * j); }
+  OCTAVO_INLINE Pairs16 value(const char* x, int64_t j) { return splat_pair(x + 4 * j); }
+  OCTAVO_INLINE F32x16 add(F32x16 total, Pairs16 w, Pairs16 x) { return add_pairs_of(total, w, x); }
+};
 #endif
 
 static_assert(kFloatPanels <= kPanelGroup, "scratch holds the sums of so many panels");
@@ -174,34 +183,6 @@ struct Columns {
     }
   }
 };
-
-// A value of a row that products of BF16 read: below kLeastBF16 it is 0, else rounded.
-OCTAVO_INLINE F32x16 bf16_or_zero(F32x16 v) {
-  return zero_if_less(v, max(v, sub(zero(), v)), splat(kLeastBF16));
-}
-#if defined(OCTAVO_PAIRS)
-constexpr int64_t kRoundedBytes = 2;
-OCTAVO_INLINE void store_rounded(char* out, F32x16 v) { store_bf16(out, v); }
-#else
-constexpr int64_t kRoundedBytes = 4;
-OCTAVO_INLINE void store_rounded(char* out, F32x16 v) {
-  uint16_t halves[16];
-  store_bf16(halves, v);
-  store(reinterpret_cast<float*>(out), load_bf16(halves));
-}
-#endif
-
-static void round_bf16(const float* x, int64_t n, void* to) {
-  char* out = static_cast<char*>(to);
-  int64_t i = 0;
-  for (; i + 16 <= n; i += 16, out += 16 * kRoundedBytes) {
-    store_rounded(out, bf16_or_zero(load(x + i)));
-  }
-  if (i == n) return;
-  char last[16 * kRoundedBytes];
-  store_rounded(last, bf16_or_zero(load_n(x + i, n - i)));
-  __builtin_memcpy(out, last, static_cast<size_t>((even_depth(n) - i) * kRoundedBytes));
-}
 
 constexpr int64_t kLongGroup = 128 << 10;  // bytes; processors fetch longer streams themselves
 

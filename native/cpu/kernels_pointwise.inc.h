@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/kernels.h"
+#include "cpu/kernels_bf16.inc.h"
 #include "cpu/simd.h"
 
 namespace octavo {
@@ -47,7 +48,7 @@ static float narrow_row(DType dtype, const float* row, int64_t n, void* out) {
     };
     narrow_plain(store_near, row, n, out);
   } else {
-    narrow_plain([](void* p, const F32x16& x) { store_bf16(p, x); }, row, n, out);
+    narrow_plain([](void* p, const F32x16& x) { store_bf16(p, bf16_or_zero(x)); }, row, n, out);
   }
   return 1.0f;
 }

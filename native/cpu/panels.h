@@ -1,13 +1,6 @@
 // Matmuls over packed weights (packed.h), one table per instruction set. As kernels.h: plain
 // pointers and sizes only.
 //
-// With activations rounded to BF16 (of BF16 weights) an output adds x[k] · w[k] with one rounding
-// each, x[1] · w[1] before x[0] · w[0], x[3] · w[3] before x[2] · w[2] and so on: what the
-// instructions for such products do, and two fused multiply-adds elsewhere. Such a product is
-// exact in F32. Activations and weights below kLeastBF16 count as 0: then all products and sums are
-// multiples of the least normal number, so there is nothing subnormal that an instruction could
-// flush.
-//
 // With int8 activations a row of x becomes, per 32 values, a scale d = max|x| / 127 and bytes
 // q = round(x / d). Per group of values that share a scale, an output adds
 //   scale · d · Σ q·(code − offset)  +  min · d · Σ q
@@ -18,6 +11,7 @@
 #include <cstdint>
 
 #include "base/dtype.h"
+#include "cpu/bf16.h"
 
 namespace octavo {
 
@@ -40,9 +34,6 @@ struct QuantRows {
   int32_t* both_sums;
   float* both;  // if `has_mins`
 };
-
-constexpr float kLeastBF16 = 0x1p-56f;  // with eight bits: its square ends at 2^−126
-constexpr int64_t even_depth(int64_t depth) { return (depth + 1) & ~int64_t{1}; }
 
 struct PanelWeights {
   DType dtype;

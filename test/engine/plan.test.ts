@@ -122,12 +122,13 @@ it('stores the KV of weights that are coarse in 16 bits, whatever their type is 
     plan(options, CPU, { ...MODEL, dtype }).kvCacheDtype;
   for (const dtype of Object.keys(DTYPES)) {
     const quantised = !['F32', 'F16', 'BF16'].includes(dtype);
-    expect(stored(dtype), dtype).toBe(dtype === 'F32' ? 'float32' : 'float16');
-    expect(stored(dtype, { activations: 'int8' })).toBe(stored(dtype));
-    for (const activations of ['f32', 'bf16'] as const) {
-      const exact = stored(dtype, { activations });
-      expect(exact, dtype).toBe(quantised || dtype === 'F32' ? 'float32' : 'float16');
-    }
+    const half = dtype === 'BF16' ? 'bfloat16' : 'float16';
+    expect(stored(dtype), dtype).toBe(dtype === 'F32' ? 'float32' : half);
+    const int8 = stored(dtype, { activations: 'int8' });
+    expect(int8, dtype).toBe(dtype === 'F32' ? 'float32' : 'float16');
+    const exact = stored(dtype, { activations: 'f32' });
+    expect(exact, dtype).toBe(quantised || dtype === 'F32' ? 'float32' : 'float16');
+    expect(stored(dtype, { activations: 'bf16' })).toBe(dtype === 'BF16' ? 'bfloat16' : exact);
     expect(stored(dtype, { quantize: 'q8_0' })).toBe('float16');
     expect(stored(dtype, { quantize: 'q8_0', activations: 'f32' })).toBe('float32');
   }

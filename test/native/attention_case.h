@@ -239,8 +239,11 @@ class Layer {
 };
 
 // Of F32 every value, by what float32 arithmetic may be off by; of 16 bits ‖got − want‖ / ‖want‖.
-inline void judge(const Data& data, const Layout& layout, const std::vector<float>& got) {
+// `rounds`: products with a BF16 cache are those of BF16.
+inline void judge(const Data& data, const Layout& layout, const std::vector<float>& got,
+                  bool rounds = false) {
   const Case& c = layout.c;
+  const bool rounded = rounds && c.kv_type == DType::kBF16 && c.head_size % 2 == 0;
   double error = 0, size = 1e-30;
   size_t at = 0;
   for (size_t i = 0; i < layout.seqs.size(); i++) {
@@ -251,8 +254,11 @@ inline void judge(const Data& data, const Layout& layout, const std::vector<floa
         const int64_t head = int64_t{h / c.group} * c.head_size;
         reference::ScoreShape shape{c.softcap, c.alibi ? data.slopes[h] : 0, end - 1};
         if (c.sinks) shape.sink = data.sinks[h];
+        if (rounded) shape.rounding = 0x1p-8;
+        const auto q = reference::left_row(rounded ? DType::kBF16 : DType::kF32,
+                                           &layout.queries[at], c.head_size);
         const auto want = reference::attention(
-            &layout.queries[at], &data.k[s].values[head], &data.v[s].values[head], c.kv_cols(),
+            q.data(), &data.k[s].values[head], &data.v[s].values[head], c.kv_cols(),
             first_seen(c, end), end_seen(c, end, layout.contexts[i]), c.head_size, c.scale(),
             shape);
         for (size_t d = 0; d < static_cast<size_t>(c.head_size); d++) {

@@ -91,6 +91,10 @@ void run_all(uint64_t seed) {
     attention_grid({&backends}, random, {80, false}, [](const Attended&) {});
     attention_edges(backends, random);
   });
+  group("paged_attention f32", [&] {
+    const Backends exact = cpu_backends({false, false});
+    attention_grid({&exact}, random, {20, false}, [](const Attended&) {});
+  });
   suite("activate", 72, test_activate);
   suite("transform_logits", 40, test_transform_logits);
   suite("route", 60, test_route);

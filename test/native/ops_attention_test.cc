@@ -24,7 +24,7 @@ Attended attention_case(const Backends& backends, Random& random, const Case& c)
   const Layer layer(backends, a.data, *a.layout);
   a.got = run_everywhere(backends, layer.out(), "paged_attention",
                          [&](const Ops& ops) { layer.step(ops, *a.layout); });
-  judge(a.data, *a.layout, a.got);
+  judge(a.data, *a.layout, a.got, backends.rounding.bf16);
   const auto same = [&](const Case& like, std::vector<int> which, int64_t most, const char* what) {
     const Layout other(backends, like, a.data, random, std::move(which),
                        static_cast<int32_t>(most));

@@ -185,6 +185,7 @@ struct ScoreShape {
   int64_t position = 0;  // of the query
   // One more score, of a token whose value is 0; −∞ = there is none.
   double sink = -std::numeric_limits<double>::infinity();
+  double rounding = 0;  // of the weights that meet values, relative
 };
 
 // softmax(scale · q·k) · v over tokens [first, last); k and v are rows `stride` floats apart.
@@ -237,6 +238,7 @@ inline Attended attention(const float* q, const float* k, const float* v, int64_
     for (int64_t d = 0; d < head_size; d++) {
       const double reach = std::fabs(v[t * stride + d]) + std::fabs(result.out[d]);
       result.tolerance[d] += weight(t) / sum * error * reach;
+      result.tolerance[d] += weight(t) / sum * shape.rounding * std::fabs(v[t * stride + d]);
     }
   }
   return result;
