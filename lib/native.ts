@@ -315,8 +315,7 @@ export interface NativeLoadRequest {
   readonly numThreads: number;
   /** '' = the best of {@link NativeAddon.isas}. */
   readonly isa: string;
-  /** Of the CPU: what the left side of products is rounded to; auto = int8 with quantised weights,
-   * bf16 with BF16 ones. */
+  /** What the CPU's products round to; auto = int8 with quantised weights, bf16 with BF16 ones. */
   readonly activations: 'auto' | 'int8' | 'bf16' | 'f32';
   /** Plain matrices become this as they are loaded; '' = they stay. */
   readonly quantize: 'q8_0' | 'q4_0' | '';

@@ -7,7 +7,7 @@
 
 #include "backend.h"
 #include "base/dtype.h"
-#include "cpu/rounding.h"
+#include "base/rounding.h"
 #include "kernels/device.h"
 
 namespace octavo {

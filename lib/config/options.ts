@@ -166,8 +166,8 @@ export interface EngineOptions {
    * All give the same bits. */
   isa?: 'auto' | (typeof ISAS)[number];
   /** What the left side of products is rounded to on the CPU: `auto` (default: with quantised
-   * weights int8, a scale per token and 32 values; with BF16 weights bfloat16; with others nothing),
-   * `int8` or `bf16` (only the one of these two), or `f32` (nothing; slower). */
+   * weights int8, a scale per token and 32 values; with BF16 weights bfloat16; with others
+   * nothing), `int8` or `bf16` (only the one of these two), or `f32` (nothing; slower). */
   activations?: 'auto' | 'int8' | 'bf16' | 'f32';
   /** Quantises plain weights while they are loaded: `q8_0` or `q4_0` (embedding and head then
    * q8_0). Default: weights stay as they are stored. */

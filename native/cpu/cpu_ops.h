@@ -10,7 +10,7 @@
 #include "base/thread_pool.h"
 #include "cpu/packed.h"
 #include "cpu/panels.h"
-#include "cpu/rounding.h"
+#include "base/rounding.h"
 #include "cpu/token_counts.h"
 #include "ops.h"
 

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/half.h"
-#include "cpu/rounding.h"
+#include "base/rounding.h"
 #include "native/op_test.h"
 
 namespace octavo::test {
