@@ -8,7 +8,8 @@ interface RunMessage {
   readonly output: number;
 }
 
-async function load(options: { model: string; threads: number }): Promise<{ isa: string }> {
+async function load(options: { model: string; threads: number }) {
+  const begin = performance.now();
   llm = await LLM.load({
     model: options.model,
     device: 'cpu',
@@ -16,7 +17,7 @@ async function load(options: { model: string; threads: number }): Promise<{ isa:
     enablePrefixCaching: false,
     maxModelLen: 2048,
   });
-  return { isa: llm.info.isa };
+  return { isa: llm.info.isa, ms: performance.now() - begin };
 }
 
 /** Times of the tokens of all sequences, in ms since the start, and their ids. */

@@ -1,16 +1,24 @@
 /**
- * Octavo beside node-llama-cpp (llama.cpp's binding), taking turns in one run over the same GGUF
- * files: random weights in the shapes of SmolLM2-135M and Llama-3.2-1B. Both decode greedily with
- * the same prompts; the peer's flash attention is on or off, whichever is faster there. Rates come
- * from the times at which tokens reach JavaScript.
+ * Octavo beside other engines, taking turns in one run. Weights are random, in the shapes of
+ * SmolLM2-135M and Llama-3.2-1B. Two parts, of which `--engines` and `--node` ask for one alone:
+ * - vLLM, OpenVINO GenAI and llama.cpp built for this machine, with int8 and with BF16 weights: all
+ *   load the same folder, or what their own tools make of it (llama.cpp: a GGUF file of that
+ *   shape). `sh bench/serving/install-peers.sh` installs them; who is not here is left out.
+ * - node-llama-cpp (llama.cpp's binding) over the same GGUF files, greedily with the same prompts,
+ *   its flash attention on or off, whichever is faster there. Rates come from the times at which
+ *   tokens reach JavaScript.
  * `--quick`: little of everything; `--full`: every shape with every type and load (hours); `--only
- * TEXT`: models whose name and type hold it, as '135m F16'; `--greedy`: the bundled model in Q8_0,
- * token by token against the peer.
+ * TEXT`: models whose name and type hold it, as '135m F16' or '1b int8'; `--cell TEXT`: of the
+ * engines' table, lines whose name holds it; `--octavo JSON`: more options for octavo there;
+ * `--greedy`: the bundled model in Q8_0, token by token against node-llama-cpp.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { LLM } from '../lib/index.js';
+import { COMMON, linesOf, MORE, QUICK } from './engines/cells.js';
+import { enginesTable } from './engines/table.js';
+import type { Weights } from './serving/engines.js';
 import { demoGguf } from './support/demo-gguf.js';
 import { type Machine, machine, machineRows, median } from './support/machine.js';
 import {
@@ -36,17 +44,28 @@ const {
   quick,
   full,
   only,
+  cell,
+  engines,
+  node,
+  octavo,
   greedy: tokenByToken,
 } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     full: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
+    cell: { type: 'string', default: '' },
+    engines: { type: 'boolean', default: false },
+    node: { type: 'boolean', default: false },
+    octavo: { type: 'string', default: '{}' },
     greedy: { type: 'boolean', default: false },
     json: { type: 'string' },
   },
 }).values;
 const REPEATS = quick ? 2 : 3;
+
+const isAsked = (shape: Shape, type: string) =>
+  `${shape.name} ${type}`.toLowerCase().includes(only.toLowerCase());
 
 /** What the machine allows at most: arithmetic, or reading weights and KV (float16) once a step. */
 function boundOf(m: Machine, shape: Shape, type: StoredType, bytes: number, load: Load) {
@@ -71,7 +90,7 @@ async function compare(
   rows: BenchRow[],
   save: () => void,
 ) {
-  if (!`${shape.name} ${type}`.toLowerCase().includes(only.toLowerCase())) return;
+  if (!isAsked(shape, type)) return;
   const path = randomModel(shape, type);
   const workers = startWorkers();
   const llm = await LLM.load({ model: path, device: 'cpu', maxModelLen: 64 });
@@ -130,10 +149,23 @@ async function compare(
   save();
 }
 
-async function speed(): Promise<void> {
-  const m = machine();
-  const rows = machineRows(m);
-  const save = () => saveJson({ bench: 'peers', rows, json: jsonPath() });
+/** The engines' table; of the large shape the long cells only where there is time. */
+async function besideEngines(rows: BenchRow[], save: () => void): Promise<void> {
+  for (const shape of quick ? [SMOLLM2_135M] : [SMOLLM2_135M, LLAMA32_1B]) {
+    const all = shape === SMOLLM2_135M || full ? [...COMMON, ...MORE] : COMMON;
+    const cells = (quick ? QUICK : all).filter((one) =>
+      linesOf(one).some(({ name }) => name.toLowerCase().includes(cell.toLowerCase())),
+    );
+    if (cells.length === 0) throw new Error(`no line of the table is named ${cell}`);
+    for (const weights of ['int8', 'BF16'] as Weights[]) {
+      if (!isAsked(shape, weights)) continue;
+      const options = JSON.parse(octavo);
+      await enginesTable({ shape, weights, cells, repeats: REPEATS, options }, rows, save);
+    }
+  }
+}
+
+async function besideNode(m: Machine, rows: BenchRow[], save: () => void): Promise<void> {
   const output = 32;
   const load = (n: number, prompt: number): Load => ({ n, prompt, output });
   const crowds = [1, 8, 32, 64];
@@ -148,14 +180,28 @@ async function speed(): Promise<void> {
   for (const type of ['Q8_0', 'Q4_0', 'Q4_K', 'F16'] as StoredType[]) {
     if (large.length > 0) await compare(m, LLAMA32_1B, type, large, rows, save);
   }
-  if (rows.length === machineRows(m).length) {
-    throw new Error(`no model and type is named ${only}: 135m or 1b, and Q8_0, Q4_0, Q4_K or F16`);
+}
+
+async function speed(): Promise<void> {
+  const m = machine();
+  const rows = machineRows(m);
+  const numMachineRows = rows.length;
+  const save = () => saveJson({ bench: 'peers', rows, json: jsonPath() });
+  if (!node) await besideEngines(rows, save);
+  if (!engines) {
+    installPeer();
+    await besideNode(m, rows, save);
+  }
+  if (rows.length === numMachineRows) {
+    const types = 'Q8_0, Q4_0, Q4_K, F16, int8 or BF16';
+    throw new Error(`no model and type is named ${only}: 135m or 1b, and ${types}`);
   }
   report({ bench: 'peers', rows, json: jsonPath() });
 }
 
 /** The bundled model's supplied prompts: same ids, or how near the two best were at the parting. */
 async function greedy(): Promise<void> {
+  installPeer();
   const path = demoGguf();
   const golden = JSON.parse(
     readFileSync(join('test', 'fixtures', 'octavo-demo', 'golden.json'), 'utf8'),
@@ -181,5 +227,4 @@ async function greedy(): Promise<void> {
   theirs.stop();
 }
 
-installPeer();
 await (tokenByToken ? greedy() : speed());

@@ -10,7 +10,9 @@ async function load({ model: modelPath, threads }) {
     maxThreads: threads,
     logLevel: LlamaLogLevel.error,
   });
+  const begin = performance.now();
   model = await llama.loadModel({ modelPath });
+  return { ms: performance.now() - begin };
 }
 
 /** Times of the tokens of all sequences, in ms since the start, and their ids. */

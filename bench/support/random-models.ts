@@ -64,6 +64,18 @@ export const LLAMA32_1B: Shape = {
   vocab: 128256,
 };
 
+/** Small beside its vocabulary: what loads a file of it has more to do with tokens than weights. */
+export const QWEN25_05B: Shape = {
+  name: 'qwen2.5-0.5b',
+  hidden: 896,
+  layers: 24,
+  heads: 14,
+  kvHeads: 2,
+  headSize: 64,
+  ffn: 4864,
+  vocab: 151936,
+};
+
 /** With the head tied to the embedding, which a decode step does not notice. */
 export const LLAMA3_8B: Shape = {
   name: 'llama3-8b',

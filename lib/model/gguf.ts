@@ -196,6 +196,14 @@ class Reader {
 
   /** Numbers of a size that `fill` has made readable. */
   numbers(kind: Kind, out: GgufNumbers, from: number, count: number): void {
+    if (kind !== Kind.BOOL && kind !== Kind.U64 && kind !== Kind.I64) {
+      // Files and machines that this runs on have one byte order.
+      const bytes = count * KIND_BYTES[kind];
+      const stored = this.#buffer.subarray(this.#at, this.#at + bytes);
+      new Uint8Array(out.buffer, from * KIND_BYTES[kind], bytes).set(stored);
+      this.#at += bytes;
+      return;
+    }
     for (let i = 0; i < count; i++) out[from + i] = Number(this.scalar(kind));
   }
 
@@ -205,15 +213,54 @@ class Reader {
     return text;
   }
 
-  /** A string (its length, then its bytes) if all of it is readable now. */
-  wholeString(): string | undefined {
-    if (!this.has(8)) return undefined;
-    const low = this.#buffer.readUInt32LE(this.#at);
-    const high = this.#buffer.readUInt32LE(this.#at + 4);
-    if (high !== 0 || !this.has(8 + low)) return undefined;
-    this.#at += 8;
-    return this.text(low);
+  /**
+   * Appends up to `count` strings (each its length, then its bytes) of those that are readable now.
+   * They are decoded together, lengths and all: a call for each would be most of the work.
+   */
+  wholeStrings(count: number, out: string[]): void {
+    const { at: begin, buffer } = { at: this.#at, buffer: this.#buffer };
+    const lengths: number[] = [];
+    let end = begin;
+    let areShort = true;
+    while (lengths.length < count && end + 8 <= buffer.length) {
+      const length = buffer.readUInt32LE(end);
+      if (buffer.readUInt32LE(end + 4) !== 0 || length > buffer.length - end - 8) break;
+      areShort &&= length < 128; // its bytes are characters then
+      lengths.push(length);
+      end += 8 + length;
+    }
+    const text = areShort ? buffer.toString('utf8', begin, end) : '';
+    if (!areShort || text.includes('\ufffd')) {
+      // What stands for damaged bytes does not tell how many they were.
+      for (const length of lengths) {
+        this.#at += 8;
+        out.push(this.text(length));
+      }
+      return;
+    }
+    this.#at = end;
+    const isAscii = text.length === end - begin;
+    let from = 0;
+    for (const length of lengths) {
+      from += 8;
+      const to = isAscii ? from + length : skipBytes(text, from, length);
+      out.push(text.slice(from, to));
+      from = to;
+    }
   }
+}
+
+/** Index behind the characters from `at` on that take `bytes` bytes in UTF-8. */
+function skipBytes(text: string, at: number, bytes: number): number {
+  let to = at;
+  for (let left = bytes; left > 0; to++) {
+    const code = text.charCodeAt(to);
+    if (code < 0x80) left -= 1;
+    else if (code < 0x800) left -= 2;
+    // Half of a pair, whose four bytes are two for each.
+    else left -= code >= 0xd800 && code < 0xe000 ? 2 : 3;
+  }
+  return to;
 }
 
 /** A key in messages: bare, as users know it, but never long. */
@@ -323,14 +370,16 @@ class Parser {
   }
 
   /**
-   * Without waiting where a string is at hand: a vocabulary is a hundred thousand of them, and a
+   * Without waiting where strings are at hand: a vocabulary is a hundred thousand of them, and a
    * promise for each would be more garbage than text.
    */
   async strings(field: string, length: number): Promise<string[]> {
     const items: string[] = [];
-    for (let i = 0; i < length; i++) {
-      if ((i & 255) === 0) await this.reader.fill(0, field); // others get their turn
-      items.push(this.reader.wholeString() ?? (await this.string(field)));
+    while (items.length < length) {
+      await this.reader.fill(0, field); // others get their turn
+      const before = items.length;
+      this.reader.wholeStrings(Math.min(256, length - before), items);
+      if (items.length === before) items.push(await this.string(field));
     }
     return items;
   }

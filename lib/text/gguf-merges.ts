@@ -1,32 +1,73 @@
 /** The merges of a BPE vocabulary in a GGUF file, as a tokenizer.json has them. */
 import { shown } from '../arguments.js';
-import { badKey, type GgufTokenizerMetadata, TokenType } from './gguf-metadata.js';
-import { JsonList, type Vocabulary } from './gguf-vocabulary.js';
-import type { Pacer } from './pacer.js';
+import {
+  badKey,
+  type GgufTokenizerMetadata,
+  MAX_TOKEN_LENGTH,
+  TokenType,
+} from './gguf-metadata.js';
+import { type IndexedVocabulary, JsonList } from './gguf-vocabulary.js';
+import { Pacer } from './pacer.js';
 
-/** The merges that a file lists, as pairs. */
-export async function listedMerges(
-  metadata: GgufTokenizerMetadata,
-  vocabulary: Vocabulary,
-): Promise<string> {
-  const { idOf, pacer } = vocabulary;
+/** Merges written at once; a stringification of so many takes a fraction of a millisecond. */
+const CHUNK = 1024;
+
+/**
+ * The merges that a file lists: "left right" as they are, which the library reads faster than
+ * pairs; or pairs, where one of them could be read in two ways. Whether there are such tokens the
+ * library looks up anyway: see {@link checkMerges}.
+ */
+export async function listedMerges(metadata: GgufTokenizerMetadata): Promise<string> {
   const merges = metadata.merges ?? [];
-  const list = new JsonList();
+  const pacer = new Pacer();
+  let isClear = true;
   for (let i = 0; i < merges.length; i++) {
     if (pacer.due()) await pacer.turn();
     const merge: unknown = merges[i];
     if (typeof merge !== 'string') throw badKey('merges', `holds no string at ${i}.`);
     const space = merge.indexOf(' ', 1);
-    const left = merge.slice(0, space);
-    const right = merge.slice(space + 1);
-    const a = space < 0 ? undefined : idOf.get(left);
-    const b = idOf.get(right);
-    if (a === undefined || b === undefined || !idOf.has(left + right)) {
-      throw badKey('merges', `holds ${shown(merge)} at ${i}, which joins no two tokens.`);
-    }
-    list.add(JSON.stringify([left, right]));
+    if (space < 0) throw noMerge(merge, i);
+    isClear &&= merge.lastIndexOf(' ') === space && merge[0] !== ' ' && !isOther(merge);
+  }
+  const list = new JsonList();
+  const chunks = new Pacer(1);
+  for (let i = 0; i < merges.length; i += CHUNK) {
+    const some = merges.slice(i, i + CHUNK);
+    list.add(JSON.stringify(isClear ? some : some.map(apart)).slice(1, -1));
+    if (chunks.due()) await chunks.turn();
   }
   return `[${list.text}]`;
+}
+
+/** What the library takes for the head of a file of merges, and what is longer than any token. */
+function isOther(merge: string): boolean {
+  return merge.startsWith('#version') || merge.length > MAX_TOKEN_LENGTH;
+}
+
+function apart(merge: string): readonly [left: string, right: string] {
+  const space = merge.indexOf(' ', 1);
+  return [merge.slice(0, space), merge.slice(space + 1)];
+}
+
+function noMerge(merge: string, i: number): Error {
+  return badKey('merges', `holds ${shown(merge)} at ${i}, which joins no two tokens.`);
+}
+
+/**
+ * For a tokenizer that the library has refused, since its own words name no key.
+ *
+ * @throws ERR_MODEL_FORMAT where one of the listed merges joins no two tokens.
+ */
+export async function checkMerges(
+  { merges = [] }: GgufTokenizerMetadata,
+  { idOf, pacer }: IndexedVocabulary,
+): Promise<void> {
+  for (let i = 0; i < merges.length; i++) {
+    if (pacer.due()) await pacer.turn();
+    const [left, right] = apart(merges[i]);
+    const areTokens = idOf.has(left) && idOf.has(right) && idOf.has(left + right);
+    if (!areTokens) throw noMerge(merges[i], i);
+  }
 }
 
 /** One pass of a radix sort: the ids in `order`, stably sorted by 16 bits of their keys. */
@@ -81,7 +122,7 @@ const MAX_CUT_WORK = 2e9;
  */
 export async function scoredMerges(
   metadata: GgufTokenizerMetadata,
-  vocabulary: Vocabulary,
+  vocabulary: IndexedVocabulary,
 ): Promise<string> {
   const { tokens, idOf, types, pacer } = vocabulary;
   const scores = metadata.scores ?? new Float32Array(tokens.length);

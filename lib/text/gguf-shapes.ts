@@ -3,7 +3,13 @@
  * file may have.
  */
 import { badKey, type GgufTokenizerMetadata } from './gguf-metadata.js';
-import { hasBytes, SPACE, unknownId, type Vocabulary } from './gguf-vocabulary.js';
+import {
+  hasBytes,
+  type IndexedVocabulary,
+  SPACE,
+  unknownId,
+  type Vocabulary,
+} from './gguf-vocabulary.js';
 import type { PreTokenizer } from './pre-tokenizers.js';
 
 type Json = Record<string, unknown>;
@@ -60,7 +66,10 @@ export function byteLevelShape(pre: PreTokenizer): Shape {
 }
 
 /** BPE over the characters of a whole text, spaces as marks: SentencePiece's, and Gemma 4's. */
-export function characterShape(metadata: GgufTokenizerMetadata, vocabulary: Vocabulary): Shape {
+export function characterShape(
+  metadata: GgufTokenizerMetadata,
+  vocabulary: IndexedVocabulary,
+): Shape {
   const prefix = metadata.model === 'llama' && (metadata.add_space_prefix ?? true);
   const unknown = unknownId(metadata, vocabulary);
   const decoders = [MARKS_TO_SPACES, { type: 'ByteFallback' }, { type: 'Fuse' }];
@@ -108,7 +117,10 @@ export function wordPieceShape(metadata: GgufTokenizerMetadata, vocabulary: Voca
 }
 
 /** SentencePiece's unigram. */
-export function unigramShape(metadata: GgufTokenizerMetadata, vocabulary: Vocabulary): Shape {
+export function unigramShape(
+  metadata: GgufTokenizerMetadata,
+  vocabulary: IndexedVocabulary,
+): Shape {
   const unknown = neededUnknown(metadata, vocabulary);
   const bytes = hasBytes(vocabulary);
   const prefix = metadata.add_space_prefix ?? true;
@@ -143,7 +155,7 @@ function unigramNormalizers(metadata: GgufTokenizerMetadata, prefix: boolean): J
  * Cuts a text before its spaces where no token goes across one: that changes nothing, but the
  * library needs memory for a whole part at once, and remembers short ones.
  */
-function wordsApart({ tokens, idOf }: Vocabulary): Json | null {
+function wordsApart({ tokens, idOf }: IndexedVocabulary): Json | null {
   if (!idOf.has(SPACE)) return null;
   const across = new RegExp(`[^${SPACE}]${SPACE}`);
   if (tokens.some((token) => across.test(token))) return null;

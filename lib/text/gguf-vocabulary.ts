@@ -11,12 +11,16 @@ import { Pacer } from './pacer.js';
 /** How SentencePiece writes a space. */
 export const SPACE = '\u2581';
 
-/** The tokens, checked, with what the pieces of the json need. */
+/** The tokens, each checked, with what the pieces of the json need. */
 export interface Vocabulary {
   readonly tokens: readonly string[];
-  readonly idOf: ReadonlyMap<string, number>;
   readonly types: ArrayLike<number>;
   readonly pacer: Pacer;
+}
+
+/** Where it is asked what is a token. No two are the same. */
+export interface IndexedVocabulary extends Vocabulary {
+  readonly idOf: ReadonlyMap<string, number>;
 }
 
 /**
@@ -75,7 +79,6 @@ export async function readVocabulary(metadata: GgufTokenizerMetadata): Promise<V
   const given = metadata.tokens ?? [];
   const types = typesOf(metadata, given);
   const tokens: string[] = [];
-  const idOf = new Map<string, number>();
   const pacer = new Pacer();
   for (let id = 0; id < given.length; id++) {
     const token: unknown = given[id];
@@ -87,14 +90,29 @@ export async function readVocabulary(metadata: GgufTokenizerMetadata): Promise<V
     if (!(Number.isInteger(type) && type >= 0 && type <= 6)) {
       throw badKey('token_type', `is ${shown(type)} at ${id}; it must be 0 to 6.`);
     }
-    const text = spelling(token, id, type, metadata.model);
-    const other = idOf.get(text);
-    if (other !== undefined) throw badKey('tokens', `holds ${shown(text)} twice: ${other}, ${id}.`);
-    idOf.set(text, id);
-    tokens.push(text);
+    tokens.push(spelling(token, id, type, metadata.model));
     if (pacer.due()) await pacer.turn();
   }
-  return { tokens, idOf, types, pacer };
+  return { tokens, types, pacer };
+}
+
+/**
+ * With the ids, which cost as much as all the rest: for those who need them, and for the error
+ * where a library has made fewer tokens than there are.
+ *
+ * @throws ERR_MODEL_FORMAT for a token that is there twice
+ */
+export async function indexed(vocabulary: Vocabulary): Promise<IndexedVocabulary> {
+  const { tokens, pacer } = vocabulary;
+  const idOf = new Map<string, number>();
+  for (let id = 0; id < tokens.length; id++) {
+    if (idOf.set(tokens[id], id).size === id) {
+      const twice = `${tokens.indexOf(tokens[id])}, ${id}`;
+      throw badKey('tokens', `holds ${shown(tokens[id])} twice: ${twice}.`);
+    }
+    if (pacer.due()) await pacer.turn();
+  }
+  return { ...vocabulary, idOf };
 }
 
 /** Pieces of JSON text joined in chunks, so that no single join is long. */
@@ -118,11 +136,15 @@ export class JsonList {
   }
 }
 
+/** Whether JSON spells a text otherwise than it is; looking costs less than stringifying. */
+const ESCAPED = /["\\]|[^ -\ud7ff\ue000-\uffff]/;
+
 /** The vocabulary of a BPE or WordPiece model. */
 export async function vocabJson({ tokens, pacer }: Vocabulary): Promise<string> {
   const list = new JsonList();
   for (let id = 0; id < tokens.length; id++) {
-    list.add(`${JSON.stringify(tokens[id])}:${id}`);
+    const token = tokens[id];
+    list.add(ESCAPED.test(token) ? `${JSON.stringify(token)}:${id}` : `"${token}":${id}`);
     if (pacer.due()) await pacer.turn();
   }
   return `{${list.text}}`;
@@ -167,7 +189,7 @@ export async function addedJson({ tokens, types, pacer }: Vocabulary): Promise<s
 }
 
 /** Whether there are tokens for bytes, checked: each is spelled as one. */
-export function hasBytes({ tokens, types, idOf }: Vocabulary): boolean {
+export function hasBytes({ tokens, types, idOf }: IndexedVocabulary): boolean {
   let found = false;
   for (let id = 0; id < tokens.length; id++) {
     if (types[id] !== TokenType.BYTE) continue;
