@@ -64,6 +64,11 @@ export const ERRORS = {
     status: 400,
     means: 'the chat template refused the messages',
   },
+  ERR_GRAMMAR: {
+    type: 'Error',
+    status: 400,
+    means: 'a grammar or schema cannot be compiled, or not enforced',
+  },
   ERR_FILE: {
     type: 'Error',
     status: 400,

@@ -2,12 +2,16 @@
 export type { EngineOptions } from './config/options.js';
 export type { BeamSearchParams } from './core/beam-params.js';
 export type { SamplingParams } from './core/sampling-params.js';
+export type { StructuredOutputs } from './core/structured.js';
 export type { BatchOptions, EncodeCallOptions } from './engine/call-options.js';
+export type { ChatCallOptions } from './engine/chat-tools.js';
+export type { CompiledGrammar } from './engine/compiled-grammar.js';
 export type { GenerateParams } from './engine/gate.js';
 export { LLM } from './engine/llm.js';
 export type { ModelInfo } from './engine/load.js';
 export type { DrainOptions, DrainResult } from './engine/open-calls.js';
 export type {
+  ChatAnswer,
   CompletionDelta,
   CompletionOutput,
   DeltaOutput,
@@ -40,3 +44,11 @@ export type { RequestOptions } from './engine/request.js';
 export { ERRORS, type ErrorCode, isOctavoError, type OctavoError } from './errors.js';
 export type { ChatMessage, RenderOptions } from './text/chat-template.js';
 export type { DecodeOptions, EncodeOptions, Tokenizer } from './text/tokenizer.js';
+export type {
+  ChatEvent,
+  ChatOptions,
+  ReasoningOptions,
+  ToolCall,
+  ToolChoice,
+  ToolDefinition,
+} from './tools/types.js';

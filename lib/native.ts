@@ -6,8 +6,13 @@ import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ERRORS, type ErrorCode, isOctavoError, octavoError } from './errors.js';
+import type { DeviceProbe, NativeDevice } from './native-device.js';
+import type { NativeGrammars, NativeMatcher } from './native-grammar.js';
 import type { RawResult } from './wire/decode.js';
 import { POOLED_LAYOUT, STEP_LAYOUT } from './wire/layout.js';
+
+export type * from './native-device.js';
+export type * from './native-grammar.js';
 
 /** Stored types; the numbers are native/base/dtype.h's, compared at load. */
 export const DTYPES = {
@@ -291,22 +296,6 @@ export interface NativeLimits {
   readonly numHostBlocks: number;
 }
 
-/** Where a model runs; all but `index` is for devices only. */
-export interface NativeDevice {
-  /** −1 = the CPU, else the number of a GPU. */
-  readonly index: number;
-  /** Of activations: DTYPES.BF16 or DTYPES.F16. */
-  readonly dtype: number;
-  /** auto: as the activations. fp8 on a GPU only, float32 to bfloat16 on the CPU only. */
-  readonly kvCacheDtype: 'auto' | 'float32' | 'float16' | 'bfloat16' | 'fp8' | 'int8';
-  readonly memoryUtilization: number;
-  /** The pool never gets more blocks than this when it is measured. */
-  readonly maxNumBlocks: number;
-  readonly graphs: boolean;
-  readonly sharePrefixes: boolean;
-  readonly batchInvariant: boolean;
-}
-
 export interface NativeLoadRequest {
   readonly spec: NativeModelSpec;
   readonly limits: NativeLimits;
@@ -354,6 +343,8 @@ export interface NativeExecutor {
     /** Only where the step has a new mask. */
     masks?: Int32Array,
     captureLogits?: boolean,
+    /** Of the samples whose masks they make, in order. They may advance once it has returned. */
+    matchers?: readonly NativeMatcher[],
   ): Promise<NativeStepResult>;
   /** Texts computed whole, as lib/wire/pooled.ts writes them. Where no cache is kept. */
   embed(words: Int32Array): Promise<NativePooledResult>;
@@ -362,16 +353,8 @@ export interface NativeExecutor {
   probe(): Promise<DeviceProbe>;
 }
 
-export interface DeviceProbe {
-  /** What this addon was built with; `simt` is the emulator of the test addon. */
-  readonly kind: 'cuda' | 'simt' | 'none';
-  /** Why `devices` is empty. */
-  readonly reason: string;
-  readonly devices: readonly { name: string; major: number; minor: number; memory: number }[];
-}
-
 /** The addon's exports. */
-export interface NativeAddon {
+export interface NativeAddon extends NativeGrammars {
   readonly Executor: new () => NativeExecutor;
   readonly stepLayout: Record<string, number>;
   readonly pooledLayout: Record<string, number>;

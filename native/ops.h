@@ -282,6 +282,9 @@ struct SampleRow {
   int32_t target = -1;
   // What is asked: num_top −1 = only the logprob, 0 = and its rank, n = and the n best tokens.
   int32_t num_top = -1;
+  // Of a draw: the n best are of what may be drawn, everything else having logprob −inf: for a
+  // beam, whose candidates they are.
+  bool top_drawable = false;
   // Out. token −1 = no finite logit; then nothing else is written but logprob = NaN.
   int32_t* token = nullptr;
   double* logprob = nullptr;       // raw log-softmax of the token

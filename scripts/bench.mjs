@@ -14,6 +14,8 @@ const BENCHES = {
   peers: 'octavo beside vLLM, OpenVINO and llama.cpp; flags: --quick --full --only TEXT and more',
   load: 'how long a model of 0.5B takes to be there beside node-llama-cpp; flags: --quick',
   embed: 'vectors of 1,000 texts beside @huggingface/transformers; flags: --quick',
+  grammar:
+    'structured output: compiling, masks, forks, tokens/s beside others; flags: --quick --peer',
   moe: 'a mixture of experts beside node-llama-cpp; flags: --quick --type Q8_0',
   serving: "octavo's server beside vLLM's and llama.cpp's; flags: --quick --full --only WEIGHTS",
   'cpu-ops': 'every op of the CPU backend beside what this machine can do; flags: --only NAME',

@@ -115,11 +115,11 @@ if (args.has('--force') || !current) {
 /** What is built beside the addon. */
 function extraTargets() {
   const targets = [];
-  if (args.has('--bench')) targets.push('octavo_cpu_bench');
+  if (args.has('--bench')) targets.push('octavo_cpu_bench', 'octavo_grammar_bench');
   if (args.has('--bench') && cuda.archs) targets.push('octavo_kernel_bench');
   if (args.has('--testing') || args.has('--testing=all')) {
     targets.push('octavo_testing', 'octavo_cpu_test', 'octavo_model_test', 'octavo_sample_test');
-    targets.push('octavo_simt_test');
+    targets.push('octavo_grammar_test', 'octavo_simt_test');
   }
   if (args.has('--testing=all')) targets.push('octavo_simt_asan_test', 'octavo_simt_tsan_test');
   return targets;

@@ -47,6 +47,8 @@ describe('size', () => {
         if (/^(if|for|while|switch|namespace|struct|class|else|export class)\b|^[:}]/.test(rest)) {
           return;
         }
+        // The last of a constructor's initialisers ends before its body does.
+        if (/^\w+_\(.*\) \{$/.test(rest)) return;
         const end = lines.findIndex((l, j) => j > i && l.startsWith(`${indent}}`));
         if (end - i > 75) long.push(`${path}:${i + 1} (${end - i} lines)`);
       });
@@ -63,15 +65,22 @@ describe('import arrows', () => {
     wire: ['errors', 'core'],
     text: ['errors', 'arguments'],
     model: ['errors', 'arguments', 'native', 'wire'],
-    engine: ['errors', 'arguments', 'config', 'native', 'core', 'wire', 'text', 'model'],
+    grammar: ['errors', 'arguments'],
+    tools: ['errors', 'arguments', 'text', 'grammar'],
+    engine: [
+      ...['errors', 'arguments', 'config', 'native', 'core', 'wire', 'text', 'model'],
+      ...['grammar', 'tools'],
+    ],
     loadgen: ['errors'],
     batch: ['errors', 'loadgen', 'text'],
-    server: ['errors', 'config', 'core', 'engine', 'text'],
+    server: ['errors', 'config', 'core', 'engine', 'text', 'tools'],
     cli: ['errors', 'config', 'core', 'engine', 'model', 'text', 'server', 'loadgen', 'batch'],
     errors: [],
     config: ['errors', 'arguments'],
-    native: ['errors', 'core', 'wire'],
-    index: ['errors', 'config', 'core', 'engine', 'text'],
+    native: ['errors', 'core', 'wire', 'native-device', 'native-grammar'],
+    'native-device': [],
+    'native-grammar': [],
+    index: ['errors', 'config', 'core', 'engine', 'text', 'tools'],
   };
   // native.ts is for two places only; types may be named anywhere that knows it.
   const NATIVE_USERS = ['lib/engine/', 'lib/model/'];
@@ -156,7 +165,8 @@ describe('import arrows', () => {
     simt: [],
     model: ['base', 'ops.h', 'buffer.h', 'backends.h'],
     // The test addon sets up the emulated device.
-    napi: ['base', 'model', 'backends.h', 'ops.h', 'simt/runtime_api.h'],
+    napi: ['base', 'model', 'grammar', 'backends.h', 'ops.h', 'simt/runtime_api.h'],
+    grammar: ['base'],
     // The one place that names a backend.
     'backends.h': ['base', 'backend.h', 'kernels/device.h'],
     'backends.cc': ['backends.h', 'cpu/cpu_backend.h'],
@@ -274,8 +284,9 @@ describe('one to one', () => {
 it('names of families stand in lib/model/families, not where models are run', () => {
   const names = [...Object.keys(HF_FAMILIES), ...Object.keys(GGUF_FAMILIES)];
   const family = new RegExp(`\\b(${names.join('|')})\\b`, 'i');
-  // Kinds of tokenizers are called after families, too; so is a server that can be benched.
-  const exempt = /^lib\/(model\/families|text)\/|^lib\/(model\/gguf-tokens|cli\/bench-flags)\.ts$/;
+  // Kinds of tokenizers are called after families, and ways to write calls; so is a server.
+  const exempt =
+    /^lib\/(model\/families|text)\/|^lib\/(model\/gguf-tokens|tools\/named|cli\/bench-flags)\.ts$/;
   const wrong = files.flatMap((path) => {
     if (!/^(lib|native)\//.test(path) || exempt.test(path)) return [];
     const code = read(path).replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');

@@ -47,6 +47,23 @@ const ENGINE_FLAGS: readonly Row[] = [
   ['max-logprobs', 'maxLogprobs', 'number', 'most logprobs a request may ask for (20); -1 = all'],
   ['max-list-length', 'maxListLength', 'number', 'most stop strings, bad words … a request (4096)'],
   [
+    'grammar-cache-bytes',
+    'grammarCacheBytes',
+    'number',
+    'bytes of compiled grammars that are kept',
+  ],
+  ['grammar-max-schema-bytes', 'grammarMaxSchemaBytes', 'number', 'longest schema (65536)'],
+  ['grammar-max-depth', 'grammarMaxDepth', 'number', 'deepest schema (64)'],
+  ['grammar-max-enum-bytes', 'grammarMaxEnumBytes', 'number', 'all values of enums (100000)'],
+  ['grammar-max-states', 'grammarMaxStates', 'number', 'states of a compiled grammar (250000)'],
+  ['grammar-max-compile-ms', 'grammarMaxCompileMs', 'number', 'longest time to compile (5000)'],
+  [
+    'no-enable-jump-forward',
+    'enableJumpForward',
+    'off',
+    'draw also what a grammar leaves no choice',
+  ],
+  [
     'no-enable-prefix-caching',
     'enablePrefixCaching',
     'off',

@@ -22,6 +22,7 @@ import { interruptible } from './interrupt.js';
 import { readPrompt, readPromptsFile } from './prompt-input.js';
 import { samplesText } from './report.js';
 import { printStats } from './stats.js';
+import { addStructuredFlags, structuredParamsOf } from './structured-flags.js';
 
 /** Tokens to generate where nothing is said; the library's default is 16. */
 const DEFAULT_MAX_TOKENS = 128;
@@ -43,7 +44,7 @@ export function generateCommand(): Command {
     .option('--events <path>', 'write KV and scheduler figures of every step as JSON lines')
     .option('--stats', 'TTFT, tokens/s, KV usage, cache hits, blocks shared, copies (on stderr)')
     .action(generate);
-  return addSamplingFlags(addEngineFlags(command));
+  return addStructuredFlags(addSamplingFlags(addEngineFlags(command)));
 }
 
 async function generate(argument: string | undefined, flags: GenerateFlags): Promise<void> {
@@ -51,6 +52,7 @@ async function generate(argument: string | undefined, flags: GenerateFlags): Pro
     maxTokens: DEFAULT_MAX_TOKENS,
     ...samplingParamsOf(flags),
     ...beamParamsOf(flags),
+    ...(await structuredParamsOf(flags)),
   };
   checkOnePrompt(argument, flags);
   const lines = flags.promptsFile ? await readPromptsFile(flags.promptsFile) : null;

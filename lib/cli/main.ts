@@ -6,6 +6,7 @@ import { Command } from 'commander';
 import { benchCommand } from './bench-serve.js';
 import { embedCommand } from './embed.js';
 import { generateCommand } from './generate.js';
+import { grammarCommand } from './grammar.js';
 import { inspectCommand } from './inspect.js';
 import { rankCommand } from './rank.js';
 import { replayCommand } from './replay.js';
@@ -29,6 +30,7 @@ const program = new Command('octavo')
   .addCommand(serveCommand())
   .addCommand(inspectCommand())
   .addCommand(tokenizeCommand())
+  .addCommand(grammarCommand())
   .addCommand(replayCommand())
   .addCommand(benchCommand())
   .addCommand(runBatchCommand());

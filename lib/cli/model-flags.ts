@@ -1,6 +1,6 @@
 /** Flags of the commands that answer requests with a model of this process. */
 import { readFile } from 'node:fs/promises';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { defaultModel } from '../config/options.js';
 import { octavoError } from '../errors.js';
 import type { ServerOptions } from '../server/index.js';
@@ -13,6 +13,9 @@ export interface ModelFlags {
   trustRequestChatTemplate?: boolean;
   generationConfig: string;
   maxBodyBytes?: number;
+  toolCallParser?: string;
+  reasoningParser?: string;
+  reasoningField?: string;
 }
 
 /** A list after a flag would swallow the model. */
@@ -28,6 +31,20 @@ export function addModelFlags(command: Command): Command {
     )
     .option('--trust-request-chat-template', 'let requests bring a chat_template')
     .option('--generation-config <word>', 'auto: sampling values of the model; vllm: none', 'auto')
+    .option('--enable-auto-tool-choice', 'models may call tools (they may)')
+    .option(
+      '--tool-call-parser <name>',
+      'form of calls of tools, as vLLM names it; auto: the template’s',
+    )
+    .option(
+      '--reasoning-parser <name>',
+      'form of reasoning; auto: the template’s; none: it is content',
+    )
+    .addOption(
+      new Option('--reasoning-field <name>', 'how chat completions call reasoning (both)').choices([
+        ...['both', 'reasoning', 'reasoning_content'],
+      ]),
+    )
     .option('--max-body-bytes <bytes>', 'longest body of a request', Number);
 }
 
@@ -50,6 +67,9 @@ export async function modelOptions(flags: ModelFlags): Promise<ServerOptions> {
     chatTemplate: chatTemplate === undefined ? undefined : await templateOf(chatTemplate),
     trustRequestChatTemplate: flags.trustRequestChatTemplate,
     maxBodyBytes: flags.maxBodyBytes,
+    toolCallParser: flags.toolCallParser,
+    reasoningParser: flags.reasoningParser,
+    reasoningField: flags.reasoningField as ServerOptions['reasoningField'],
     useModelDefaults: generationConfig === 'auto',
   };
 }

@@ -67,6 +67,13 @@ const schema = z.strictObject({
     .min(-1)
     .max(2 ** 24),
   maxListLength: positive(2 ** 24),
+  grammarCacheBytes: positive(2 ** 40),
+  grammarMaxSchemaBytes: positive(2 ** 26),
+  grammarMaxDepth: positive(1000),
+  grammarMaxEnumBytes: positive(2 ** 26),
+  grammarMaxStates: positive(2 ** 24),
+  grammarMaxCompileMs: positive(600_000),
+  enableJumpForward: z.boolean(),
   enablePrefixCaching: z.boolean(),
   swapSpace: z.number().min(0).max(65536).optional(),
   preemptionPolicy: z.enum(['auto', 'recompute', 'swap']),
@@ -139,6 +146,23 @@ export interface EngineOptions {
    * `allowedTokenIds`. The texts of one list may have 16 times as many characters together.
    * Default 4,096. */
   maxListLength?: number;
+  /** Bytes of compiled grammars (`structuredOutputs`) that are kept for other requests. Default
+   * 64 MiB. */
+  grammarCacheBytes?: number;
+  /** Longest schema or grammar of a request, in bytes of its text. Default 65,536. */
+  grammarMaxSchemaBytes?: number;
+  /** How deep the parts of a schema may lie in each other. Default 64. */
+  grammarMaxDepth?: number;
+  /** Most bytes of all enum values and choices of a schema together. Default 100,000. */
+  grammarMaxEnumBytes?: number;
+  /** Most states of the automata that a grammar is compiled to. Default 250,000. */
+  grammarMaxStates?: number;
+  /** A grammar that takes longer to compile is refused. Default 5,000. */
+  grammarMaxCompileMs?: number;
+  /** Tokens that a grammar leaves no choice about are not drawn one by one but join the output
+   * together, with logprob 0. Not of requests that ask for logprobs, or have bad words or allowed
+   * ids, nor of beams. Default true. */
+  enableJumpForward?: boolean;
   /** GiB of host memory that preempted requests are swapped to (page-locked for a GPU; on the CPU
    * backend a second pool, touched lazily). Default: 4, but at most a quarter of the free memory
    * and (CPU) the size of the KV pool. 0 = never swap. */
@@ -238,6 +262,13 @@ const DEFAULTS: EngineOptions = {
   maxNumWaiting: 10_000,
   maxLogprobs: 20,
   maxListLength: 4096,
+  grammarCacheBytes: 2 ** 26,
+  grammarMaxSchemaBytes: 65_536,
+  grammarMaxDepth: 64,
+  grammarMaxEnumBytes: 100_000,
+  grammarMaxStates: 250_000,
+  grammarMaxCompileMs: 5000,
+  enableJumpForward: true,
   enablePrefixCaching: true,
   preemptionPolicy: 'auto',
   schedulingPolicy: 'fcfs',

@@ -44,9 +44,11 @@ export function growBeams(state: SchedulerState, group: SequenceGroup): Growth {
     forkInto(state, parent, child);
     return child;
   });
+  let isAllowed = true;
   live.forEach((sequence, i) => {
-    moveOn(sequence, survivors[i]);
+    if (!moveOn(sequence, survivors[i])) isAllowed = false;
   });
+  if (!isAllowed) return 'over';
   beams.goOn(live);
   if (lastChild.size < live.length) state.countShared(group);
   const same = live.length === before.length && live.every((s) => before.includes(s));
@@ -63,7 +65,11 @@ function forkInto(state: SchedulerState, parent: Sequence, spare: Sequence): voi
   state.fork(parent, spare);
 }
 
-function moveOn(sequence: Sequence, { token, cumulativeLogprob }: Survivor<Sequence>): void {
+/** False: its constraint does not take the token after all, a limit say; it ends in error. */
+function moveOn(sequence: Sequence, { token, cumulativeLogprob }: Survivor<Sequence>): boolean {
   sequence.append(token);
+  const isAllowed = sequence.advanceConstraint();
+  if (!isAllowed) sequence.finishReason = 'error';
   sequence.endBeamStep(cumulativeLogprob);
+  return isAllowed;
 }

@@ -14,6 +14,7 @@ import {
   type ValidSamplingParams,
   validateSamplingParams,
 } from './sampling-params.js';
+import type { StructuredOutputs } from './structured.js';
 
 type Shared =
   | 'maxTokens'
@@ -21,10 +22,13 @@ type Shared =
   | 'ignoreEos'
   | 'stopTokenIds'
   | 'skipSpecialTokens'
-  | 'cacheSalt';
+  | 'cacheSalt'
+  | 'structuredOutputs';
 
-/** A beam search; `beamWidth` tells it from sampling parameters. */
-export interface BeamSearchParams extends Partial<Pick<ValidSamplingParams, Shared>> {
+/** A beam search; `beamWidth` tells it from sampling parameters. `T` as of SamplingParams. */
+export interface BeamSearchParams<T = unknown>
+  extends Partial<Pick<ValidSamplingParams, Exclude<Shared, 'structuredOutputs'>>> {
+  readonly structuredOutputs?: StructuredOutputs<T>;
   /** Beams that live at once, and most that are returned: 1 to 64. */
   readonly beamWidth: number;
   /** Exponent of the length in a beam's score. Default 1. */
@@ -58,6 +62,7 @@ export const SHARED_PARAMS: ReadonlySet<string> = new Set<Shared>([
   'stopTokenIds',
   'skipSpecialTokens',
   'cacheSalt',
+  'structuredOutputs',
 ]);
 
 export function isBeamSearch(input: unknown): input is BeamSearchParams {

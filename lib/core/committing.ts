@@ -132,6 +132,8 @@ function acceptTokens(
     } else if (accept(sequence, result, from, to, findStop)) {
       changed = true;
       if (state.retire(sequence)) ended.push(group);
+    } else if (to - from > 1 && state.kvGroups.slides) {
+      state.promiseWindows(sequence);
     }
   }
   return changed;
@@ -150,8 +152,9 @@ function acceptBeams(state: SchedulerState, group: SequenceGroup, ended: Sequenc
   const growth = failed ? 'over' : growBeams(state, group);
   if (growth === 'changed') group.hasNewForks = true;
   if (growth !== 'over') return growth === 'changed';
+  const isError = group.sequences.some((sequence) => sequence.finishReason === 'error');
   for (const sequence of group.sequences) {
-    sequence.finishReason = failed ? 'error' : 'stop';
+    sequence.finishReason = isError ? 'error' : 'stop';
     state.retire(sequence);
   }
   ended.push(group);
@@ -160,7 +163,7 @@ function acceptBeams(state: SchedulerState, group: SequenceGroup, ended: Sequenc
 
 /**
  * Tokens [from … to) of the result join the sequence, until one ends it: true. A row with nothing
- * to draw from ends it without a token.
+ * to draw from ends it without a token, and so does, with it, a token that its constraint forbids.
  */
 function accept(
   sequence: Sequence,
@@ -173,6 +176,10 @@ function accept(
     sequence.append(tokenIds[t]);
     sequence.cumulativeLogprob += logprobs[t];
     if (decideEnd(sequence, t, findStop)) return true;
+    if (!sequence.advanceConstraint()) {
+      sequence.finishReason = 'error';
+      return true;
+    }
   }
   if (from === to) sequence.finishReason = 'error';
   return from === to;

@@ -7,6 +7,8 @@ import { z } from 'zod';
 import { isPlainObject, readArgument, takeObject, unknownName } from '../arguments.js';
 import { octavoError } from '../errors.js';
 import type { BeamParams } from './beam-search.js';
+import type { StructuredOutputs } from './structured.js';
+import { sentenceOf, structuredOutputs } from './structured-shape.js';
 
 const MAX_INT32 = 2 ** 31 - 1;
 
@@ -55,11 +57,18 @@ export interface ValidSamplingParams {
   readonly includeStopStrInOutput: boolean;
   /** Requests share cached prefixes only with requests of the same salt. */
   readonly cacheSalt?: string;
+  /** What the output must be: JSON by a schema, a regular expression, a grammar, say. */
+  readonly structuredOutputs?: StructuredOutputs;
 }
 
-/** What a caller writes: everything optional, `stop` also as one string. */
-export interface SamplingParams extends Partial<Omit<ValidSamplingParams, 'stop'>> {
+/**
+ * What a caller writes: everything optional, `stop` also as one string. `T` is what a zod schema
+ * of `structuredOutputs` makes of an output.
+ */
+export interface SamplingParams<T = unknown>
+  extends Partial<Omit<ValidSamplingParams, 'stop' | 'structuredOutputs'>> {
   readonly stop?: string | readonly string[];
+  readonly structuredOutputs?: StructuredOutputs<T>;
 }
 
 /** Characters (UTF-16 units) of text that a list may have for each entry of maxListLength. */
@@ -174,6 +183,7 @@ function schemaFor(limits: ParamLimits) {
       .string('cacheSalt must be a string that is not empty')
       .min(1, 'cacheSalt must be a string that is not empty')
       .optional(),
+    structuredOutputs: structuredOutputs.optional(),
   });
 }
 
@@ -211,6 +221,12 @@ export function validateSamplingParams(
       `minTokens (${params.minTokens}) must not be above maxTokens (${params.maxTokens})`,
     );
   }
+  if (params.structuredOutputs !== undefined && params.ignoreEos) {
+    throw invalid(
+      'ignoreEos',
+      'ignoreEos and structuredOutputs exclude each other: a constrained output ends by EOS',
+    );
+  }
   for (const value of Object.values(params)) Object.freeze(value);
   return Object.freeze(params);
 }
@@ -241,6 +257,9 @@ function checkUnits(name: string, texts: readonly unknown[], maxListLength: numb
 }
 
 function refusal(issue: z.core.$ZodIssue) {
+  if (issue.path[0] === 'structuredOutputs') {
+    return invalid('structuredOutputs', sentenceOf(issue));
+  }
   if (issue.code === 'unrecognized_keys') {
     const known = Object.keys(schemaOf({ vocabSize: 1 }).shape);
     return unknownName('sampling has no parameter', issue.keys[0], known);
@@ -262,7 +281,7 @@ export interface DrawContext extends ParamLimits {
 }
 
 /** The form behind the gate: nothing left to look up while steps run. */
-export interface DrawParams extends ValidSamplingParams {
+export interface DrawParams extends Omit<ValidSamplingParams, 'structuredOutputs'> {
   /** A beam search of n beams; nothing is drawn. */
   readonly beam: BeamParams | null;
   readonly seed: number;
@@ -296,8 +315,10 @@ export function completeParams(params: ValidSamplingParams, context: DrawContext
     asked === undefined ? -1 : asked === -1 ? vocabSize : asked;
   const needsPrompt = params.repetitionPenalty !== 1;
   const ends = [...eosTokenIds, ...params.stopTokenIds].filter((id) => id < vocabSize);
+  // A constraint comes with the sequences, not with how they draw.
+  const { structuredOutputs: _, ...rest } = params;
   const complete: DrawParams = Object.freeze({
-    ...params,
+    ...rest,
     beam: null,
     seed: params.seed ?? context.seed,
     badWordIds: (context.badWordIds ?? []).filter(

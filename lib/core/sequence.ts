@@ -10,6 +10,7 @@ import { BeamSearch, type Candidates } from './beam-search.js';
 import type { TableOwner } from './block-table.js';
 import { UNSALTED_ROOT } from './prefix-hash.js';
 import type { DrawParams } from './sampling-params.js';
+import type { TokenConstraint } from './structured.js';
 import { TokenLogprobs } from './token-logprobs.js';
 
 export type FinishReason = 'stop' | 'length' | 'abort' | 'error';
@@ -66,6 +67,8 @@ export class Sequence implements TableOwner {
   sentAllowedIds: Int32Array | null = null;
   /** Tokens that it had at the last draw from its row; 0 = the row has not been drawn from. */
   numSent = 0;
+  /** What its tokens must obey: a mask for each draw. It has taken all tokens of the output. */
+  constraint: TokenConstraint | null = null;
   finishReason: FinishReason | null = null;
   /** The stop string or stop id that ended it. */
   stopReason: string | number | null = null;
@@ -125,6 +128,16 @@ export class Sequence implements TableOwner {
     if (this.numTokens === this.tokens.length) this.enlarge();
     this.tokens[this.numTokens++] = token;
     this.lastToken = token;
+  }
+
+  /** Begins under a constraint, which is its own from now on. */
+  obey(constraint: TokenConstraint): void {
+    this.constraint = constraint;
+  }
+
+  /** Its constraint takes the last token; false where that is none it allows. */
+  advanceConstraint(): boolean {
+    return this.constraint === null || this.constraint.advance(this.lastToken);
   }
 
   /** It has another row, or other tokens: nothing of it is known there. */
@@ -224,6 +237,7 @@ export class Sequence implements TableOwner {
     assert(this.numSlots === 0, 'a spare sequence has blocks');
     this.isSpare = true;
     this.candidates = null;
+    this.constraint = null;
   }
 
   /** A spare one goes live with all that a live beam has. */
@@ -265,6 +279,7 @@ export class Sequence implements TableOwner {
     }
     this.numTokens = from.numTokens;
     this.lastToken = from.lastToken;
+    this.constraint = from.constraint === null ? null : from.constraint.fork();
     this.forgetSent();
   }
 
@@ -285,6 +300,8 @@ export interface GroupOptions {
   readonly params: DrawParams;
   /** Lower runs first under the policy `priority`. Default 0. */
   readonly priority?: number;
+  /** At its beginning; each sequence gets a fork of it. Default: none. */
+  readonly constraint?: TokenConstraint | null;
 }
 
 export class SequenceGroup {
@@ -320,7 +337,7 @@ export class SequenceGroup {
   attachment: unknown = null;
 
   constructor(options: GroupOptions) {
-    const { id, params } = options;
+    const { id, params, constraint = null } = options;
     const numPrompt = options.promptTokens.length;
     assert(numPrompt > 0, 'a group without a prompt');
     this.id = id;
@@ -332,7 +349,11 @@ export class SequenceGroup {
     // All read the same array until their first own token, which makes them enlarge it.
     const prompt = Int32Array.from(options.promptTokens);
     const sequences: Sequence[] = [];
-    for (let i = 0; i < params.n; i++) sequences.push(new Sequence(this, i, prompt));
+    for (let i = 0; i < params.n; i++) {
+      const sequence = new Sequence(this, i, prompt);
+      if (constraint !== null && !sequence.isSpare) sequence.obey(constraint.fork());
+      sequences.push(sequence);
+    }
     this.sequences = sequences;
     this.beams = params.beam === null ? null : new BeamSearch(params.beam, params, sequences[0]);
   }

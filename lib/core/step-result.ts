@@ -52,3 +52,26 @@ export function resultOfTokens(
     ...lists,
   };
 }
+
+/** A result in which each sample has these tokens behind its own, without logprobs and lists. */
+export function appendTokens(result: StepResult, more: readonly (readonly number[])[]): StepResult {
+  const { tokensAt, topAt } = result;
+  const counts = more.map((ids, i) => tokensAt[i + 1] - tokensAt[i] + ids.length);
+  const to = offsetsOf(counts, counts.length);
+  const length = to[counts.length];
+  const tokenIds = new Int32Array(length);
+  const logprobs = new Float64Array(length);
+  const ranks = new Int32Array(length);
+  const lists = new Int32Array(length + 1);
+  for (const [i, ids] of more.entries()) {
+    const [from, end] = [tokensAt[i], tokensAt[i + 1]];
+    const own = end - from;
+    tokenIds.set(result.tokenIds.subarray(from, end), to[i]);
+    tokenIds.set(ids, to[i] + own);
+    logprobs.set(result.logprobs.subarray(from, end), to[i]);
+    ranks.set(result.ranks.subarray(from, end), to[i]);
+    lists.set(topAt.subarray(from, end), to[i]);
+    lists.fill(topAt[end], to[i] + own, to[i + 1] + 1);
+  }
+  return { ...result, tokensAt: to, tokenIds, logprobs, ranks, topAt: lists };
+}

@@ -9,12 +9,20 @@ import type { CopySink } from './block-table.js';
 import { IntList } from './int-list.js';
 import { NO_UPDATE, RowUpdates } from './row-updates.js';
 import type { Sequence } from './sequence.js';
+import type { TokenConstraint } from './structured.js';
 
 /**
- * Which tokens the mask of a row allows in a draw: all, what a new one says, or as before. The
- * numbers are those of the encoded step.
+ * Which tokens the mask of a row allows in a draw: all, what a new one says, as before, or what its
+ * sequence's constraint allows; `constraintLists`: and the lists of best tokens, too, hold only
+ * what may be drawn. The numbers are those of the encoded step.
  */
-export const MASKS = { none: 0, fresh: 1, asBefore: 2 } as const;
+export const MASKS = {
+  none: 0,
+  fresh: 1,
+  asBefore: 2,
+  constraint: 3,
+  constraintLists: 4,
+} as const;
 
 export class Step implements CopySink {
   /** Of the steps of a scheduler, which one; given by it. */
@@ -55,13 +63,15 @@ export class Step implements CopySink {
   readonly sampleMasks: Int32Array;
   readonly sampleUpdates: Int32Array;
   readonly updates: RowUpdates;
+  /** Those of the samples whose masks they make, in their order: as they are when it is encoded. */
+  readonly constraints: TokenConstraint[] = [];
   // One entry per prompt row: which of the step's sequences asks at a token row for the logprob of
   // a target, with so many of the best beside it.
   readonly promptSeqs: Int32Array;
   readonly promptTokenRows: Int32Array;
   readonly promptTargets: Int32Array;
   readonly promptNumTops: Int32Array;
-  readonly #mark = new Int32Array(6);
+  readonly #mark = new Int32Array(7);
 
   constructor(maxNumSeqs: number, maxNumTokens: number, numGroups = 1) {
     const perSeq = () => new Int32Array(maxNumSeqs);
@@ -100,6 +110,7 @@ export class Step implements CopySink {
     this.swappedOut.length = 0;
     this.swappedIn.length = 0;
     this.updates.cut(0);
+    this.constraints.length = 0;
   }
 
   /** The next `queryLen` tokens of a sequence; draws when computed catches up with tokens. */
@@ -156,6 +167,7 @@ export class Step implements CopySink {
     this.#mark[3] = this.numSamples;
     this.#mark[4] = this.numPromptRows;
     this.#mark[5] = this.updates.length;
+    this.#mark[6] = this.constraints.length;
   }
 
   /** Sequences before the mark. */
@@ -179,6 +191,7 @@ export class Step implements CopySink {
     this.numSamples = this.#mark[3];
     this.numPromptRows = this.#mark[4];
     this.updates.cut(this.#mark[5]);
+    this.constraints.length = this.#mark[6];
   }
 
   #sample(sequence: Sequence): void {
@@ -187,8 +200,13 @@ export class Step implements CopySink {
     this.sampleTokenRows[i] = this.numTokens - 1;
     this.samplePositions[i] = sequence.numTokens;
     this.sampleNumTops[i] = sequence.numTop;
-    this.sampleMasks[i] = MASKS.none;
+    this.sampleMasks[i] = sequence.constraint === null ? MASKS.none : this.#constrain(sequence);
     this.sampleUpdates[i] = sequence.maySendUpdate ? this.updates.add(sequence) : NO_UPDATE;
+  }
+
+  #constrain({ constraint, group }: Sequence): number {
+    this.constraints.push(constraint!);
+    return group.beams === null ? MASKS.constraint : MASKS.constraintLists;
   }
 
   /**

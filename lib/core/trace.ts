@@ -2,7 +2,8 @@
  * A scheduler that says everything it is told and everything it decides, and the replay of what it
  * said: the same arrivals and results into a fresh scheduler must give the same decisions, step by
  * step (the scheduler has no clock and no randomness of its own). A trace holds token ids: they
- * decide prefix hits and when sequences end.
+ * decide prefix hits and when sequences end. Constraints are not in it: what they allowed shows in
+ * what was drawn, and a replay draws nothing.
  */
 import { isOctavoError, octavoError } from '../errors.js';
 import { checkWidth } from './admission.js';
@@ -11,7 +12,7 @@ import { Scheduler } from './scheduler.js';
 import type { SchedulerOptions } from './scheduler-config.js';
 import { type FinishReason, SequenceGroup } from './sequence.js';
 import type { Step } from './step.js';
-import { offsetsOf, resultOfTokens, type StepResult } from './step-result.js';
+import { appendTokens, offsetsOf, resultOfTokens, type StepResult } from './step-result.js';
 import type { FindStop } from './stop.js';
 
 export const TRACE_VERSION = 1;
@@ -45,9 +46,12 @@ export type TraceEvent =
       readonly type: 'commit';
       /** One for each sample, −1 where it got none. */
       readonly tokenIds: readonly number[];
+      /** Of each sample, the tokens that came with that one; left out where none did. */
+      readonly more?: readonly (readonly number[])[];
       /** Lists of best tokens, where a beam search is among the samples. */
       readonly topTokenIds: readonly number[];
-      readonly topLogprobs: readonly number[];
+      /** null for −∞: what a constraint forbids. */
+      readonly topLogprobs: readonly (number | null)[];
       /** What was found for each token that joined a text, in order: stop strings. */
       readonly stops: readonly (string | null)[];
       /** What older traces call `stops`. */
@@ -99,13 +103,18 @@ export class RecordingScheduler extends Scheduler {
     const beams = samples.some(
       (i) => (this.sequenceAt(step.sampleRows[i])?.group.beams ?? null) !== null,
     );
+    const moreOf = (i: number) =>
+      Array.from(result.tokenIds.subarray(tokensAt[i] + 1, tokensAt[i + 1]));
     const event: TraceEvent = {
       type: 'commit',
       tokenIds: samples.map((i) =>
         tokensAt[i] < tokensAt[i + 1] ? result.tokenIds[tokensAt[i]] : -1,
       ),
+      ...(samples.some((i) => tokensAt[i + 1] - tokensAt[i] > 1)
+        ? { more: samples.map(moreOf) }
+        : {}),
       topTokenIds: beams ? Array.from(result.topTokenIds) : [],
-      topLogprobs: beams ? Array.from(result.topLogprobs) : [],
+      topLogprobs: beams ? Array.from(result.topLogprobs, finiteOrNull) : [],
       stops,
     };
     const ended = super.commit(step, result, (sequence, at, mayStop) => {
@@ -257,11 +266,12 @@ class Replay {
     }
     const numTops = step.sampleNumTops.subarray(0, tokenIds.length);
     const lengths = numTops.filter((_, i) => tokenIds[i] >= 0);
-    const result = resultOfTokens(tokenIds, step.numPromptRows, {
+    const drawn = resultOfTokens(tokenIds, step.numPromptRows, {
       topAt: offsetsOf(lengths, lengths.length),
       topTokenIds: Int32Array.from(event.topTokenIds),
-      topLogprobs: Float64Array.from(event.topLogprobs),
+      topLogprobs: Float64Array.from(event.topLogprobs, (x) => x ?? Number.NEGATIVE_INFINITY),
     });
+    const result = event.more === undefined ? drawn : appendTokens(drawn, event.more);
     let next = 0;
     this.#scheduler.commit(step, result, () => stops[next++] ?? null);
     this.#step = null;
@@ -271,6 +281,11 @@ class Replay {
     if (this.#step === null) throw traceError(`line ${line} ends a step that was not scheduled`);
     return this.#step;
   }
+}
+
+/** JSON has no infinity. */
+function finiteOrNull(x: number): number | null {
+  return Number.isFinite(x) ? x : null;
 }
 
 function planOf(scheduler: Scheduler, step: Step): TracedPlan {

@@ -82,6 +82,7 @@ export class Batches {
         const call = gate.check(prompts[i], own, { ...options, requestId: `${base}-${i}` });
         this.#intake.checkFeasible(call);
         await gate.checkLength(call);
+        if (call.grammar !== null) await deadline.race(gate.compile(call));
         calls.push(call);
       } catch (error) {
         throw ofPrompt(error, i);

@@ -19,8 +19,10 @@ import type { NativeStepResult } from '../native.js';
 import { Pacer } from '../text/pacer.js';
 import { decodeResult } from '../wire/decode.js';
 import { StepEncoder } from '../wire/encode.js';
+import type { GrammarConstraint } from './constraint.js';
 import { EventFeed } from './events.js';
 import type { Executor } from './executor.js';
+import type { JumpForward } from './jump-forward.js';
 import type { EngineStats } from './outputs.js';
 import { type Request, unreadable } from './request.js';
 import { closedError, coded, endOf, FATAL, nothingToDraw } from './request-ends.js';
@@ -30,6 +32,8 @@ import { recordOf } from './snapshot.js';
 interface CommittedStep {
   /** For whom each of its samples drew. */
   readonly drawn: readonly Sequence[];
+  /** How many of its draws a grammar had a mask for. */
+  readonly numMasks: number;
   readonly result: StepResult;
   readonly ended: readonly SequenceGroup[];
 }
@@ -44,6 +48,7 @@ export class Engine {
   readonly #scheduler: Scheduler;
   readonly #encoder: StepEncoder;
   readonly #executor: Executor;
+  readonly #jump: JumpForward | null;
   readonly events = new EventFeed();
   /** Called when requests may have left the waiting queue, and when the engine has ended. */
   onRoom: () => void = () => {};
@@ -66,13 +71,23 @@ export class Engine {
     generationTokens: 0,
     numRequestsFinished: 0,
     numRequestsAborted: 0,
+    numMasks: 0,
     peakKvCacheUsage: 0,
   };
 
   readonly #numRequestsBy = { stop: 0, length: 0, abort: 0, error: 0 };
 
-  /** @param trace is told everything the scheduler is told and decides */
-  constructor(executor: Executor, options: SchedulerOptions, trace?: TraceSink) {
+  /**
+   * @param trace is told everything the scheduler is told and decides
+   * @param jump finds tokens that need not be drawn; null: all are
+   */
+  constructor(
+    executor: Executor,
+    options: SchedulerOptions,
+    trace?: TraceSink,
+    jump: JumpForward | null = null,
+  ) {
+    this.#jump = jump;
     this.#executor = executor;
     this.#scheduler = trace ? new RecordingScheduler(options, trace) : new Scheduler(options);
     const { config } = this.#scheduler;
@@ -138,6 +153,7 @@ export class Engine {
       prefixCacheQueries: stats.numPrefixQueries,
       prefixCacheHits: stats.numPrefixHits,
       numPreemptions: stats.numPreemptions,
+      numTokensForced: this.#jump?.numTokens ?? 0,
       numBlockCopies: stats.numBlockCopies,
       numBlocksSwappedOut: stats.numSwappedOut,
       numBlocksSwappedIn: stats.numSwappedIn,
@@ -215,24 +231,41 @@ export class Engine {
       const encoder = this.#encoder;
       const words = encoder.encode(step);
       const { tableSlab, samplerSlab, newMasks } = encoder;
-      raw = await this.#executor.execute(words, tableSlab, samplerSlab, newMasks);
+      const matchers = step.constraints.map((one) => (one as GrammarConstraint).matcher);
+      raw = await this.#executor.execute(
+        words,
+        tableSlab,
+        samplerSlab,
+        newMasks,
+        matchers.length > 0 ? matchers : undefined,
+      );
     } catch (error) {
       this.#failStep(step, coded(error));
       return;
     }
-    const result = decodeResult(step, raw);
+    let result = decodeResult(step, raw);
+    if (step.constraints.length > 0 && this.#jump !== null) {
+      result = await this.#jump.extend(drawn, result);
+    }
     const ended = scheduler.commit(step, result, this.#findStop);
-    this.#committed = { drawn, result, ended };
+    const numMasks = step.constraints.length;
+    this.#committed = { drawn, numMasks, result, ended };
     this.#count(this.#committed);
     if (this.events.isHeard) this.#publish(step, performance.now() - started, raw.computeMs);
   }
 
-  #count({ drawn, result: { tokensAt }, ended }: CommittedStep): void {
+  #count({ drawn, numMasks, result: { tokensAt }, ended }: CommittedStep): void {
     this.#counts.numSteps++;
+    this.#counts.numMasks += numMasks;
     for (let i = 0; i < drawn.length; i++) {
       const request = requestOf(drawn[i].group);
       if (request.settled) continue;
-      const numTokens = tokensAt[i + 1] - tokensAt[i];
+      // Of several tokens at once one may have ended it.
+      const { attachment, numOutputTokens } = drawn[i];
+      const numTokens =
+        attachment === null
+          ? tokensAt[i + 1] - tokensAt[i]
+          : numOutputTokens - recordOf(drawn[i]).numTokens;
       request.numGenerated += numTokens;
       this.#counts.generationTokens += numTokens;
     }

@@ -1,4 +1,5 @@
 /** What runs a step: the interface the engine knows, and the native one behind it. */
+import type { Matcher } from '../grammar/compile.js';
 import {
   type DeviceProbe,
   DTYPES,
@@ -7,6 +8,7 @@ import {
   type NativeExecutor,
   type NativeLoaded,
   type NativeLoadRequest,
+  type NativeMatcher,
   type NativePooledResult,
   type NativeStepResult,
   native,
@@ -15,14 +17,15 @@ import {
 export interface Executor {
   /**
    * Runs one encoded step with its slabs (see wire/layout.ts), that of the masks only where one is
-   * new. The arrays may be reused once the call has returned. One step at a time. Rejects with a
-   * coded error.
+   * new, and the matchers that make others. The arrays may be reused once the call has returned,
+   * and the matchers may advance. One step at a time. Rejects with a coded error.
    */
   execute(
     words: Int32Array,
     tables: Int32Array,
     samplers: Float64Array,
     masks?: Int32Array,
+    matchers?: readonly Matcher[],
   ): Promise<NativeStepResult>;
   /** Waits for the step in flight, frees everything; idempotent. */
   close(): Promise<void>;
@@ -83,9 +86,16 @@ export async function createNativeExecutor(
   }
   return {
     loaded,
-    async execute(words, tables, samplers, masks) {
+    async execute(words, tables, samplers, masks, matchers) {
       try {
-        return await executor.step(words, tables, samplers, masks);
+        return await executor.step(
+          words,
+          tables,
+          samplers,
+          masks,
+          false,
+          matchers as NativeMatcher[],
+        );
       } catch (error) {
         throw fromNative(error);
       }

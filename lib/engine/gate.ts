@@ -15,14 +15,22 @@ import {
   validateSamplingParams,
 } from '../core/sampling-params.js';
 import { SequenceGroup } from '../core/sequence.js';
+import type { StructuredOutputs } from '../core/structured.js';
+import { checkStructuredOutputs } from '../core/structured-shape.js';
 import { octavoError } from '../errors.js';
+import type { CachedGrammar, GrammarSource } from '../grammar/compile.js';
+import type { GrammarSpec } from '../grammar/index.js';
 import type { Checkpoint } from '../model/checkpoint.js';
 import { ChatTemplate, defaultChatTemplate } from '../text/chat-template.js';
 import { OutputText } from '../text/output-text.js';
 import type { Tokenizer } from '../text/tokenizer.js';
+import { type ChatPlan, ChatPlanner } from '../tools/chat-plan.js';
 import type { CallOptions } from './call-options.js';
+import { type ChatStart, chatConstraint, newAnswer, startChat } from './chat-tools.js';
+import { GrammarConstraint } from './constraint.js';
 import type { Deadline } from './deadline.js';
 import { type EncodingQueue, encodings } from './encoding-queue.js';
+import type { Grammars } from './grammars.js';
 import {
   badWordIds,
   type CheckedPrompt,
@@ -36,9 +44,13 @@ import {
   tokenizePrompt,
 } from './prompts.js';
 import { Request } from './request.js';
+import type { Structured } from './structured.js';
 
-/** Sampling, or (with `beamWidth`) a beam search. */
-export type GenerateParams = SamplingParams | BeamSearchParams;
+/**
+ * Sampling, or (with `beamWidth`) a beam search. `T` is what a zod schema of `structuredOutputs`
+ * makes of an output.
+ */
+export type GenerateParams<T = unknown> = SamplingParams<T> | BeamSearchParams<T>;
 
 export interface GateLimits extends Required<ParamLimits>, PromptLimits {
   readonly eosTokenIds: readonly number[];
@@ -54,6 +66,14 @@ export interface CheckedParams {
   /** With a seed that the caller gave; complete, so that its requests need only copy it. */
   complete(deadline: Deadline): Promise<DrawParams>;
   readonly hasSeed: boolean;
+  /** What its outputs must be. */
+  readonly structured: Structured | null;
+}
+
+/** What a call brings that its caller did not write as parameters. */
+export interface CallExtras {
+  /** What its outputs must be, in place of `structuredOutputs`. */
+  readonly grammar?: GrammarSource;
 }
 
 /** A call that was accepted as one: nothing of its arguments is looked at again. */
@@ -64,6 +84,9 @@ export interface Call {
   readonly priority: number;
   /** Drawn for it, in the order of calls; used if its params bring none. */
   readonly seed: number;
+  readonly grammar: GrammarSource | null;
+  /** Of a conversation whose answer is told apart. */
+  readonly plan: ChatPlan | null;
 }
 
 /** A call all of whose texts are ids. */
@@ -71,6 +94,8 @@ export interface EncodedCall {
   readonly call: Call;
   readonly prompt: EncodedPrompt;
   readonly params: DrawParams;
+  readonly grammar: CachedGrammar | null;
+  readonly chat: ChatStart | null;
 }
 
 export class Gate {
@@ -78,15 +103,19 @@ export class Gate {
   readonly #limits: GateLimits;
   readonly #encoder: Encoder;
   readonly #nextSeed: () => number;
+  readonly #grammars: Grammars | null;
   #template: ChatTemplate | undefined;
+  #planner: ChatPlanner | undefined;
 
   constructor(
     checkpoint: GateModel,
     tokenizer: Tokenizer,
     limits: GateLimits,
     nextSeed: () => number,
+    grammars: Grammars | null = null,
     queue: EncodingQueue = encodings,
   ) {
+    this.#grammars = grammars;
     this.#checkpoint = checkpoint;
     this.#encoder = { tokenizer, template: () => this.chatTemplate(), queue };
     const { vocabSize, maxModelLen, eosTokenIds, maxLogprobs, maxListLength } = limits;
@@ -120,8 +149,10 @@ export class Gate {
   }
 
   #beams(given: BeamSearchParams): CheckedParams {
+    const { structuredOutputs: wish } = given;
     const params = completeBeamParams(given, this.#context());
-    return { extent: params, hasSeed: false, complete: async () => params };
+    const structured = this.#structured(wish && checkStructuredOutputs(wish));
+    return { extent: params, hasSeed: false, complete: async () => params, structured };
   }
 
   #sampling(valid: ValidSamplingParams): CheckedParams {
@@ -133,7 +164,13 @@ export class Gate {
       params ??= this.#completed(valid, await badWordIds(valid.badWords, this.#encoder, deadline));
       return params;
     };
-    return { extent, hasSeed, complete };
+    return { extent, hasSeed, complete, structured: this.#structured(valid.structuredOutputs) };
+  }
+
+  #structured(given: StructuredOutputs | undefined): Structured | null {
+    if (given === undefined) return null;
+    if (this.#grammars !== null) return this.#grammars.structured(given);
+    throw octavoError('ERR_MODEL_TASK', 'a model that was loaded to pool has no outputs');
   }
 
   #completed(valid: ValidSamplingParams, words: readonly (readonly number[])[]): DrawParams {
@@ -149,10 +186,41 @@ export class Gate {
    * Everything that costs little.
    * @throws ERR_INVALID_PROMPT, ERR_PROMPT_TOO_LONG
    */
-  check(prompt: unknown, params: CheckedParams, { requestId, priority }: CallOptions): Call {
-    const checked = checkPrompt(prompt, this.#limits);
+  check(
+    prompt: unknown,
+    params: CheckedParams,
+    { requestId, priority }: CallOptions,
+    { grammar = params.structured?.source }: CallExtras = {},
+  ): Call {
+    const checked = this.#planned(checkPrompt(prompt, this.#limits), params.structured?.spec);
     const id = requestId ?? randomUUID();
-    return { id, prompt: checked, params, priority, seed: this.#nextSeed() };
+    const seed = this.#nextSeed();
+    // A conversation's grammar is known when its prompt is: see startChat.
+    const own = checked.plan === null ? (grammar ?? null) : null;
+    return { id, ...checked, params, priority, seed, grammar: own };
+  }
+
+  /** A conversation is rendered as its plan says. */
+  #planned(prompt: CheckedPrompt, content?: GrammarSpec) {
+    if (prompt.kind === 'text' || prompt.chat === undefined) return { prompt, plan: null };
+    this.#planner ??= new ChatPlanner({
+      tokenizer: this.#encoder.tokenizer,
+      template: () => this.chatTemplate(),
+      eosTokenIds: this.#limits.eosTokenIds,
+      limits: this.#grammars?.limits ?? {},
+    });
+    const plan = this.#planner.plan(prompt.chat, prompt.template, content);
+    return { prompt: { ...prompt, template: plan.render }, plan };
+  }
+
+  /**
+   * Compiles what the outputs of a call must be, or waits for whoever does: in a batch, before
+   * anything of it is accepted.
+   * @throws ERR_GRAMMAR
+   */
+  async compile({ grammar }: Pick<Call, 'grammar'>): Promise<CachedGrammar | null> {
+    if (grammar === null || this.#grammars === null) return null;
+    return this.#grammars.compile(grammar);
   }
 
   /**
@@ -164,10 +232,20 @@ export class Gate {
     await checkText(prompt.text, this.#encoder.tokenizer, this.#limits.maxModelLen);
   }
 
-  /** @throws what {@link encodePrompt} throws; ERR_INVALID_PARAM */
+  /** @throws what {@link encodePrompt} throws; ERR_INVALID_PARAM, ERR_GRAMMAR */
   async encode(call: Call, deadline: Deadline): Promise<EncodedCall> {
+    // Side by side: a grammar may take as long as a text.
+    const compiling = this.compile(call);
+    compiling.catch(() => {}); // told below, unless the prompt is wrong, too
     const prompt = await encodePrompt(call.prompt, this.#encoder, this.#limits, deadline);
-    return { call, prompt, params: await call.params.complete(deadline) };
+    const params = await call.params.complete(deadline);
+    const chat = call.plan && (await this.#startChat(call.plan, prompt, deadline));
+    return { call, prompt, params, grammar: await deadline.race(compiling), chat };
+  }
+
+  #startChat(plan: ChatPlan, prompt: EncodedPrompt, deadline: Deadline): Promise<ChatStart> {
+    const compile = (grammar: GrammarSource | null) => this.compile({ grammar });
+    return deadline.race(startChat(plan, prompt, this.#encoder.tokenizer, compile));
   }
 
   /**
@@ -180,25 +258,32 @@ export class Gate {
     deadline: Deadline,
   ): Promise<number[]> {
     const { vocabSize } = this.#limits;
-    const checked = checkPrompt(prompt, { vocabSize, maxModelLen: maxTokens + 1 });
+    const given = checkPrompt(prompt, { vocabSize, maxModelLen: maxTokens + 1 });
+    const { prompt: checked } = this.#planned(given);
     if (checked.kind === 'ids') return Array.from(checked.ids);
     const all = { ...wishes, maxTokens };
     return (await tokenizePrompt(checked, this.#encoder, all, deadline)).ids;
   }
 
-  request({ call, prompt, params }: EncodedCall): Request {
+  request({ call, prompt, params, grammar, chat }: EncodedCall): Request {
+    const { tokenizer } = this.#encoder;
+    const { vocabSize } = this.#limits;
+    const constraint = grammar && new GrammarConstraint(grammar.start(), vocabSize);
     const group = new SequenceGroup({
       id: call.id,
       promptTokens: prompt.tokenIds,
       params: call.params.hasSeed ? params : Object.freeze({ ...params, seed: call.seed }),
       priority: call.priority,
+      constraint: chat === null ? constraint : chatConstraint(chat, tokenizer, vocabSize),
     });
     const ids = Array.from(prompt.tokenIds);
-    const emptyText = new OutputText(this.#encoder.tokenizer, {
-      ...params,
-      promptTail: ids.slice(-16),
+    const options = { ...params, promptTail: ids.slice(-16) };
+    const emptyText = new OutputText(tokenizer, options);
+    return new Request(group, prompt.text, ids, emptyText, {
+      parse: call.params.structured?.parse ?? null,
+      newAnswer: chat && (() => newAnswer(chat, options)),
+      warnings: [...(chat?.plan.warnings ?? []), ...((chat?.grammar ?? grammar)?.warnings ?? [])],
     });
-    return new Request(group, prompt.text, ids, emptyText);
   }
 }
 

@@ -3,7 +3,7 @@ import { type CallOptions, callOptions } from './call-options.js';
 import { Deadline } from './deadline.js';
 import type { Engine } from './engine.js';
 import { Entrance } from './entrance.js';
-import type { Call, EncodedCall, Gate } from './gate.js';
+import type { Call, CallExtras, EncodedCall, Gate } from './gate.js';
 import type { Request } from './request.js';
 
 export class Intake extends Entrance {
@@ -18,6 +18,7 @@ export class Intake extends Entrance {
    * From the arguments of a call to a request in the queue. Its deadline is cleared when the
    * request has ended.
    * @param left aborts when the caller has gone before this is done
+   * @param extras what else the call brings
    * @throws ERR_CLOSED, ERR_DRAINING, ERR_OVERLOADED and ERR_ABORTED before anything is done for
    * the call, and what the gate and `Engine.submit` throw; then nothing is left of it
    */
@@ -26,6 +27,7 @@ export class Intake extends Entrance {
     params: unknown,
     options: unknown,
     left?: AbortSignal,
+    extras?: CallExtras,
   ): Promise<Request> {
     this.checkOpen();
     const checked = callOptions(options);
@@ -34,7 +36,7 @@ export class Intake extends Entrance {
     left?.addEventListener('abort', () => deadline.end(left.reason), { once: true });
     try {
       deadline.check();
-      return await this.#enter(prompt, params, checked, deadline);
+      return await this.#enter(prompt, params, checked, deadline, extras);
     } catch (error) {
       this.ended(deadline);
       throw error;
@@ -46,9 +48,11 @@ export class Intake extends Entrance {
     params: unknown,
     options: CallOptions,
     deadline: Deadline,
+    extras?: CallExtras,
   ): Promise<Request> {
     this.checkRoom();
-    const call = this.gate.check(prompt, this.gate.checkParams(params, options), options);
+    const checked = this.gate.checkParams(params, options);
+    const call = this.gate.check(prompt, checked, options, extras);
     this.checkFeasible(call);
     return this.holding(async () => {
       const request = this.gate.request(await deadline.race(this.gate.encode(call, deadline)));

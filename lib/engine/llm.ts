@@ -3,16 +3,20 @@ import { takeObject } from '../arguments.js';
 import type { EngineOptions } from '../config/options.js';
 import { type BeamSearchParams, isBeamSearch } from '../core/beam-params.js';
 import type { SamplingParams } from '../core/sampling-params.js';
+import type { StructuredOutputs } from '../core/structured.js';
 import { octavoError } from '../errors.js';
 import type { NativeAddon } from '../native.js';
 import type { ChatMessage, RenderOptions } from '../text/chat-template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { Batches } from './batch.js';
 import { type BatchOptions, callOptions, type EncodeCallOptions } from './call-options.js';
+import { type ChatCallOptions, chatCall } from './chat-tools.js';
+import type { CompiledGrammar } from './compiled-grammar.js';
 import { Engine } from './engine.js';
 import { Entrance } from './entrance.js';
 import type { EventOptions } from './events.js';
 import { Gate, type GenerateParams } from './gate.js';
+import type { Grammars } from './grammars.js';
 import { Intake } from './intake.js';
 import { type LoadedModel, loadModel, type ModelInfo } from './load.js';
 import type { DrainOptions, DrainResult } from './open-calls.js';
@@ -64,6 +68,7 @@ export class LLM {
   readonly #entrance: Entrance;
   readonly #generator: Generator | null;
   readonly #pooler: Pooler | null;
+  readonly #grammars: Grammars | null;
   readonly #trace: TraceWriter | null;
 
   private constructor(parts: LoadedModel) {
@@ -74,7 +79,8 @@ export class LLM {
     this.#trace = parts.trace;
     const { seed, maxLogprobs, maxListLength, maxNumWaiting } = config;
     const limits = { ...info, maxLogprobs, maxListLength };
-    this.#gate = new Gate(parts.model, tokenizer, limits, seedSource(seed));
+    this.#grammars = parts.grammars;
+    this.#gate = new Gate(parts.model, tokenizer, limits, seedSource(seed), parts.grammars);
     if (engine instanceof Engine) {
       const intake = new Intake(this.#gate, engine, maxNumWaiting);
       // As many as can start in one step keep the engine busy; half of the queue is others'.
@@ -118,21 +124,21 @@ export class LLM {
    * @throws ERR_INVALID_PROMPT, ERR_INVALID_PARAM, ERR_PROMPT_TOO_LONG, ERR_REQUEST_TOO_LARGE,
    * ERR_MODEL_TASK, ERR_OVERLOADED, ERR_ABORTED, ERR_CLOSED
    */
-  generate(
+  generate<T = unknown>(
     prompt: Prompt,
-    params?: GenerateParams,
+    params?: GenerateParams<T>,
     options?: RequestOptions,
-  ): Promise<RequestOutput>;
-  generate(
+  ): Promise<RequestOutput<T>>;
+  generate<T = unknown>(
     prompts: readonly Prompt[],
-    params?: GenerateParams | readonly GenerateParams[],
+    params?: GenerateParams<T> | readonly GenerateParams<T>[],
     options?: BatchOptions,
-  ): Promise<RequestOutput[]>;
-  generate(
+  ): Promise<RequestOutput<T>[]>;
+  generate<T = unknown>(
     prompt: Prompt | readonly Prompt[],
-    params?: GenerateParams,
+    params?: GenerateParams<T>,
     options?: RequestOptions,
-  ): Promise<RequestOutput | RequestOutput[]>;
+  ): Promise<RequestOutput<T> | RequestOutput<T>[]>;
   async generate(
     prompt: Prompt | readonly Prompt[],
     params: GenerateParams | readonly GenerateParams[] = {},
@@ -172,20 +178,17 @@ export class LLM {
   /**
    * `generate({messages}, …)`: the conversation goes through the model's chat template. Control
    * tokens are those that the template writes; what messages, tools and variables spell is text,
-   * unless `parseSpecialTokens` is true.
+   * unless `parseSpecialTokens` is true. The answer is told apart: see {@link ChatAnswer}; calls of
+   * `tools` are always of a given name, with arguments that parse.
+   * @throws what `generate()` throws; ERR_GRAMMAR for a tool's schema
    */
-  async chat(
+  async chat<T = unknown>(
     messages: readonly ChatMessage[],
-    params: GenerateParams = {},
-    options: RequestOptions & {
-      readonly template?: RenderOptions;
-      readonly parseSpecialTokens?: boolean;
-    } = {},
-  ): Promise<RequestOutput> {
-    const given = takeObject(options, 'request options', 'options');
-    const { template, parseSpecialTokens, ...rest } = given;
-    const prompt = { messages, template, parseSpecialTokens } as Prompt;
-    return this.generate(prompt, params, rest);
+    params: GenerateParams<T> = {},
+    options: ChatCallOptions = {},
+  ): Promise<RequestOutput<T>> {
+    const call = chatCall(messages, options);
+    return this.generate(call.prompt, params, call.options);
   }
 
   /**
@@ -196,12 +199,13 @@ export class LLM {
    * before the first `next()`. A slow reader gets fewer, larger deltas; nothing is lost.
    * @throws what `generate()` throws
    */
-  stream(
+  stream<T = unknown>(
     prompt: Prompt,
-    params: SamplingParams = {},
+    params: SamplingParams<T> = {},
     options: RequestOptions = {},
-  ): AsyncGenerator<StreamOutput, void, void> {
-    return this.#newStream(prompt, params, options, (request) => request.take());
+  ): AsyncGenerator<StreamOutput<T>, void, void> {
+    const take = (request: Request) => request.take() as StreamOutput<T> | null;
+    return this.#newStream(prompt, params, options, take);
   }
 
   /**
@@ -368,6 +372,17 @@ export class LLM {
     this.#gate.checkParams(params, callOptions({}));
   }
 
+  /**
+   * Compiles what `structuredOutputs` says, or finds it compiled: to see what of a schema is
+   * refused, or what a grammar accepts, before anything is generated; and requests that ask for the
+   * same soon after do not wait.
+   * @throws ERR_INVALID_PARAM, ERR_GRAMMAR, ERR_MODEL_TASK
+   */
+  async compileGrammar(spec: StructuredOutputs): Promise<CompiledGrammar> {
+    this.#generating();
+    return this.#grammars!.compileGrammar(spec);
+  }
+
   /** Counters since load, and gauges now. */
   stats(): EngineStats {
     return this.#engine.stats();
@@ -406,7 +421,7 @@ export class LLM {
     try {
       await this.#engine.close();
     } finally {
-      await this.#trace?.close();
+      await Promise.all([this.#trace?.close(), this.#grammars?.close()]);
     }
   }
 

@@ -8,7 +8,7 @@ import {
   openVocabulary,
   type TokenizerSource,
 } from '../model/checkpoint.js';
-import type { NativeAddon, NativeLimits, NativeLoaded } from '../native.js';
+import { type NativeAddon, type NativeLimits, type NativeLoaded, native } from '../native.js';
 import { ggufTokenizer } from '../text/gguf-tokenizer.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { Deadline } from './deadline.js';
@@ -17,6 +17,8 @@ import { encodings } from './encoding-queue.js';
 import { Engine } from './engine.js';
 import { createNativeExecutor } from './executor.js';
 import type { GateModel } from './gate.js';
+import { Grammars } from './grammars.js';
+import { JumpForward } from './jump-forward.js';
 import {
   type DevicePlan,
   type EnginePlan,
@@ -82,6 +84,8 @@ export interface LoadedModel {
   /** Of one that is loaded to pool. */
   readonly pooling: PoolingPlan | null;
   readonly info: ModelInfo;
+  /** Of one that generates. */
+  readonly grammars: Grammars | null;
   readonly trace: TraceWriter | null;
 }
 
@@ -114,10 +118,12 @@ export async function loadModel(options: EngineOptions, addon?: NativeAddon): Pr
     const { executor, tokenizer } = await readAll(reading, addon);
     try {
       const plan = measured(planned, config, executor.loaded);
-      const engine = new Engine(executor, plan.scheduling, trace?.sink);
+      const jump = config.enableJumpForward ? new JumpForward(tokenizer) : null;
+      const engine = new Engine(executor, plan.scheduling, trace?.sink, jump);
       const info = infoOf(reading, executor.loaded, tokenizer, ofPlan(plan));
       const model = gateModel(checkpoint);
-      return { config, model, tokenizer, engine, pooling: null, info, trace };
+      const grammars = new Grammars(addon ?? native(), tokenizer, info, config);
+      return { config, model, tokenizer, engine, pooling: null, info, grammars, trace };
     } catch (error) {
       await executor.close();
       throw error;
@@ -140,7 +146,8 @@ async function loadPooling(
     const engine = new PoolingEngine(executor, plan.sizes);
     const info = infoOf(reading, executor.loaded, tokenizer, ofPooling(plan, config));
     const model = gateModel(checkpoint);
-    return { config, model, tokenizer, engine, pooling: plan, info, trace: null };
+    const none = { grammars: null, trace: null };
+    return { config, model, tokenizer, engine, pooling: plan, info, ...none };
   } catch (error) {
     await executor.close();
     throw error;
@@ -265,6 +272,20 @@ function knownEos(
 /** The tokenizer of a model alone; no weights need be there, nor a family that is known. */
 export async function openTokenizer(path: string): Promise<Tokenizer> {
   return loadTokenizer(await openVocabulary(path));
+}
+
+/**
+ * The grammars of a model of which only the tokenizer is read. Where that names no end of
+ * sequence, one behind all its tokens stands for it.
+ */
+export async function openGrammars(path: string, config: EngineConfig): Promise<Grammars> {
+  const tokenizer = await openTokenizer(path);
+  const { vocabSize, eosTokenId } = tokenizer;
+  const model = {
+    vocabSize: eosTokenId === undefined ? vocabSize + 1 : vocabSize,
+    eosTokenIds: [eosTokenId ?? vocabSize],
+  };
+  return new Grammars(native(), tokenizer, model, config);
 }
 
 async function loadTokenizer(source: TokenizerSource): Promise<Tokenizer> {

@@ -1,13 +1,29 @@
 /** The shapes of what comes back; names are vLLM's in camelCase. */
 
 import type { TokenLogprob } from '../core/token-logprobs.js';
+import type { ChatEvent, ToolCall } from '../tools/types.js';
 
 export type { TokenLogprob };
 
-export type FinishReason = 'stop' | 'length' | 'abort';
+/** How a sequence ends. */
+export type EndReason = 'stop' | 'length' | 'abort';
 
-/** One of the n samples of a request, or one of its beams. */
-export interface CompletionOutput {
+/** `tool_calls`: the answer of a conversation ended by itself, and called tools. */
+export type FinishReason = EndReason | 'tool_calls';
+
+/** What is told of the answer of a conversation with `chat` options. */
+export interface ChatAnswer {
+  /** Its text without reasoning and calls. */
+  readonly content?: string;
+  /** Undefined where there was none. */
+  readonly reasoning?: string;
+  /** Undefined where there are none. */
+  readonly toolCalls?: readonly ToolCall[];
+  readonly numReasoningTokens?: number;
+}
+
+/** One of the n samples of a request, or one of its beams. `T`: of its `json`. */
+export interface CompletionOutput<T = unknown> extends ChatAnswer {
   /** 0 … n − 1; of beams, 0 is the best. */
   readonly index: number;
   /** All text so far; never contains the token that ended the sequence. */
@@ -27,6 +43,11 @@ export interface CompletionOutput {
   readonly finishReason: FinishReason | null;
   /** The stop string or stop id that ended it; null for EOS. */
   readonly stopReason: string | number | null;
+  /**
+   * The value of the text, where `structuredOutputs` asked for JSON and it has ended with `stop`;
+   * by a zod schema what that makes of it. Undefined where it has none.
+   */
+  readonly json?: T;
 }
 
 /**
@@ -34,7 +55,9 @@ export interface CompletionOutput {
  * so far (`tokenIds`, `logprobs`) are put together when they are read, and so is `deltaLogprobs`:
  * a reader of deltas pays for what is new alone, however long the output has become.
  */
-export interface StreamedCompletion extends CompletionOutput {
+export interface StreamedCompletion<T = unknown> extends CompletionOutput<T> {
+  /** Of a conversation with `chat` options: what is new, told apart. */
+  readonly events?: readonly ChatEvent[];
   /** The ids that are new since the last output this stream gave. */
   readonly deltaTokenIds: readonly number[];
   /** One entry per token of deltaTokenIds, if `logprobs` was asked for. */
@@ -51,6 +74,10 @@ export interface CompletionDelta {
   /** As in CompletionOutput. */
   readonly finishReason: FinishReason | null;
   readonly stopReason: string | number | null;
+  /** Of a conversation with `chat` options: the new text told apart. */
+  readonly events?: readonly ChatEvent[];
+  /** Tokens of reasoning so far. */
+  readonly numReasoningTokens?: number;
 }
 
 /** What `streamDeltas()` gives. */
@@ -67,6 +94,8 @@ export interface DeltaOutput {
   readonly finished: boolean;
   /** Null until it has finished. */
   readonly metrics: RequestMetrics | null;
+  /** As in RequestOutput. */
+  readonly warnings?: readonly string[];
 }
 
 /** Times of one request, in milliseconds, and what it met on its way. */
@@ -94,14 +123,14 @@ export interface RequestMetrics {
 }
 
 /** State or result of one request. */
-export interface RequestOutput {
+export interface RequestOutput<T = unknown> {
   readonly requestId: string;
   /** The text, if the prompt came as text or messages (then after the template). */
   readonly prompt: string | null;
   readonly promptTokenIds: readonly number[];
   /** Entry i belongs to prompt token i; the first is null. Only if `promptLogprobs` was asked. */
   readonly promptLogprobs?: readonly (TokenLogprob | null)[];
-  readonly outputs: readonly CompletionOutput[];
+  readonly outputs: readonly CompletionOutput<T>[];
   readonly finished: boolean;
   /** The seed that sample 0 drew with; sample i used seed + i. */
   readonly seed: number;
@@ -116,11 +145,13 @@ export interface RequestOutput {
   /** How many of these times its KV was swapped, not computed again. */
   readonly numSwaps: number;
   readonly metrics: RequestMetrics;
+  /** What of its tools, schema or reasoning is not enforced or has no effect, if anything. */
+  readonly warnings?: readonly string[];
 }
 
 /** What a stream gives: a state that stays as it was, whatever comes after it. */
-export interface StreamOutput extends RequestOutput {
-  readonly outputs: readonly StreamedCompletion[];
+export interface StreamOutput<T = unknown> extends RequestOutput<T> {
+  readonly outputs: readonly StreamedCompletion<T>[];
 }
 
 /** What {@link LLM.events} gives: the figures after a step. */
@@ -172,6 +203,10 @@ export interface EngineStats {
   /** Blocks moved to the swap space, and back. */
   readonly numBlocksSwappedOut: number;
   readonly numBlocksSwappedIn: number;
+  /** Draws that a grammar had made a mask for. */
+  readonly numMasks: number;
+  /** Of generationTokens, those that a grammar left no choice about, and that were not drawn. */
+  readonly numTokensForced: number;
   /** Requests that ended by themselves. */
   readonly numRequestsFinished: number;
   /** Requests that were ended: by their caller, a deadline, close() or a failure. */
@@ -180,5 +215,5 @@ export interface EngineStats {
    * Requests that have ended, each once: `length` where a sample met its limit, else `stop`;
    * `abort` by the caller, a deadline, drain() or close(); `error` by a failure.
    */
-  readonly numRequestsBy: Readonly<Record<FinishReason | 'error', number>>;
+  readonly numRequestsBy: Readonly<Record<EndReason | 'error', number>>;
 }

@@ -208,6 +208,8 @@ export class PoolingEngine {
       numBlockCopies: 0,
       numBlocksSwappedOut: 0,
       numBlocksSwappedIn: 0,
+      numMasks: 0,
+      numTokensForced: 0,
       numRequestsFinished: numFinished,
       numRequestsAborted: numAborted,
       numRequestsBy: {

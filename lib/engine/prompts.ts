@@ -5,6 +5,7 @@ import { isOctavoError, octavoError } from '../errors.js';
 import { checkOnlyText, checkRoles } from '../text/chat-messages.js';
 import type { ChatMessage, ChatTemplate, RenderOptions } from '../text/chat-template.js';
 import { MAX_TEXT_LENGTH, type Tokenizer } from '../text/tokenizer.js';
+import type { ChatOptions } from '../tools/types.js';
 import type { Deadline } from './deadline.js';
 import type { EncodingQueue } from './encoding-queue.js';
 
@@ -18,21 +19,34 @@ export type Prompt =
   | { readonly prompt: string; readonly parseSpecialTokens?: boolean }
   | { readonly promptTokenIds: ArrayLike<number> }
   | {
+      /** A conversation that has been rendered: its answer is read as `chat` says. */
+      readonly promptTokenIds: ArrayLike<number>;
+      readonly chat: ChatOptions;
+      /** What it was rendered with. */
+      readonly template?: RenderOptions;
+    }
+  | {
       readonly messages: readonly ChatMessage[];
       readonly template?: RenderOptions;
       readonly parseSpecialTokens?: boolean;
+      /** Tools, and how the answer is told apart; without it the answer is a text. */
+      readonly chat?: ChatOptions;
     };
 
 /** A prompt that is one; ids are checked, nothing else has been looked into. */
 export type CheckedPrompt =
   | { readonly kind: 'text'; readonly text: string; readonly parse: boolean }
-  | { readonly kind: 'ids'; readonly ids: Int32Array }
-  | {
+  | ({ readonly kind: 'ids'; readonly ids: Int32Array } & AsChat)
+  | ({
       readonly kind: 'chat';
       readonly messages: readonly ChatMessage[];
-      readonly template?: RenderOptions;
       readonly parse: boolean;
-    };
+    } & AsChat);
+
+interface AsChat {
+  readonly template?: RenderOptions;
+  readonly chat?: ChatOptions;
+}
 
 /** Text and ids of a prompt; text is null where only ids were given. */
 export interface EncodedPrompt {
@@ -64,11 +78,13 @@ export function checkPrompt(prompt: unknown, limits: PromptLimits): CheckedPromp
   return readArgument(() => {
     const checked = checkObject(prompt);
     if (checked === null) throw notAPrompt();
-    return checked.kind === 'ids' ? { kind: 'ids', ids: checkIds(checked.ids, limits) } : checked;
+    return checked.kind === 'ids' ? { ...checked, ids: checkIds(checked.ids, limits) } : checked;
   }, notAPrompt);
 }
 
-type Checked = Exclude<CheckedPrompt, { kind: 'ids' }> | { kind: 'ids'; ids: ArrayLike<number> };
+type Checked =
+  | Exclude<CheckedPrompt, { kind: 'ids' }>
+  | ({ kind: 'ids'; ids: ArrayLike<number> } & AsChat);
 
 /** One of the three forms, with no other member. */
 function checkObject(value: unknown): Checked | null {
@@ -77,21 +93,26 @@ function checkObject(value: unknown): Checked | null {
     string,
     unknown
   >;
-  const { parseSpecialTokens: parse, ...rest } = others;
+  const { parseSpecialTokens: parse, chat, ...rest } = others;
   const given = [prompt, promptTokenIds, messages].filter((form) => form !== undefined);
   if (given.length !== 1 || Object.keys(rest).length > 0) return null;
   if (parse !== undefined && (typeof parse !== 'boolean' || promptTokenIds !== undefined)) {
     return null;
   }
-  if (Array.isArray(messages) && (template === undefined || isObject(template))) {
-    return { kind: 'chat', messages, template, parse: parse ?? false };
+  if (template !== undefined && !isObject<RenderOptions>(template)) return null;
+  if (chat !== undefined && !isObject<ChatOptions>(chat)) return null;
+  if (Array.isArray(messages)) {
+    return { kind: 'chat', messages, template, parse: parse ?? false, chat };
+  }
+  if (chat !== undefined) {
+    return isList(promptTokenIds) ? { kind: 'ids', ids: promptTokenIds, template, chat } : null;
   }
   if (template !== undefined) return null;
   if (typeof prompt === 'string') return { kind: 'text', text: prompt, parse: parse ?? true };
   return isList(promptTokenIds) ? { kind: 'ids', ids: promptTokenIds } : null;
 }
 
-function isObject(value: unknown): value is RenderOptions {
+function isObject<T extends object>(value: unknown): value is T {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

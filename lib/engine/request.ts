@@ -16,6 +16,8 @@ import {
   beamOutput,
   completion,
   hasNews,
+  type Makes,
+  NOTHING,
   recordOf,
   SequenceRecord,
   takeCompletion,
@@ -49,6 +51,7 @@ export class Request {
   /** Called when there may be something new for the reader of a stream, the end included. */
   onChange: (() => void) | null = null;
   readonly #emptyText: OutputText;
+  readonly #makes: Makes;
   readonly #arrived = performance.now();
   #started: number | null = null;
   #firstToken: number | null = null;
@@ -61,19 +64,24 @@ export class Request {
   #whenSettled: (() => void)[] = [];
   readonly #promptLogprobs = once(() => promptLogprobs(this.group));
 
-  /** @param emptyText each sample begins with a copy of it */
+  /**
+   * @param emptyText each sample begins with a copy of it
+   * @param makes what is made of an output beside its text
+   */
   constructor(
     readonly group: SequenceGroup,
     readonly prompt: string | null,
     readonly promptTokenIds: readonly number[],
     emptyText: OutputText,
+    makes: Makes = NOTHING,
   ) {
     this.#emptyText = emptyText;
+    this.#makes = makes;
     if (group.beams !== null) return; // their texts are known only at the end
     const { logprobs, numLogprobs } = group.params;
     for (const sequence of group.sequences) {
       const lists = logprobs === undefined ? null : new TokenLogprobs(numLogprobs);
-      sequence.attachment = new SequenceRecord(emptyText.clone(), lists);
+      sequence.attachment = new SequenceRecord(emptyText.clone(), lists, makes);
     }
   }
 
@@ -152,6 +160,7 @@ export class Request {
       outputs: group.sequences.filter(hasNews).map(takeDelta),
       finished: this.settled,
       metrics: this.settled ? this.#metrics() : null,
+      ...this.#warnings,
     };
     if (group.params.promptLogprobs !== undefined) {
       addLate(output as DeltaOutput, 'promptLogprobs', this.#promptLogprobs);
@@ -173,7 +182,10 @@ export class Request {
     const { beams, sequences } = this.group;
     if (beams === null) return sequences.map(completion);
     try {
-      return beams.finished.map((beam, i) => beamOutput(beam, i, this.#emptyText.clone()));
+      return beams.finished.map((beam, i) => {
+        const text = this.#emptyText.clone();
+        return beamOutput(beam, i, text, this.#makes);
+      });
     } catch (error) {
       throw unreadable(error);
     }
@@ -197,11 +209,17 @@ export class Request {
       numPreemptions: group.numPreemptions,
       numSwaps: group.numSwaps,
       metrics: this.#metrics(),
+      ...this.#warnings,
     };
     if (group.params.promptLogprobs !== undefined) {
       addLate(output as RequestOutput, 'promptLogprobs', this.#promptLogprobs);
     }
     return output;
+  }
+
+  get #warnings(): { warnings?: readonly string[] } {
+    const { warnings } = this.#makes;
+    return warnings.length === 0 ? {} : { warnings };
   }
 
   #metrics(): RequestMetrics {

@@ -2,12 +2,15 @@
 import type { DeltaEvent, EndEvent, GenerationEvent, StartEvent } from './engine-events.js';
 import type { Mailbox } from './mailbox.js';
 import type { SseWriter } from './sse.js';
+import { Turn } from './turn.js';
 import { Usage } from './usage.js';
 
 /** Everything of one sample. */
 export interface Sample {
   readonly prompt: StartEvent;
   text: string;
+  /** The text, read. */
+  readonly turn: Turn;
   readonly tokenIds: number[];
   readonly logprobs: NonNullable<DeltaEvent['logprobs']>;
   reason: EndEvent['reason'];
@@ -32,6 +35,7 @@ export async function collect(mailbox: Mailbox, n: number, numPrompts = 1): Prom
     const sample = (samples[event.prompt * n + event.sample] ??= {
       prompt: prompts[event.prompt],
       text: '',
+      turn: new Turn(),
       tokenIds: [],
       logprobs: [],
       reason: 'stop',
@@ -44,8 +48,9 @@ export async function collect(mailbox: Mailbox, n: number, numPrompts = 1): Prom
   return { samples: samples.filter(Boolean), usage };
 }
 
-function add(sample: Sample, { text, tokenIds, logprobs }: DeltaEvent): void {
+function add(sample: Sample, { text, pieces, tokenIds, logprobs }: DeltaEvent): void {
   sample.text += text;
+  for (const piece of pieces) sample.turn.add(piece);
   for (const id of tokenIds) sample.tokenIds.push(id);
   for (const entry of logprobs ?? []) sample.logprobs.push(entry);
 }

@@ -2,7 +2,7 @@
 import type { GenerateParams } from '../engine/gate.js';
 import type { Prompt } from '../engine/prompts.js';
 import { collect, type Sample, streamFrames } from './answering.js';
-import { FINGERPRINT } from './chat.js';
+import { FINGERPRINT } from './chat-call.js';
 import { promptText, withTokenWishes } from './encoding.js';
 import type { DeltaEvent, GenerationEvent, StartEvent } from './engine-events.js';
 import type { Exchange } from './exchange.js';
@@ -10,11 +10,12 @@ import { CompletionLogprobs, TokenWriter } from './logprobs.js';
 import type { Model } from './models.js';
 import { checkStream, generateParams } from './params.js';
 import { textPrompts } from './prompt-input.js';
-import { refuseUnsupported } from './refused.js';
+import { refuseReasoning, refuseUnsupported } from './refused.js';
 import type { Route } from './router.js';
 import { type CompletionBody, completionAnswer, completionBody } from './schemas/completions.js';
 import { newId, type Service, seconds } from './service.js';
 import { SseWriter } from './sse.js';
+import { structuredWish } from './structured.js';
 import { Usage } from './usage.js';
 
 /** Where nothing is said. */
@@ -36,6 +37,7 @@ export async function readCompletion(
   const body = await exchange.body(completionBody);
   const model = service.models.findFor('generate', body.model);
   refuseUnsupported(body);
+  refuseReasoning(body);
   checkStream(body);
   const asked = body.max_completion_tokens ?? body.max_tokens ?? DEFAULT_MAX_TOKENS;
   // No token at all is asked of a request that wants to know its prompt's logprobs.
@@ -44,6 +46,7 @@ export async function readCompletion(
     maxTokens: promptOnly ? 1 : asked,
     logprobs: body.logprobs,
     promptLogprobs: body.prompt_logprobs ?? (body.echo ? body.logprobs : undefined),
+    structuredOutputs: structuredWish(exchange, body),
   });
   const prompts = [];
   for (const prompt of textPrompts(body.prompt)) {

@@ -74,7 +74,11 @@ export async function withTokenWishes(
   const ids = isIds
     ? Array.from(form.promptTokenIds)
     : await encodeForms(exchange, llm, forms, add);
-  return [{ promptTokenIds: truncated(ids, most, side, llm.info.maxModelLen - maxTokens) }];
+  const promptTokenIds = truncated(ids, most, side, llm.info.maxModelLen - maxTokens);
+  // How an answer is read is not told by ids.
+  const isChat = typeof form === 'object' && 'messages' in form;
+  const { chat, template } = isChat ? form : {};
+  return [{ promptTokenIds, ...(chat && { chat }), ...(chat && template && { template }) }];
 }
 
 function truncated(ids: number[], most: number | undefined, side = 'left', rest = 0): number[] {

@@ -6,6 +6,7 @@ import { type BeamSearchParams, isBeamSearch } from '../core/beam-params.js';
 import type { GenerateParams } from '../engine/gate.js';
 import type { LLM } from '../engine/llm.js';
 import type {
+  ChatAnswer,
   CompletionDelta,
   FinishReason,
   RequestMetrics,
@@ -15,6 +16,7 @@ import type {
 import type { Prompt } from '../engine/prompts.js';
 import type { RequestOptions } from '../engine/request.js';
 import { isOctavoError } from '../errors.js';
+import type { ChatEvent } from '../tools/types.js';
 
 /** The prompt has been computed. */
 export interface StartEvent {
@@ -25,6 +27,8 @@ export interface StartEvent {
   readonly tokenIds: readonly number[];
   readonly numCachedTokens: number;
   readonly logprobs?: readonly (TokenLogprob | null)[];
+  /** What of the request has no effect. */
+  readonly warnings: readonly string[];
 }
 
 /** Text and tokens that are new of a sample. The text of a token may come with a later one. */
@@ -33,7 +37,12 @@ export interface DeltaEvent {
   readonly prompt: number;
   readonly sample: number;
   text: string;
+  /** The text as reasoning, content and calls, where answers are read for them; else it is content
+   * as it is. */
+  readonly pieces: ChatEvent[];
   readonly tokenIds: number[];
+  /** Tokens of the sample so far that were reasoning. */
+  numReasoningTokens: number;
   readonly logprobs?: TokenLogprob[];
 }
 
@@ -87,7 +96,9 @@ async function* run(llm: LLM, { prompt, params, options }: EngineCall, form: Pro
     const output = await llm.generate(form, params as BeamSearchParams, options);
     yield start(prompt, output);
     for (const beam of output.outputs) {
-      yield delta(prompt, beam.index, beam.text, beam.tokenIds);
+      const { index, text: newText, tokenIds: newTokenIds, numReasoningTokens } = beam;
+      const events = wholeEvents(beam);
+      yield delta(prompt, { index, newText, newTokenIds, events, numReasoningTokens });
       yield end(prompt, beam);
     }
     yield done(prompt, output.metrics);
@@ -98,9 +109,9 @@ async function* run(llm: LLM, { prompt, params, options }: EngineCall, form: Pro
     if (!hasStarted) yield start(prompt, output);
     hasStarted = true;
     for (const sample of output.outputs) {
-      const { index, newText, newTokenIds, newLogprobs } = sample;
-      if (newTokenIds.length > 0 || newText !== '') {
-        yield delta(prompt, index, newText, newTokenIds, newLogprobs);
+      const { newText, newTokenIds, events = [] } = sample;
+      if (newTokenIds.length > 0 || newText !== '' || events.length > 0) {
+        yield delta(prompt, sample);
       }
       if (sample.finishReason !== null) yield end(prompt, sample);
     }
@@ -110,7 +121,7 @@ async function* run(llm: LLM, { prompt, params, options }: EngineCall, form: Pro
 
 type PromptOutput = Pick<
   RequestOutput,
-  'prompt' | 'promptTokenIds' | 'numCachedTokens' | 'promptLogprobs'
+  'prompt' | 'promptTokenIds' | 'numCachedTokens' | 'promptLogprobs' | 'warnings'
 >;
 
 function start(prompt: number, output: PromptOutput): StartEvent {
@@ -120,19 +131,66 @@ function start(prompt: number, output: PromptOutput): StartEvent {
     text: output.prompt,
     tokenIds: output.promptTokenIds,
     numCachedTokens: output.numCachedTokens,
+    warnings: output.warnings ?? [],
     ...('promptLogprobs' in output ? { logprobs: output.promptLogprobs } : {}),
   };
 }
 
-function delta(
-  prompt: number,
-  sample: number,
-  text: string,
-  tokenIds: readonly number[],
-  logprobs?: readonly TokenLogprob[],
-): DeltaEvent {
-  const lists = logprobs === undefined ? {} : { logprobs: [...logprobs] };
-  return { type: 'delta', prompt, sample, text, tokenIds: [...tokenIds], ...lists };
+/** Of an answer that comes as a whole; undefined where it is only a text. */
+function wholeEvents({ content, reasoning, toolCalls = [] }: ChatAnswer): ChatEvent[] | undefined {
+  if (content === undefined) return undefined;
+  const calls = toolCalls.flatMap(({ id, name, argumentsText: json }, index): ChatEvent[] => [
+    { type: 'call', index, id, name },
+    { type: 'arguments', index, json },
+    { type: 'call-end', index },
+  ]);
+  return [
+    ...(reasoning === undefined ? [] : [{ type: 'reasoning', text: reasoning } as const]),
+    ...(content === '' ? [] : [{ type: 'content', text: content } as const]),
+    ...calls,
+  ];
+}
+
+type NewOfSample = Pick<
+  CompletionDelta,
+  'index' | 'newText' | 'newTokenIds' | 'newLogprobs' | 'events' | 'numReasoningTokens'
+>;
+
+function delta(prompt: number, sample: NewOfSample): DeltaEvent {
+  const { index, newText: text, newTokenIds, newLogprobs, events } = sample;
+  const asContent: ChatEvent[] = text === '' ? [] : [{ type: 'content', text }];
+  return {
+    type: 'delta',
+    prompt,
+    sample: index,
+    text,
+    pieces: events === undefined ? asContent : [...events],
+    tokenIds: [...newTokenIds],
+    numReasoningTokens: sample.numReasoningTokens ?? 0,
+    ...(newLogprobs === undefined ? {} : { logprobs: [...newLogprobs] }),
+  };
+}
+
+/** Adds what came after it, as if it had come with it. */
+export function addDelta(before: DeltaEvent, after: DeltaEvent): void {
+  before.text += after.text;
+  before.numReasoningTokens = Math.max(before.numReasoningTokens, after.numReasoningTokens);
+  for (const id of after.tokenIds) before.tokenIds.push(id);
+  for (const entry of after.logprobs ?? []) before.logprobs?.push(entry);
+  for (const piece of after.pieces) addPiece(before.pieces, piece);
+}
+
+/** Texts of the same kind that follow one another are one. */
+function addPiece(pieces: ChatEvent[], piece: ChatEvent): void {
+  const last = pieces.at(-1);
+  if (piece.type === 'arguments' && last?.type === 'arguments' && last.index === piece.index) {
+    pieces[pieces.length - 1] = { ...last, json: last.json + piece.json };
+  } else if (
+    (piece.type === 'content' || piece.type === 'reasoning') &&
+    last?.type === piece.type
+  ) {
+    pieces[pieces.length - 1] = { ...last, text: last.text + piece.text };
+  } else pieces.push(piece);
 }
 
 type EndedSample = Pick<CompletionDelta, 'index' | 'finishReason' | 'stopReason'>;

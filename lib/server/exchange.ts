@@ -49,6 +49,8 @@ export class Exchange {
   pathId = '';
   /** Whose form errors have. */
   errorForm: 'openai' | 'anthropic' = 'openai';
+  /** The field that says what an output must be. */
+  structuredField = 'structured_outputs';
   /** Resolves when the answer has been sent, or cannot be any more. */
   readonly closed: Promise<void>;
   readonly #left = new AbortController();
@@ -209,7 +211,7 @@ export class Exchange {
 
   /** Ends it with an error, in its protocol's form; within a stream that has begun, too. */
   fail(error: unknown): void {
-    const problem = asProblem(this.#inWhole(error));
+    const problem = asProblem(this.#inWhole(error), this.structuredField);
     this.facts.error ??= problem.message;
     const isAnthropic = this.errorForm === 'anthropic';
     const body = isAnthropic ? anthropicBody(problem, this.id) : openaiBody(problem);

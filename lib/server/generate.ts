@@ -6,11 +6,12 @@ import type { Generation } from './generation.js';
 import { TokenWriter } from './logprobs.js';
 import { checkStream, generateParams } from './params.js';
 import { badRequest } from './problem.js';
-import { refuseUnsupported } from './refused.js';
+import { refuseReasoning, refuseUnsupported } from './refused.js';
 import type { Route } from './router.js';
 import { type GenerateBody, generateAnswer, generateBody } from './schemas/generate.js';
 import type { Service } from './service.js';
 import { SseWriter } from './sse.js';
+import { structuredWish } from './structured.js';
 import { Usage } from './usage.js';
 
 /** Where nothing is said; vLLM's. */
@@ -28,7 +29,7 @@ export function generateRoute(service: Service): Route {
     queued: true,
     async handle(exchange) {
       const body = await exchange.body(generateBody);
-      const generation = read(service, body);
+      const generation = read(service, exchange, body);
       await (body.stream ? stream : answer)(service, exchange, body, generation);
     },
   };
@@ -41,10 +42,11 @@ function samplingOf({ sampling_params: given, cache_salt, priority }: GenerateBo
   return { ...(given ?? ({} as Sampling)), ...Object.fromEntries(own) };
 }
 
-function read(service: Service, body: GenerateBody): Generation {
+function read(service: Service, exchange: Exchange, body: GenerateBody): Generation {
   const sampling = samplingOf(body);
   const { kv_transfer_params, features, stream, stream_options } = body;
   refuseUnsupported({ kv_transfer_params, features, ...sampling });
+  refuseReasoning(sampling);
   checkStream({ stream, stream_options, prompt_logprobs: sampling.prompt_logprobs });
   for (const name of ['truncate_prompt_tokens', 'echo'] as const) {
     if (!sampling[name]) continue;
@@ -55,6 +57,7 @@ function read(service: Service, body: GenerateBody): Generation {
     maxTokens: sampling.max_tokens ?? sampling.max_completion_tokens ?? DEFAULT_MAX_TOKENS,
     logprobs: sampling.logprobs,
     promptLogprobs: sampling.prompt_logprobs,
+    structuredOutputs: structuredWish(exchange, sampling),
   });
   const prompts = [[{ promptTokenIds: body.token_ids }]];
   return { model, prompts, params, priority: sampling.priority };

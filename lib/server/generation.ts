@@ -3,10 +3,16 @@ import { isBeamSearch } from '../core/beam-params.js';
 import type { GenerateParams } from '../engine/gate.js';
 import type { RequestMetrics } from '../engine/outputs.js';
 import type { Prompt } from '../engine/prompts.js';
-import { type EngineCall, engineEvents, type GenerationEvent } from './engine-events.js';
+import {
+  type EngineCall,
+  engineEvents,
+  type GenerationEvent,
+  type StartEvent,
+} from './engine-events.js';
 import type { Exchange } from './exchange.js';
+import { SILENT } from './logs.js';
 import { Mailbox } from './mailbox.js';
-import type { Metrics } from './metrics.js';
+import type { Metrics, ToolRoute } from './metrics.js';
 import type { Model } from './models.js';
 import { Problem } from './problem.js';
 
@@ -18,6 +24,8 @@ export interface Generation {
   readonly priority?: number;
   /** Only the prompt counts; what is drawn is dropped. */
   readonly promptOnly?: boolean;
+  /** The route of a request that offers tools. */
+  readonly toolRoute?: ToolRoute;
 }
 
 export class Generator {
@@ -48,7 +56,7 @@ export class Generator {
           ...(generation.priority === undefined ? {} : { priority: generation.priority }),
         };
         const call: EngineCall = { prompt, forms: prompts[prompt], params, options };
-        await this.#runOne(exchange, generation, call, mailbox);
+        await this.#runOne(exchange, generation, call, mailbox, maxBytes);
       }
     };
     // Room for others stays in the queue, as with the library's batches.
@@ -66,11 +74,13 @@ export class Generator {
 
   async #runOne(
     exchange: Exchange,
-    { model, params, promptOnly }: Generation,
+    generation: Generation,
     call: EngineCall,
     mailbox: Mailbox,
+    maxBytes: number,
   ): Promise<void> {
-    const record = new Record(exchange, model, params, this.#metrics);
+    const { model, promptOnly } = generation;
+    const record = new Record(exchange, generation, this.#metrics, Number.isFinite(maxBytes));
     for await (const event of engineEvents(model.llm, call)) {
       record.note(event);
       if (promptOnly && event.type === 'delta') continue;
@@ -89,13 +99,24 @@ class Record {
   readonly #exchange: Exchange;
   readonly #model: Model;
   readonly #params: GenerateParams;
+  readonly #toolRoute: ToolRoute | undefined;
   readonly #metrics: Metrics | null;
+  readonly #streams: boolean;
+  /** Samples that have called a tool. */
+  readonly #called = new Set<number>();
 
-  constructor(exchange: Exchange, model: Model, params: GenerateParams, metrics: Metrics | null) {
+  constructor(
+    exchange: Exchange,
+    { model, params, toolRoute }: Generation,
+    metrics: Metrics | null,
+    streams: boolean,
+  ) {
     this.#exchange = exchange;
     this.#model = model;
     this.#params = params;
+    this.#toolRoute = toolRoute;
     this.#metrics = metrics;
+    this.#streams = streams;
   }
 
   note(event: GenerationEvent): void {
@@ -105,10 +126,28 @@ class Record {
       const ms = performance.now() - arrived;
       facts.ttft_ms ??= Math.round(ms);
       this.#metrics?.observeFirstToken(this.#model, ms / 1000);
+      this.#tellWarnings(event);
     } else if (event.type === 'delta') {
       facts.completion_tokens = Number(facts.completion_tokens ?? 0) + event.tokenIds.length;
-    } else if (event.type === 'end') facts.finish_reason ??= event.reason;
-    else this.#done(event.metrics);
+      if (event.pieces.some(({ type }) => type === 'call')) this.#called.add(event.sample);
+    } else if (event.type === 'end') {
+      facts.finish_reason ??= event.reason;
+      this.#noteTools(event.sample);
+    } else this.#done(event.metrics);
+  }
+
+  #tellWarnings({ warnings }: StartEvent): void {
+    if (warnings.length === 0) return;
+    const { id, config } = this.#exchange;
+    const fields = { request_id: id, warnings: warnings.slice(0, 32) };
+    (config.logger ?? SILENT).warn(fields, 'a part of the request has no effect');
+  }
+
+  #noteTools(sample: number): void {
+    if (this.#toolRoute === undefined) return;
+    const isCalled = this.#called.has(sample);
+    const read = { route: this.#toolRoute, streams: this.#streams, isCalled };
+    this.#metrics?.observeTools(this.#model, read);
   }
 
   #done(times: RequestMetrics): void {

@@ -2,7 +2,7 @@
  * Between the engine and a client: events wait here, those of a sample in one, so that a slow
  * reader gets fewer and larger deltas; one for whom too much waits is given up.
  */
-import type { DeltaEvent, GenerationEvent } from './engine-events.js';
+import { addDelta, type DeltaEvent, type GenerationEvent } from './engine-events.js';
 
 const nobody = () => {};
 
@@ -47,9 +47,7 @@ export class Mailbox {
       this.#events.push(event);
       return;
     }
-    before.text += event.text;
-    for (const id of event.tokenIds) before.tokenIds.push(id);
-    for (const entry of event.logprobs ?? []) before.logprobs?.push(entry);
+    addDelta(before, event);
   }
 
   /** Whether more waits than may although its reader has had a turn to take it. */

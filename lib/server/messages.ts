@@ -1,15 +1,18 @@
 /** /v1/messages and /v1/messages/count_tokens, as Anthropic's */
-
 import { z } from 'zod';
 import type { SamplingParams } from '../core/sampling-params.js';
+import type { StructuredOutputs } from '../core/structured.js';
 import type { Prompt } from '../engine/prompts.js';
+import type { ReasoningOptions } from '../tools/types.js';
 import { collect, streamFrames } from './answering.js';
+import { chatOptions } from './chat-options.js';
 import { encodeForms } from './encoding.js';
-import type { EndEvent, GenerationEvent } from './engine-events.js';
 import type { Exchange } from './exchange.js';
-import { blockText, messagesOf } from './message-blocks.js';
+import type { Generation } from './generation.js';
+import { messagesOf } from './message-blocks.js';
+import { blocksOf, ending, MessageEvents } from './message-events.js';
 import type { Model } from './models.js';
-import { badRequest } from './problem.js';
+import { Problem } from './problem.js';
 import { chatForms, renderOptions } from './prompt-input.js';
 import { refuseUnsupported } from './refused.js';
 import type { Route } from './router.js';
@@ -23,13 +26,15 @@ import {
 } from './schemas/messages.js';
 import { newId, type Service } from './service.js';
 import { SseWriter } from './sse.js';
-import { Usage } from './usage.js';
+import { tellHosted } from './toolbox.js';
+import { messageTools, type ToolWishes } from './tools.js';
 
 interface MessageCall {
   readonly body: MessageBody;
   readonly model: Model;
   readonly forms: Iterable<Prompt>;
   readonly params: SamplingParams;
+  readonly hasTools: boolean;
 }
 
 export function messageRoutes(service: Service): Route[] {
@@ -46,7 +51,7 @@ export function messageRoutes(service: Service): Route[] {
       queued: true,
       async handle(exchange) {
         const body = await exchange.body(messageBody);
-        const call = read(service, body);
+        const call = read(service, exchange, body);
         await (body.stream ? stream : answer)(service, exchange, call);
       },
     },
@@ -62,63 +67,80 @@ export function messageRoutes(service: Service): Route[] {
       async handle(exchange) {
         const body = await exchange.body(countBody);
         const { llm } = service.models.find(body.model);
-        const tokenIds = await encodeForms(exchange, llm, formsOf(service, body));
+        const forms = formsOf(service, body, messageTools(body));
+        const tokenIds = await encodeForms(exchange, llm, forms);
         exchange.json({ input_tokens: tokenIds.length });
       },
     },
   ];
 }
 
-function read(service: Service, body: MessageBody): MessageCall {
+function read(service: Service, exchange: Exchange, body: MessageBody): MessageCall {
   const model = service.models.findFor('generate', body.model);
+  const tools = messageTools(body);
+  tellHosted(exchange, tools.hosted);
   const optional = {
     temperature: body.temperature,
     topP: body.top_p,
     topK: body.top_k === -1 ? 0 : body.top_k,
     stop: body.stop_sequences?.filter((text) => text !== ''),
+    structuredOutputs: formatOf(exchange, body),
   };
   const given = Object.entries(optional).filter(([, value]) => value !== undefined);
   const params = { maxTokens: body.max_tokens, ...Object.fromEntries(given) };
-  return { body, model, forms: formsOf(service, body), params };
+  const forms = formsOf(service, body, tools);
+  return { body, model, forms, params, hasTools: !tools.toolbox.isEmpty };
 }
 
-function formsOf({ config }: Service, body: CountBody): Iterable<Prompt> {
-  refuse(body);
+function formatOf(exchange: Exchange, body: MessageBody): StructuredOutputs | undefined {
+  const format = body.output_config?.format ?? body.output_format;
+  if (format === undefined) return undefined;
+  const isOld = body.output_config?.format === undefined;
+  exchange.structuredField = isOld ? 'output_format' : 'output_config.format';
+  return { json: format.schema };
+}
+
+function formsOf({ config }: Service, body: CountBody, tools: ToolWishes): Iterable<Prompt> {
+  refuseUnsupported({ mcp_servers: body.mcp_servers, container: body.container });
+  refuseThread(body);
   const messages = messagesOf(body);
   // Clients of Anthropic's begin what the assistant is to go on with.
   const { role, tool_calls } = messages[messages.length - 1];
   const continue_final_message = role === 'assistant' && tool_calls === undefined;
-  return chatForms(messages, renderOptions({ messages, continue_final_message }, config));
+  const template = renderOptions({ messages, continue_final_message }, config);
+  return chatForms(messages, template, chatOptions(config, tools, reasoningOf(body)));
 }
 
-/** The same as none, in Anthropic's words. */
-const DEFAULT_EFFORT = 'high';
-
-function refuse(body: CountBody): void {
-  const { mcp_servers, container } = body;
-  refuseUnsupported({ mcp_servers, container });
-  const refused = (name: string, what: string) =>
-    badRequest(`${name}: ${what} not supported yet; leave it out`, name);
-  if ((body.tools?.length ?? 0) > 0) throw refused('tools', 'tools are');
-  const choice = body.tool_choice?.type ?? 'auto';
-  if (choice !== 'auto' && choice !== 'none') throw refused('tool_choice', 'tools are');
-  if (body.thinking?.type === 'enabled') throw refused('thinking', 'reasoning is');
-  const effort = body.output_config?.effort ?? DEFAULT_EFFORT;
-  if (effort !== DEFAULT_EFFORT) throw refused('output_config.effort', 'reasoning efforts are');
-  const format = body.output_config?.format ?? body.output_format ?? null;
-  if (format !== null) throw refused('output_config.format', 'structured output is');
+/**
+ * Conversations are not kept here. Clients that are told so in this way send all of it instead.
+ * @throws Problem 400
+ */
+function refuseThread({ thread }: CountBody): void {
+  if (thread === undefined || thread === null) return;
+  const sentence = 'thread: conversations are not kept; send all messages, without thread';
+  const details = { error_code: 'thread_unsupported_request', unsupported: [] };
+  throw new Problem(400, sentence, 'thread', {}, details);
 }
 
-/** Why it ended, in Anthropic's words. */
-function ending({ reason, stopReason }: Pick<EndEvent, 'reason' | 'stopReason'>) {
-  if (reason === 'length') return { stop_reason: 'max_tokens', stop_sequence: null };
-  if (typeof stopReason !== 'string') return { stop_reason: 'end_turn', stop_sequence: null };
-  return { stop_reason: 'stop_sequence', stop_sequence: stopReason };
+/** `adaptive` leaves it to the model, as saying nothing does. */
+function reasoningOf({ thinking, output_config }: CountBody): ReasoningOptions {
+  const { type = 'adaptive', budget_tokens: budget } = thinking ?? {};
+  const effort = output_config?.effort;
+  return {
+    ...(type === 'adaptive' ? {} : { enabled: type === 'enabled' }),
+    ...(type !== 'enabled' || budget === undefined ? {} : { budget }),
+    ...(effort === undefined ? {} : { effort }),
+  };
+}
+
+function generationOf({ model, forms, params, hasTools }: MessageCall): Generation {
+  const generation = { model, prompts: [forms], params };
+  return hasTools ? { ...generation, toolRoute: 'other' } : generation;
 }
 
 async function answer(service: Service, exchange: Exchange, call: MessageCall): Promise<void> {
-  const { body, model, forms } = call;
-  const mailbox = service.generator.run(exchange, { ...call, prompts: [forms] });
+  const { body, model } = call;
+  const mailbox = service.generator.run(exchange, generationOf(call));
   const { samples, usage } = await collect(mailbox, 1);
   const [sample] = samples;
   exchange.json({
@@ -126,62 +148,18 @@ async function answer(service: Service, exchange: Exchange, call: MessageCall): 
     type: 'message',
     role: 'assistant',
     model: body.model ?? model.name,
-    content: [blockText(sample.text)],
+    content: blocksOf(sample.turn),
     ...ending(sample),
     usage: usage.anthropic,
   });
 }
 
 async function stream(service: Service, exchange: Exchange, call: MessageCall): Promise<void> {
-  const { body, model, forms } = call;
+  const { body, model } = call;
   const { maxBufferedBytes } = service.config;
   const sse = new SseWriter(exchange, { named: true });
-  const generation = { ...call, prompts: [forms] };
-  const mailbox = service.generator.run(exchange, generation, maxBufferedBytes);
+  const mailbox = service.generator.run(exchange, generationOf(call), maxBufferedBytes);
   const events = new MessageEvents(body.model ?? model.name);
   await streamFrames(mailbox, sse, (event) => events.of(event));
   sse.end();
-}
-
-class MessageEvents {
-  readonly #model: string;
-  readonly #usage = new Usage();
-  #ending: object = {};
-
-  constructor(model: string) {
-    this.#model = model;
-  }
-
-  of(event: GenerationEvent): object[] {
-    this.#usage.add(event);
-    if (event.type === 'start') return this.#begin();
-    if (event.type === 'end') {
-      this.#ending = ending(event);
-      return [{ type: 'content_block_stop', index: 0 }];
-    }
-    if (event.type === 'delta') {
-      const { text } = event;
-      if (text === '') return [];
-      return [{ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } }];
-    }
-    const usage = this.#usage.anthropic;
-    return [{ type: 'message_delta', delta: this.#ending, usage }, { type: 'message_stop' }];
-  }
-
-  #begin(): object[] {
-    const message = {
-      id: newId('msg_'),
-      type: 'message',
-      role: 'assistant',
-      model: this.#model,
-      content: [],
-      stop_reason: null,
-      stop_sequence: null,
-      usage: this.#usage.anthropic,
-    };
-    return [
-      { type: 'message_start', message },
-      { type: 'content_block_start', index: 0, content_block: blockText('') },
-    ];
-  }
 }

@@ -1,36 +1,12 @@
 /** /metrics: vLLM's names and buckets, and `octavo:` for what only this engine has. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { EngineEvent, EngineStats, RequestMetrics } from '../engine/outputs.js';
+import { E2E, ITERATION, ITL, lengths, TTFT } from './metric-buckets.js';
 import type { Model } from './models.js';
 import { kvCapacity } from './params.js';
 
 const LABELS = ['model_name', 'engine'] as const;
 type Labels = Record<(typeof LABELS)[number], string>;
-
-const TTFT = [
-  ...[0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40],
-  ...[80, 160, 640, 2560],
-];
-const ITL = [
-  ...[0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40],
-  80,
-];
-const E2E = [
-  ...[0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920],
-  7680,
-];
-const ITERATION = [1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384];
-
-/** 1, 2, 5, 10, 20, 50 … up to a context's length. */
-function lengths(max: number): number[] {
-  const buckets: number[] = [];
-  for (let power = 1; ; power *= 10) {
-    for (const digit of [1, 2, 5]) {
-      if (digit * power > max) return buckets;
-      buckets.push(digit * power);
-    }
-  }
-}
 
 type Row = readonly [name: string, help: string, of: (stats: EngineStats) => number];
 
@@ -48,6 +24,12 @@ const COUNTED: readonly Row[] = [
   ['octavo:block_copies_total', 'Blocks copied on write', (s) => s.numBlockCopies],
   ['octavo:blocks_swapped_out_total', 'Blocks swapped out', (s) => s.numBlocksSwappedOut],
   ['octavo:blocks_swapped_in_total', 'Blocks swapped in', (s) => s.numBlocksSwappedIn],
+  ['octavo:grammar_masks_total', 'Masks of grammars filled', (s) => s.numMasks],
+  [
+    'octavo:tokens_forced_total',
+    'Tokens that grammars left no choice of',
+    (s) => s.numTokensForced,
+  ],
   ['octavo:requests_failed_total', 'Requests ended by an error', (s) => s.numRequestsBy.error],
 ];
 
@@ -66,11 +48,23 @@ export interface EndedRequest {
   readonly times: RequestMetrics;
 }
 
+/** Routes with tools, as vLLM tells them apart. */
+export type ToolRoute = 'chat_completions' | 'responses' | 'other';
+
+/** An answer to a request with tools. */
+export interface ReadForTools {
+  readonly route: ToolRoute;
+  readonly streams: boolean;
+  /** Whether a tool was called. */
+  readonly isCalled: boolean;
+}
+
 export class Metrics {
   readonly #registry = new Registry();
   readonly #models: readonly Model[];
   readonly #histograms = new Map<string, Histogram>();
   readonly #forks: Counter;
+  readonly #tools: Counter;
   readonly #latest = new Map<string, EngineEvent>();
   readonly #readers: AsyncGenerator<EngineEvent, void, void>[] = [];
 
@@ -96,8 +90,12 @@ export class Metrics {
     const longest = Math.max(...models.map(({ llm }) => llm.info.maxModelLen));
     this.#makeHistograms(lengths(longest));
     this.#forks = this.#counter('octavo:forks_total', 'Samples and beams that share a prompt');
+    const of = 'Answers to requests with tools';
+    const labels = ['mode', 'outcome', 'request_type'];
+    this.#tools = this.#counter('vllm:tool_call_parser_invocations_total', of, labels);
     for (const model of models) {
       this.#forks.inc(labelsOf(model), 0);
+      this.#beginTools(model);
       void this.#follow(model);
     }
   }
@@ -133,6 +131,24 @@ export class Metrics {
     this.#observe(model, 'request_params_max_tokens', maxTokens);
     this.#observe(model, 'e2e_request_latency_seconds', times.elapsedMs / 1000);
     this.#observeTimes(model, times, numGeneratedTokens / n);
+  }
+
+  observeTools(model: Model, read: ReadForTools, times = 1): void {
+    const { route, streams, isCalled } = read;
+    const mode = streams ? 'streaming' : 'non_streaming';
+    const outcome = isCalled ? 'tool_call' : 'no_tool_call';
+    this.#tools.inc({ ...labelsOf(model), mode, outcome, request_type: route }, times);
+  }
+
+  /** What has not happened yet has happened no times. */
+  #beginTools(model: Model): void {
+    for (const route of ['chat_completions', 'responses', 'other'] as const) {
+      for (const streams of [false, true]) {
+        for (const isCalled of [false, true]) {
+          this.observeTools(model, { route, streams, isCalled }, 0);
+        }
+      }
+    }
   }
 
   /** @param seconds from the request's arrival until all its texts were computed */

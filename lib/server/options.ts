@@ -1,6 +1,7 @@
 /** What a server may be told: checked whole, frozen. */
 import { z } from 'zod';
 import { octavoError } from '../errors.js';
+import { CALL_NAMES, REASONING_NAMES } from '../tools/named.js';
 import type { Logger } from './logs.js';
 
 export interface ServerOptions {
@@ -45,6 +46,15 @@ export interface ServerOptions {
   readonly enableForceIncludeUsage?: boolean;
   /** Sampling values of generation_config.json where a request has none. Default true. */
   readonly useModelDefaults?: boolean;
+  /** The form in which the model calls tools, by vLLM's name (`hermes`, say). Default: what its
+   * chat template shows. */
+  readonly toolCallParser?: string;
+  /** The form in which it reasons. Default: what its chat template shows; `none` takes reasoning
+   * for content. */
+  readonly reasoningParser?: string;
+  /** Under which names chat completions tell reasoning: clients know one or the other. Default
+   * both. */
+  readonly reasoningField?: 'both' | 'reasoning' | 'reasoning_content';
   /** Whether /metrics is there. Default true. */
   readonly metrics?: boolean;
   /** Takes a line for each request. Default: none is written. */
@@ -90,6 +100,9 @@ const schema = z.strictObject({
   enableRequestIdHeaders: z.boolean().default(true),
   enableForceIncludeUsage: z.boolean().default(false),
   useModelDefaults: z.boolean().default(true),
+  toolCallParser: z.enum(['auto', ...CALL_NAMES]).optional(),
+  reasoningParser: z.enum(['auto', 'none', ...REASONING_NAMES]).optional(),
+  reasoningField: z.enum(['both', 'reasoning', 'reasoning_content']).default('both'),
   metrics: z.boolean().default(true),
   logger: z.custom<Logger>((value) => typeof value === 'object' && value !== null).optional(),
 });
@@ -99,7 +112,14 @@ const checked = schema.refine(
   { path: ['maxTotalBodyBytes'], message: 'must be at least maxBodyBytes' },
 );
 
-type Open = 'allowedOrigins' | 'allowedHosts' | 'chatTemplate' | 'requestTimeoutMs' | 'logger';
+type Open =
+  | 'allowedOrigins'
+  | 'allowedHosts'
+  | 'chatTemplate'
+  | 'requestTimeoutMs'
+  | 'toolCallParser'
+  | 'reasoningParser'
+  | 'logger';
 type Lists = 'servedModelName' | 'apiKey';
 
 /** Checked, complete, lists as lists. */

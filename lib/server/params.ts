@@ -2,6 +2,7 @@
 import type { BeamSearchParams } from '../core/beam-params.js';
 import { KvGroups } from '../core/kv-groups.js';
 import type { SamplingParams } from '../core/sampling-params.js';
+import type { StructuredOutputs } from '../core/structured.js';
 import type { GenerateParams } from '../engine/gate.js';
 import type { LLM } from '../engine/llm.js';
 import type { ModelInfo } from '../engine/load.js';
@@ -32,6 +33,7 @@ export interface ParamWishes {
   /** How many of the best tokens beside each; undefined: none are reported. */
   readonly logprobs?: number;
   readonly promptLogprobs?: number;
+  readonly structuredOutputs?: StructuredOutputs;
 }
 
 const MAX_SEED = 2n ** 53n - 129n;
@@ -134,6 +136,7 @@ export function generateParams(llm: LLM, body: DrawBody, wishes: ParamWishes): G
     skipSpecialTokens: body.skip_special_tokens,
     includeStopStrInOutput: body.include_stop_str_in_output,
     cacheSalt: body.cache_salt,
+    structuredOutputs: wishes.structuredOutputs,
   };
   return withoutAbsent(params);
 }
@@ -188,6 +191,7 @@ function beamParams(body: DrawBody, wishes: ParamWishes, maxTokens: number): Gen
     stopTokenIds: body.stop_token_ids,
     skipSpecialTokens: body.skip_special_tokens,
     cacheSalt: body.cache_salt,
+    structuredOutputs: wishes.structuredOutputs,
   };
   return withoutAbsent(params);
 }

@@ -38,6 +38,8 @@ export class Problem extends Error {
     message: string,
     readonly param: string | null = null,
     readonly headers: Readonly<Record<string, string>> = {},
+    /** What Anthropic's clients act upon. */
+    readonly details: object | null = null,
   ) {
     super(message);
   }
@@ -56,11 +58,12 @@ function retryHeaders(status: number): Record<string, string> {
 /**
  * Any error as a problem. What is a bug of ours is told without its message, which may name paths;
  * it stands in the log.
+ * @param structuredField see {@link inWireNames}
  */
-export function asProblem(error: unknown): Problem {
+export function asProblem(error: unknown, structuredField?: string): Problem {
   if (error instanceof Problem) {
     const headers = { ...retryHeaders(error.status), ...error.headers };
-    return new Problem(error.status, error.message, error.param, headers);
+    return new Problem(error.status, error.message, error.param, headers, error.details);
   }
   if (!isOctavoError(error) || error.code === 'ERR_INTERNAL') {
     return new Problem(500, 'internal error; the log of the server says more', null, {
@@ -68,9 +71,11 @@ export function asProblem(error: unknown): Problem {
     });
   }
   const { status, message, param } = error;
-  const said = inWireNames(message);
+  const said = inWireNames(message, structuredField);
   const headers = retryHeaders(status);
-  return new Problem(status, said, param === undefined ? null : inWireNames(param), headers);
+  const about = param ?? (error.code === 'ERR_GRAMMAR' ? 'structuredOutputs' : undefined);
+  const named = about === undefined ? null : inWireNames(about, structuredField);
+  return new Problem(status, said, named, headers);
 }
 
 /** Whether it is how things are, not how they should not be: its sentence says all there is. */
@@ -85,7 +90,8 @@ export function openaiBody({ status, message, param }: Problem): object {
   return { error: { message, type: TYPES[status] ?? 'InternalServerError', param, code: status } };
 }
 
-export function anthropicBody({ status, message }: Problem, requestId: string): object {
+export function anthropicBody({ status, message, details }: Problem, requestId: string): object {
   const type = ANTHROPIC_TYPES[status] ?? (status < 500 ? 'invalid_request_error' : 'api_error');
-  return { type: 'error', error: { type, message }, request_id: requestId };
+  const told = details === null ? {} : { details };
+  return { type: 'error', error: { type, message, ...told }, request_id: requestId };
 }

@@ -1,9 +1,12 @@
 /** From the words of requests to prompts of the library. */
 import type { Prompt } from '../engine/prompts.js';
 import type { ChatMessage, RenderOptions } from '../text/chat-template.js';
+import type { ChatOptions } from '../tools/types.js';
+import { hasForeignIds, shortIds } from './call-ids.js';
 import type { ServerConfig } from './options.js';
 import { badRequest } from './problem.js';
 import type { WireMessage } from './schemas/chat.js';
+import { customArguments } from './toolbox.js';
 
 /** Most prompts of one request. */
 const MAX_PROMPTS = 4096;
@@ -85,29 +88,38 @@ export function renderOptions(body: ConversationBody, config: ServerConfig): Ren
 /**
  * A conversation in the forms that templates may take: as it is; with what the system says in
  * front, for those that want it there; with neighbours of the same role as one, for those that want
- * user and assistant in turn. Each is made when the one before was refused.
+ * user and assistant in turn; and all of these with short ids of calls, for those that want nine
+ * letters. Each is made when the one before was refused.
  */
 export function chatForms(
   messages: readonly WireMessage[],
   template: RenderOptions,
+  chat: ChatOptions = {},
 ): Iterable<Prompt> {
   return {
     *[Symbol.iterator]() {
       const plain = messages.map(asMessage);
-      yield { messages: plain, template };
-      const inFront = systemInFront(plain);
-      if (inFront !== plain) yield { messages: inFront, template };
-      const merged = neighboursMerged(inFront);
-      if (merged.length !== inFront.length) yield { messages: merged, template };
+      for (const one of orders(plain)) yield { messages: one, template, chat };
+      if (!hasForeignIds(plain)) return;
+      for (const one of orders(shortIds(plain))) yield { messages: one, template, chat };
     },
   };
+}
+
+function* orders(plain: readonly ChatMessage[]): Generator<readonly ChatMessage[], void, void> {
+  yield plain;
+  const inFront = systemInFront(plain);
+  if (inFront !== plain) yield inFront;
+  const merged = neighboursMerged(inFront);
+  if (merged.length !== inFront.length) yield merged;
 }
 
 /** Roles and parts by the names that templates know. */
 function asMessage(message: WireMessage): ChatMessage {
   const { role, content, tool_calls, function_call: call, ...rest } = message;
   // What calls of tools were called before there were tools.
-  const calls = tool_calls ?? (call ? [{ type: 'function', function: call }] : undefined);
+  const given = tool_calls ?? (call ? [{ type: 'function', function: call }] : undefined);
+  const calls = Array.isArray(given) ? given.map(asCall) : given;
   const text = Array.isArray(content) ? content.map(asPart) : content;
   const hasCalls = Array.isArray(calls) && calls.length > 0;
   const isEmpty = text === undefined || text === null || text.length === 0;
@@ -117,6 +129,14 @@ function asMessage(message: WireMessage): ChatMessage {
     content: isEmpty ? (hasCalls && content === null ? null : '') : (text as string),
     ...(hasCalls ? { tool_calls: calls } : {}),
   };
+}
+
+/** A call of a custom tool is one of a function of a text. */
+function asCall(call: unknown): unknown {
+  const { type, custom, ...rest } = (call ?? {}) as Record<string, unknown>;
+  if (type !== 'custom' || typeof custom !== 'object' || custom === null) return call;
+  const { name, input } = custom as Record<string, unknown>;
+  return { ...rest, type: 'function', function: { name, arguments: customArguments(input) } };
 }
 
 const TEXT_TYPES = ['input_text', 'output_text', 'refusal'];

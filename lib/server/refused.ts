@@ -2,32 +2,16 @@
 import { badRequest } from './problem.js';
 
 const isEmpty = (value: unknown) => Array.isArray(value) && value.length === 0;
-const isText = (value: unknown) => (value as { type?: unknown })?.type === 'text';
-const isNone = (value: unknown) => value === 'none' || value === 'auto';
 
 type Row = readonly [asksNothing: (value: unknown) => boolean, why: string];
 
 const NEVER = () => false;
 const isZero = (value: unknown) => value === 0;
 const DRAWN = 'is not supported; temperature, top_p, top_k and min_p are';
-const TOOLS = 'tools are not supported yet; leave it out';
-const STRUCTURED = 'structured output is not supported yet; only {"type": "text"} is';
+const HOSTED = 'runs on the side of Anthropic only; leave it out';
 const ACTIVATED = 'labels and scores are given behind their activation only; leave it out';
-const REASONING = 'reasoning is not supported yet; leave it out';
 
 const ROWS: Readonly<Record<string, Row>> = {
-  tools: [isEmpty, TOOLS],
-  functions: [isEmpty, TOOLS],
-  tool_choice: [isNone, TOOLS],
-  function_call: [isNone, TOOLS],
-  response_format: [isText, STRUCTURED],
-  structured_outputs: [NEVER, STRUCTURED],
-  guided_json: [NEVER, STRUCTURED],
-  guided_regex: [NEVER, STRUCTURED],
-  guided_choice: [NEVER, STRUCTURED],
-  guided_grammar: [NEVER, STRUCTURED],
-  reasoning_effort: [(value) => value === 'none', REASONING],
-  thinking_token_budget: [NEVER, REASONING],
   logprob_token_ids: [isEmpty, 'is not supported; ask for logprobs'],
   kv_transfer_params: [NEVER, 'is not supported'],
   repetition_detection: [NEVER, 'is not supported'],
@@ -37,16 +21,14 @@ const ROWS: Readonly<Record<string, Row>> = {
     'this model writes text only',
   ],
   logits_processors: [isEmpty, 'is not supported; logit_bias is'],
-  grammar: [(value) => value === '', STRUCTURED],
-  json_schema: [NEVER, STRUCTURED],
   typical_p: [(value) => value === 1, DRAWN],
   mirostat: [isZero, DRAWN],
   dynatemp_range: [isZero, DRAWN],
   xtc_probability: [isZero, DRAWN],
   dry_multiplier: [isZero, DRAWN],
   features: [NEVER, 'this model reads text only'],
-  mcp_servers: [isEmpty, TOOLS],
-  container: [NEVER, TOOLS],
+  mcp_servers: [isEmpty, HOSTED],
+  container: [NEVER, HOSTED],
   embed_dtype: [(value) => value === 'float32', 'vectors are float32'],
   endianness: [(value) => value === 'native' || value === 'little', 'vectors are little-endian'],
   use_activation: [(value) => value === true, ACTIVATED],
@@ -56,6 +38,22 @@ const ROWS: Readonly<Record<string, Row>> = {
   max_tokens_per_doc: [NEVER, 'is not supported; truncate_prompt_tokens is'],
   suffix: [(value) => value === '', 'is not supported; write the tokens of a fill-in prompt'],
 };
+
+/**
+ * A text is gone on with as it is: nothing is known of what of it is thought, and what is said.
+ * @throws Problem 400
+ */
+export function refuseReasoning(body: {
+  readonly reasoning_effort?: unknown;
+  readonly thinking_token_budget?: unknown;
+}): void {
+  const why = 'is for conversations; leave it out';
+  const { reasoning_effort: effort = null, thinking_token_budget: budget = null } = body;
+  if (effort !== null && effort !== 'none') {
+    throw badRequest(`reasoning_effort: ${why}`, 'reasoning_effort');
+  }
+  if (budget !== null) throw badRequest(`thinking_token_budget: ${why}`, 'thinking_token_budget');
+}
 
 /** @throws Problem 400 naming the first field that asks for what there is not */
 export function refuseUnsupported(body: Readonly<Record<string, unknown>>): void {

@@ -1,5 +1,5 @@
 /** What a request would be computed from: the bodies of /inference/v1/generate. */
-import { readChat } from './chat.js';
+import { readChat } from './chat-call.js';
 import { readCompletion } from './completions.js';
 import { encodeForms } from './encoding.js';
 import { engineSeed, restOfContext } from './params.js';

@@ -1,13 +1,16 @@
 /** Events of a generation as those of the Responses API, and the response that they make up. */
+import type { ChatEvent } from '../tools/types.js';
 import type { DeltaEvent, EndEvent, GenerationEvent } from './engine-events.js';
 import type { TokenWriter } from './logprobs.js';
+import { type ItemStatus, type ItemStyle, itemOf, type OutputItem } from './response-output.js';
+import type { WireMessage } from './schemas/chat.js';
 import type { ResponseBody } from './schemas/responses.js';
 import { seconds } from './service.js';
+import { Turn, type TurnPart } from './turn.js';
 import { Usage } from './usage.js';
 
-interface ResponseHead {
+export interface ResponseHead extends ItemStyle {
   readonly id: string;
-  readonly itemId: string;
   readonly created: number;
   readonly model: string;
   readonly body: ResponseBody;
@@ -17,14 +20,15 @@ interface ResponseHead {
   readonly writer: TokenWriter | null;
 }
 
-type Status = 'in_progress' | 'completed' | 'incomplete';
-
 export class ResponseEvents {
   readonly #head: ResponseHead;
   readonly #usage = new Usage();
-  readonly #logprobs: object[] = [];
-  text = '';
-  #status: Status = 'in_progress';
+  readonly #turn = new Turn();
+  /** With how each has ended. */
+  readonly #items: { readonly item: OutputItem; status: ItemStatus }[] = [];
+  /** What the last item is about, while it grows. */
+  #open: TurnPart | null = null;
+  #status: ItemStatus = 'in_progress';
   #completed: number | null = null;
   #sequence = 0;
 
@@ -36,10 +40,30 @@ export class ResponseEvents {
     return this.#head.id;
   }
 
+  /** What was said, as a message of the conversation. */
+  get said(): WireMessage {
+    const { content, reasoning, calls } = this.#turn;
+    const tool_calls = calls.map(({ id, name, json }) => ({
+      id,
+      type: 'function',
+      function: { name, arguments: json },
+    }));
+    return {
+      role: 'assistant',
+      content: content === '' && calls.length > 0 ? null : content,
+      ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+      ...(calls.length === 0 ? {} : { tool_calls }),
+    };
+  }
+
   /** The frames of an event: each with its number, in the order that clients insist on. */
   of(event: GenerationEvent): object[] {
     this.#usage.add(event);
-    if (event.type === 'start') return this.#begin();
+    if (event.type === 'start') {
+      return ['response.created', 'response.in_progress'].map((type) =>
+        this.#event(type, { response: this.response() }),
+      );
+    }
     if (event.type === 'delta') return this.#delta(event);
     if (event.type === 'end') return this.#end(event);
     this.#completed = seconds();
@@ -51,58 +75,58 @@ export class ResponseEvents {
     return { type, ...members, sequence_number: this.#sequence++ };
   }
 
-  #begin(): object[] {
-    const { itemId } = this.#head;
-    const part = { type: 'output_text', text: '', annotations: [], logprobs: [] };
-    return [
-      this.#event('response.created', { response: this.response() }),
-      this.#event('response.in_progress', { response: this.response() }),
-      this.#event('response.output_item.added', {
-        output_index: 0,
-        item: {
-          id: itemId,
-          type: 'message',
-          role: 'assistant',
-          status: 'in_progress',
-          content: [],
-        },
-      }),
-      this.#event('response.content_part.added', { ...this.#place, part }),
-    ];
-  }
-
-  get #place() {
-    return { item_id: this.#head.itemId, output_index: 0, content_index: 0 };
-  }
-
-  #delta({ text, logprobs = [] }: DeltaEvent): object[] {
+  /** What is told of tokens stands with the first text that comes of them. */
+  #delta({ pieces, logprobs = [] }: DeltaEvent): object[] {
     const { writer } = this.#head;
-    const entries = writer === null ? [] : logprobs.map((one) => writer.chat(one));
-    this.text += text;
-    this.#logprobs.push(...entries);
-    if (text === '' && entries.length === 0) return [];
-    const delta = { ...this.#place, delta: text, logprobs: entries };
-    return [this.#event('response.output_text.delta', delta)];
+    let entries = writer === null ? [] : logprobs.map((one) => writer.chat(one));
+    const frames: object[] = [];
+    for (const piece of pieces) {
+      frames.push(...this.#piece(piece, piece.type === 'content' ? entries : []));
+      if (piece.type === 'content') entries = [];
+    }
+    // Text of these may come with later ones.
+    const isSaying = this.#open === null || this.#open.kind === 'content';
+    if (entries.length > 0 && isSaying && pieces.length === 0) {
+      frames.push(...this.#piece({ type: 'content', text: '' }, entries));
+    }
+    return frames;
+  }
+
+  #piece(piece: ChatEvent, entries: readonly object[]): object[] {
+    const part = this.#turn.add(piece);
+    if (piece.type === 'call-end') return part === this.#open ? this.#close('completed') : [];
+    const frames: object[] = [];
+    if (part !== this.#open) {
+      frames.push(...this.#close('completed'));
+      this.#open = part;
+      const item = itemOf(part, this.#items.length, this.#head);
+      this.#items.push({ item, status: 'in_progress' });
+      frames.push(...this.#told(item.begin()));
+    }
+    const { item } = this.#items[this.#items.length - 1];
+    const text = piece.type === 'arguments' ? piece.json : piece.type === 'call' ? '' : piece.text;
+    frames.push(...this.#told(item.add(text, entries)));
+    return frames;
+  }
+
+  #told(events: readonly { readonly type: string }[]): object[] {
+    return events.map(({ type, ...members }) => this.#event(type, members));
+  }
+
+  #close(status: ItemStatus): object[] {
+    if (this.#open === null) return [];
+    this.#open = null;
+    const last = this.#items[this.#items.length - 1];
+    last.status = status;
+    return this.#told(last.item.end(status));
   }
 
   #end({ reason }: EndEvent): object[] {
     this.#status = reason === 'length' ? 'incomplete' : 'completed';
-    const { text } = this;
-    return [
-      this.#event('response.output_text.done', { ...this.#place, text, logprobs: this.#logprobs }),
-      this.#event('response.content_part.done', { ...this.#place, part: this.#part() }),
-      this.#event('response.output_item.done', { output_index: 0, item: this.#item() }),
-    ];
-  }
-
-  #part(): object {
-    return { type: 'output_text', text: this.text, annotations: [], logprobs: this.#logprobs };
-  }
-
-  #item(): object {
-    const status = this.#status;
-    const content = [this.#part()];
-    return { id: this.#head.itemId, type: 'message', role: 'assistant', status, content };
+    // Clients read the text of a message, whether it says anything.
+    const nothing: ChatEvent = { type: 'content', text: '' };
+    const before = this.#items.length === 0 ? this.#piece(nothing, []) : [];
+    return [...before, ...this.#close(this.#status)];
   }
 
   /** As far as it has come. */
@@ -120,18 +144,19 @@ export class ResponseEvents {
       incomplete_details: this.#status === 'incomplete' ? { reason: 'max_output_tokens' } : null,
       instructions: body.instructions ?? null,
       max_output_tokens: body.max_output_tokens ?? null,
+      max_tool_calls: body.max_tool_calls ?? null,
       metadata: body.metadata ?? {},
       model,
-      output: isOpen ? [] : [this.#item()],
+      output: isOpen ? [] : this.#items.map(({ item, status }) => item.json(status)),
       parallel_tool_calls: body.parallel_tool_calls ?? true,
       previous_response_id: body.previous_response_id ?? null,
-      reasoning: { effort: null, summary: null },
+      reasoning: { effort: body.reasoning?.effort ?? null, summary: null },
       service_tier: 'default',
       store: body.store ?? true,
       temperature,
-      text: { format: { type: 'text' } },
-      tool_choice: 'auto',
-      tools: [],
+      text: { format: body.text?.format ?? { type: 'text' } },
+      tool_choice: body.tool_choice ?? 'auto',
+      tools: body.tools ?? [],
       top_logprobs: body.top_logprobs ?? 0,
       top_p: topP,
       truncation: body.truncation ?? 'disabled',

@@ -2,6 +2,7 @@
 import { badRequest } from './problem.js';
 import type { WireMessage } from './schemas/chat.js';
 import type { WireItem } from './schemas/responses.js';
+import { customArguments } from './toolbox.js';
 
 /** @throws Problem 400 for an item that is none, or refers to something that is not kept */
 export function messagesOf(input: string | readonly WireItem[]): WireMessage[] {
@@ -12,14 +13,15 @@ export function messagesOf(input: string | readonly WireItem[]): WireMessage[] {
     const where = `input.${i}`;
     const { type = 'message' } = item;
     if (type === 'reasoning') {
-      reasoning = textOf(item.content);
+      reasoning = thoughtOf(item);
       return;
     }
     if (type === 'message') {
       const thought = reasoning ? { reasoning_content: reasoning } : {};
       messages.push({ ...asMessage(item, where), ...(item.role === 'assistant' ? thought : {}) });
-    } else if (type === 'function_call') addCall(messages, item, where);
-    else if (type === 'function_call_output') messages.push(callOutput(item, where));
+    } else if (type === 'function_call' || type === 'custom_tool_call') {
+      addCall(messages, item, where, reasoning);
+    } else if (type.endsWith('_call_output')) messages.push(callOutput(item, where));
     else throw badRequest(`${where}: items of type ${type.slice(0, 60)} are not known`, where);
     reasoning = undefined;
   });
@@ -40,14 +42,29 @@ function asMessage(item: WireItem, where: string): WireMessage {
   throw badRequest(`${where}.content: must be a string or an array of parts`, `${where}.content`);
 }
 
+const THOUGHT = 'octavo:';
+
+/** Reasoning in the form in which clients that keep nothing send it back; a secret it is not. */
+export const encodeThought = (text: string) => THOUGHT + Buffer.from(text).toString('base64');
+
+/** Of another's reasoning only what is readable. */
+function thoughtOf({ content, encrypted_content: encrypted }: WireItem): string {
+  const text = textOf(content);
+  if (text !== '' || typeof encrypted !== 'string' || !encrypted.startsWith(THOUGHT)) return text;
+  return Buffer.from(encrypted.slice(THOUGHT.length), 'base64').toString();
+}
+
 /** Calls of one turn stand in one message. */
-function addCall(messages: WireMessage[], item: WireItem, where: string): void {
-  const { call_id: id, name, arguments: args } = item;
-  if (typeof name !== 'string') throw badRequest(`${where}.name: must be a string`, where);
-  const call = { id, type: 'function', function: { name, arguments: args ?? '{}' } };
+function addCall(messages: WireMessage[], item: WireItem, where: string, thought?: string): void {
+  const { call_id: id, name: own, namespace, arguments: args = '{}', input } = item;
+  if (typeof own !== 'string') throw badRequest(`${where}.name: must be a string`, where);
+  const name = typeof namespace === 'string' ? `${namespace}.${own}` : own;
+  const given = item.type === 'custom_tool_call' ? customArguments(input) : args;
+  const call = { id, type: 'function', function: { name, arguments: given } };
   const last = messages.at(-1);
   if (last?.role !== 'assistant') {
-    messages.push({ role: 'assistant', content: null, tool_calls: [call] });
+    const reasoned = thought ? { reasoning_content: thought } : {};
+    messages.push({ role: 'assistant', content: null, ...reasoned, tool_calls: [call] });
     return;
   }
   // Messages and their calls are made here, and nobody else has them yet.

@@ -1,10 +1,12 @@
 /** /v1/responses */
 import type { SamplingParams } from '../core/sampling-params.js';
+import type { StructuredOutputs } from '../core/structured.js';
 import type { Prompt } from '../engine/prompts.js';
 import { streamFrames } from './answering.js';
+import { chatOptions, reasoningOf } from './chat-options.js';
 import type { Exchange } from './exchange.js';
+import type { Generation } from './generation.js';
 import { TokenWriter } from './logprobs.js';
-import { SILENT } from './logs.js';
 import type { Model } from './models.js';
 import { generateParams, restOfContext } from './params.js';
 import { badRequest, Problem } from './problem.js';
@@ -23,6 +25,9 @@ import {
 } from './schemas/responses.js';
 import { newId, type Service, seconds } from './service.js';
 import { SseWriter } from './sse.js';
+import { formatOf, structuredOf, structuredWish } from './structured.js';
+import { type Toolbox, tellHosted } from './toolbox.js';
+import { responseTools } from './tools.js';
 
 interface ResponseCall {
   readonly body: ResponseBody;
@@ -31,6 +36,7 @@ interface ResponseCall {
   readonly forms: Iterable<Prompt>;
   readonly params: SamplingParams;
   readonly withLogprobs: boolean;
+  readonly toolbox: Toolbox;
 }
 
 export function responseRoutes(service: Service): Route[] {
@@ -76,21 +82,32 @@ async function read(
 ): Promise<ResponseCall> {
   const body = await exchange.body(responseBody);
   const model = service.models.findFor('generate', body.model);
-  refuseUnsupported({ ...body, tools: undefined });
-  refuse(body, exchange);
+  refuseUnsupported(body);
+  refuse(body);
   const before = earlier(body, store);
   const messages = [...before, ...messagesOf(body.input)];
   const { instructions } = body;
   const system = instructions === undefined ? [] : [{ role: 'system', content: instructions }];
-  const template = renderOptions({ messages }, service.config);
+  const { chat_template_kwargs } = body;
+  const template = renderOptions({ messages, chat_template_kwargs }, service.config);
   const withLogprobs =
     body.include?.includes('message.output_text.logprobs') === true || (body.top_logprobs ?? 0) > 0;
   const maxTokens = body.max_output_tokens ?? restOfContext(model.llm, 1);
   const logprobs = withLogprobs ? (body.top_logprobs ?? 0) : undefined;
-  const params = generateParams(model.llm, body, { maxTokens, logprobs }) as SamplingParams;
-  const forms = chatForms([...system, ...messages], template);
-  return { body, model, messages, forms, params, withLogprobs };
+  const structuredOutputs = outputOf(exchange, body);
+  const wishes = { maxTokens, logprobs, structuredOutputs };
+  const params = generateParams(model.llm, body, wishes) as SamplingParams;
+  const tools = responseTools(body);
+  tellHosted(exchange, tools.hosted);
+  const reasoning = reasoningOf({ ...body, reasoning_effort: effortOf(body) });
+  const chat = chatOptions(service.config, tools, reasoning);
+  const forms = chatForms([...system, ...messages], template, chat);
+  const { toolbox } = tools;
+  return { body, model, messages, forms, params, withLogprobs, toolbox };
 }
+
+const effortOf = ({ reasoning, reasoning_effort }: ResponseBody) =>
+  reasoning?.effort ?? reasoning_effort;
 
 function earlier({ previous_response_id: id }: ResponseBody, store: ResponseStore) {
   if (id === undefined) return [];
@@ -100,54 +117,51 @@ function earlier({ previous_response_id: id }: ResponseBody, store: ResponseStor
   throw badRequest(sentence, 'previous_response_id');
 }
 
-/** Tools that run on OpenAI's side have no meaning here; others are not there yet. */
-function refuse(body: ResponseBody, { id, config }: Exchange): void {
-  const OURS = ['function', 'custom', 'namespace'];
-  const typeOf = (tool: unknown) => {
-    const type = (tool as { type?: unknown } | null)?.type;
-    return typeof type === 'string' ? type.slice(0, 64) : 'of no type';
-  };
-  const tools = body.tools ?? [];
-  if (tools.some((tool) => OURS.includes(typeOf(tool)))) {
-    throw badRequest('tools: tools are not supported yet; leave it out', 'tools');
-  }
-  if (tools.length > 0) {
-    const fields = { request_id: id, tools: tools.map(typeOf) };
-    (config.logger ?? SILENT).info(fields, 'hosted tools were passed over');
-  }
-  const format = body.text?.format?.type ?? 'text';
-  if (format !== 'text') {
-    throw badRequest('text.format: structured output is not supported yet', 'text.format');
-  }
-  const effort = body.reasoning?.effort ?? 'none';
-  if (effort !== 'none') {
-    throw badRequest('reasoning.effort: reasoning is not supported yet', 'reasoning.effort');
-  }
+function refuse(body: ResponseBody): void {
   for (const name of ['background', 'conversation', 'prompt'] as const) {
     if (body[name]) throw badRequest(`${name}: is not supported`, name);
   }
 }
 
+/** The API's own field, or one of vLLM's. */
+function outputOf(exchange: Exchange, body: ResponseBody): StructuredOutputs | undefined {
+  const format = body.text?.format;
+  const own = format && formatOf(format, 'text.format');
+  if (!own) return structuredWish(exchange, body);
+  const other = structuredOf(body);
+  if (other !== undefined) {
+    throw badRequest(`text.format and ${other.field} exclude each other`, other.field);
+  }
+  exchange.structuredField = 'text.format';
+  return own;
+}
+
+function generationOf({ model, forms, params, body, toolbox }: ResponseCall): Generation {
+  const generation = { model, prompts: [forms], params, priority: body.priority };
+  return toolbox.isEmpty ? generation : { ...generation, toolRoute: 'responses' };
+}
+
 function eventsOf(call: ResponseCall): ResponseEvents {
-  const { body, model, withLogprobs, params } = call;
+  const { body, model, withLogprobs, params, toolbox } = call;
   const writer = withLogprobs ? new TokenWriter(model.llm.tokenizer) : null;
   return new ResponseEvents({
     id: newId('resp_'),
-    itemId: newId('msg_'),
     created: seconds(),
     model: body.model ?? model.name,
     body,
     temperature: params.temperature ?? 1,
     topP: params.topP ?? 1,
     writer,
+    toolbox,
+    withEncrypted: body.include?.includes('reasoning.encrypted_content') === true,
   });
 }
 
 /** The conversation goes on from here, unless the request says otherwise. */
 function keep(call: ResponseCall, events: ResponseEvents, store: ResponseStore): void {
   if (call.body.store === false) return;
-  const said = { role: 'assistant', content: events.text };
-  store.set(events.id, { response: events.response(), messages: [...call.messages, said] });
+  const messages = [...call.messages, events.said];
+  store.set(events.id, { response: events.response(), messages });
 }
 
 async function answer(
@@ -156,9 +170,8 @@ async function answer(
   call: ResponseCall,
   store: ResponseStore,
 ): Promise<void> {
-  const generation = { ...call, prompts: [call.forms], priority: call.body.priority };
   const events = eventsOf(call);
-  const mailbox = service.generator.run(exchange, generation);
+  const mailbox = service.generator.run(exchange, generationOf(call));
   for (const event of (await mailbox.takeAll()) ?? []) events.of(event);
   keep(call, events, store);
   exchange.json(events.response());
@@ -172,9 +185,8 @@ async function stream(
 ): Promise<void> {
   const events = eventsOf(call);
   const sse = new SseWriter(exchange, { named: true, asError: (body) => events.error(body) });
-  const generation = { ...call, prompts: [call.forms], priority: call.body.priority };
   const { maxBufferedBytes } = service.config;
-  const mailbox = service.generator.run(exchange, generation, maxBufferedBytes);
+  const mailbox = service.generator.run(exchange, generationOf(call), maxBufferedBytes);
   await streamFrames(mailbox, sse, (event) => {
     // It may be asked for as soon as the client has heard of its end.
     const frames = events.of(event);

@@ -4,6 +4,7 @@ import type { LLM } from '../engine/llm.js';
 import type { Prompt } from '../engine/prompts.js';
 import { isOctavoError } from '../errors.js';
 import { Pacer } from '../text/pacer.js';
+import { chatOptions, reasoningOf } from './chat-options.js';
 import { encodeForms, mostTokens } from './encoding.js';
 import type { Model } from './models.js';
 import { badRequest, Problem } from './problem.js';
@@ -15,6 +16,7 @@ import { conversationFields } from './schemas/chat.js';
 import { flag, ids, opt, text } from './schemas/fields.js';
 import { type Service, TAKES_NO_MORE, VERSION } from './service.js';
 import { longestOf } from './tasks.js';
+import { chatTools } from './tools.js';
 
 function card(service: Service, id: string, { name, llm }: Model) {
   return {
@@ -107,10 +109,11 @@ export function tokenRoutes(service: Service): Route[] {
         if ((prompt === undefined) === (messages === undefined)) {
           throw badRequest('either prompt or messages is needed', 'prompt');
         }
+        const chat = chatOptions(service.config, chatTools(body), reasoningOf(body));
         const forms: Iterable<Prompt> =
           messages === undefined
             ? [prompt as string]
-            : chatForms(messages, renderOptions({ ...body, messages }, service.config));
+            : chatForms(messages, renderOptions({ ...body, messages }, service.config), chat);
         const tokenIds = await encodeForms(exchange, llm, forms, body.add_special_tokens);
         exchange.json({
           count: tokenIds.length,

@@ -22,6 +22,12 @@ const NAMES: Readonly<Record<string, string>> = {
   promptTokenIds: 'prompt',
   tokenIds: 'tokens',
   requestId: 'request_id',
+  toolChoice: 'tool_choice',
+  'reasoning.budget': 'thinking_token_budget',
+  'reasoning.effort': 'reasoning_effort',
+  toolCallParser: '--tool-call-parser',
+  reasoningParser: '--reasoning-parser',
+  parallelToolCalls: 'parallel_tool_calls',
   promptName: 'prompt_name',
   topN: 'top_n',
   'truncate: true': 'truncate_prompt_tokens: -1',
@@ -38,6 +44,11 @@ const NAMES: Readonly<Record<string, string>> = {
   maxLogprobs: '--max-logprobs',
   maxListLength: '--max-list-length',
   schedulingPolicy: '--scheduling-policy',
+  grammarMaxSchemaBytes: '--grammar-max-schema-bytes',
+  grammarMaxDepth: '--grammar-max-depth',
+  grammarMaxEnumBytes: '--grammar-max-enum-bytes',
+  grammarMaxStates: '--grammar-max-states',
+  grammarMaxCompileMs: '--grammar-max-compile-ms',
 };
 
 const ANY = new RegExp(
@@ -45,6 +56,22 @@ const ANY = new RegExp(
   'g',
 );
 
-export function inWireNames(text: string): string {
-  return text.replace(ANY, (name) => NAMES[name]);
+const STRUCTURED = /(?<![\w.])structuredOutputs(\.[a-z]\w*)?/g;
+const STRUCTURED_NAMES: Readonly<Record<string, string>> = {
+  '.jsonObject': '.json_object',
+  '.structuralTag': '.structural_tag',
+  '.whitespacePattern': '.whitespace_pattern',
+  '.disableAnyWhitespace': '.disable_any_whitespace',
+  '.disableAdditionalProperties': '.disable_additional_properties',
+};
+
+/** @param structuredField by which a request said what its output must be */
+export function inWireNames(text: string, structuredField = 'structured_outputs'): string {
+  return text
+    .replace(ANY, (name) => NAMES[name])
+    .replace(STRUCTURED, (_, member = '') =>
+      structuredField === 'structured_outputs'
+        ? structuredField + (STRUCTURED_NAMES[member] ?? member)
+        : structuredField,
+    );
 }

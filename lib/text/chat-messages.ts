@@ -56,11 +56,18 @@ function checkPart(piece: unknown, where: string): void {
     throw refused(`${where}.text`, 'is missing');
 }
 
+/** As OpenAI writes it, or a function without anything around it, as some templates take it. */
+function checkCall(call: unknown, where: string): void {
+  const callee = isObject(call) ? (call.function ?? call) : undefined;
+  if (isObject(callee) && typeof callee.name === 'string') return;
+  throw refused(where, 'must be an object {type: "function", function: {name, arguments}}');
+}
+
 /** By hand: the first that is wrong ends it, where there may be a million. */
 function checkMessage(message: unknown, where: string): Turn {
   if (!isObject(message)) throw refused(where, 'must be an object {role, content}');
   const turn = { ...message };
-  const { role, content } = turn;
+  const { role, content, tool_calls: calls } = turn;
   if (typeof role !== 'string') throw refused(`${where}.role`, 'must be a string');
   if (role === '') throw refused(`${where}.role`, 'must not be empty');
   if (Array.isArray(content)) {
@@ -69,6 +76,9 @@ function checkMessage(message: unknown, where: string): Turn {
     if (!('tool_calls' in turn)) throw refused(`${where}.content`, 'is missing');
   } else if (typeof content !== 'string') {
     throw refused(`${where}.content`, 'must be a string or an array of {type: "text", text}');
+  }
+  if (Array.isArray(calls)) {
+    for (let i = 0; i < calls.length; i++) checkCall(calls[i], `${where}.tool_calls[${i}]`);
   }
   for (const name of Object.keys(turn)) if (turn[name] == null) delete turn[name];
   return withReasoning(turn);

@@ -280,6 +280,15 @@ export class ChatTemplate {
     throw failed(first as TemplateFailure);
   }
 
+  /**
+   * @internal The source of the template that these options choose.
+   * @throws ERR_INVALID_PARAM, ERR_CHAT_TEMPLATE
+   */
+  sourceOf(options: RenderOptions = {}): string {
+    const settings = renderSettings(options);
+    return settings.chatTemplate ?? this.#own(settings).source;
+  }
+
   #render(
     turns: readonly Turn[],
     { source, template }: Parsed,

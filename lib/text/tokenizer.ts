@@ -9,6 +9,7 @@ import { build, byteIds } from './tokenizer-build.js';
 import {
   type Adding,
   addedBy,
+  parts,
   type ReadConfig,
   readConfig,
   type TokenizerConfig,
@@ -86,6 +87,8 @@ export class Tokenizer {
   readonly #bytes: ReadonlyMap<number, number>;
   readonly #adding: Adding;
   readonly #isGguf: boolean;
+  /** @internal Tokens spell bytes, each by a character of its own. */
+  readonly isByteLevel: boolean;
   readonly #cutter: Cutter;
   #longestToken: Promise<number> | undefined;
   readonly #rules: SentenceRules | undefined;
@@ -114,6 +117,7 @@ export class Tokenizer {
     this.#decoder = library.getDecoder();
     this.#special = new Set(head.added_tokens?.filter((t) => t.special).map((t) => t.id));
     this.#bytes = byteIds(library, head.decoder);
+    this.isByteLevel = parts(head.decoder).some((part) => part.type === 'ByteLevel');
     this.#adding = whoAdds(config, head.post_processor);
     this.vocabSize = library.getVocabSize(true);
     const control = new ControlTokens(head.added_tokens ?? []);

@@ -28,7 +28,10 @@
  * the counter of the random generator. `extra` is the word offset of this sample's extras, or
  * `nothingNew`. `mask` is `noMask`: every token may be drawn as far as masks go; `newMask`: only
  * those whose bit in its row of the mask slab is 1 (bit id % 32 of word ⌊id / 32⌋, which the native
- * side keeps); or `maskAsBefore`: those of the last new mask since the row began.
+ * side keeps); or `maskAsBefore`: those of the last new mask since the row began. `matcherMask`:
+ * a new mask which the matcher makes that comes with the step for this sample (matchers come in the
+ * order of such samples) while the step computes; `matcherMaskAndLists`: moreover the lists of best
+ * tokens hold first what may be drawn, everything else with logprob −∞.
  *
  * The native side keeps for each row which tokens are allowed, the biases, and how often each token
  * occurs in what the penalties look at; a step sends what is new. Extras: counted, numAllowed,
@@ -42,7 +45,7 @@
  * A prompt row asks for the logprob of `target` at a token row, with the `numTop` best beside it.
  */
 export const STEP_LAYOUT = {
-  version: 5,
+  version: 6,
   // header
   headerWords: 17,
   headerVersion: 0,
@@ -106,6 +109,8 @@ export const STEP_LAYOUT = {
   noMask: 0,
   newMask: 1,
   maskAsBefore: 2,
+  matcherMask: 3,
+  matcherMaskAndLists: 4,
   // one row of the sampler slab (doubles); numLogprobs −1 = none asked, 0 = the drawn token only
   samplerDoubles: 10,
   samplerTemperature: 0,

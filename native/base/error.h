@@ -26,10 +26,11 @@ inline constexpr const char* kErrDeviceNotFound = "ERR_DEVICE_NOT_FOUND";
 inline constexpr const char* kErrDeviceLost = "ERR_DEVICE_LOST";
 inline constexpr const char* kErrBusy = "ERR_BUSY";
 inline constexpr const char* kErrClosed = "ERR_CLOSED";
+inline constexpr const char* kErrGrammar = "ERR_GRAMMAR";
 inline constexpr const char* kErrInternal = "ERR_INTERNAL";
 inline constexpr const char* kErrorCodes[] = {
     kErrInvalidOption, kErrInvalidStep, kErrModelFormat,    kErrModelUnsupported,
     kErrModelNotFound, kErrOutOfMemory, kErrDeviceNotFound, kErrDeviceLost,
-    kErrBusy,          kErrClosed,      kErrInternal};
+    kErrBusy,          kErrClosed,      kErrGrammar,        kErrInternal};
 
 }  // namespace octavo

@@ -232,15 +232,15 @@ int32_t choose(const CpuContext& c, const Logits& raw, const SampleRow& r, const
   return draw(*c.kernels, w, logits.n, uniform(r.seed, r.position));
 }
 
-// The num_top best of the raw row, best first, ties lower id.
-void report_top(const Logits& raw, double sum, const SampleRow& r, int32_t* order) {
-  const float* const logits = raw.x;
+// The num_top best of a row, best first, ties lower id.
+void report_top(const float* logits, int32_t vocab, double sum, const SampleRow& r,
+                int32_t* order) {
   const auto better = [&](int32_t a, int32_t b) {
     return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
   };
   const int32_t n = r.num_top;
   int32_t kept = 0;  // order[0, kept) is a heap whose front is the worst
-  for (int32_t i = 0; i < raw.n; ++i) {
+  for (int32_t i = 0; i < vocab; ++i) {
     if (kept < n) {
       order[kept++] = i;
       std::push_heap(order, order + kept, better);
@@ -255,6 +255,17 @@ void report_top(const Logits& raw, double sum, const SampleRow& r, int32_t* orde
     r.top_ids[i] = order[i];
     r.top_logprobs[i] = logits[order[i]] - sum;
   }
+}
+
+// What of a row may be drawn, as it came; the rest is −inf.
+const float* drawable(const CpuContext& c, const Logits& raw, const SampleRow& r,
+                      const Workspace& w) {
+  const Logits logits = r.mask_row < 0 ? raw : apply_mask(c, raw, r.mask_row, w);
+  adjust(logits, r, r.counted < 0 ? nullptr : &c.token_counts[static_cast<size_t>(r.counted)], w);
+  for (int32_t i = 0; i < raw.n; ++i) {
+    w.weight[i] = w.value[i] == kNegInf ? static_cast<float>(kNegInf) : raw.x[i];
+  }
+  return w.weight;
 }
 
 void sample_row(const CpuContext& c, const float* logits, int32_t vocab, const SampleRow& r,
@@ -272,7 +283,8 @@ void sample_row(const CpuContext& c, const float* logits, int32_t vocab, const S
   int32_t larger = 0;
   for (int32_t i = 0; i < vocab; ++i) larger += logits[i] > logits[token];
   *r.rank = 1 + larger;
-  if (r.num_top > 0) report_top(raw, sum, r, w.order);
+  if (r.num_top == 0) return;
+  report_top(r.top_drawable ? drawable(c, raw, r, w) : logits, vocab, sum, r, w.order);
 }
 
 }  // namespace

@@ -335,6 +335,7 @@ SampleRequest DeviceContext::pack(const SampleRow& r, std::vector<int32_t>& ints
   q.position = r.position;
   q.target = r.target;
   q.num_top = r.num_top;
+  q.top_drawable = r.top_drawable ? 1 : 0;
   q.num_allowed = r.num_allowed;
   q.num_banned = r.num_banned;
   q.num_bias = r.num_bias;

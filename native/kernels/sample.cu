@@ -296,23 +296,28 @@ struct Sampler {
     return static_cast<int32_t>(block_sum(n));
   }
 
-  // The best tokens of the raw row, ties by lower id, in no order: the host sorts so few.
+  // Leaves the raw logits of what may be drawn, from what choose() has looked at.
+  OCTAVO_DEVICE void restore_raw(float* values) {
+    each([&](int32_t i) { values[i] = values[i] == -INFINITY ? -INFINITY : raw[i]; });
+  }
+
+  // The best tokens of the raw row, or of x, ties by lower id, in no order: the host sorts so few.
   OCTAVO_DEVICE void report_top() {
     if (r.num_top == 0) return;
-    x = raw;
+    if (r.top_drawable == 0) x = raw;
     const Mass wanted = static_cast<Mass>(r.num_top);
     const uint32_t key = select_key(wanted, [](int32_t) -> Mass { return 1; });
     const Mass missing = wanted - s.chosen_before;
     const int32_t last =
-        find_id(missing - 1, [&](int32_t i) -> Mass { return key_of(raw[i]) == key; });
+        find_id(missing - 1, [&](int32_t i) -> Mass { return key_of(x[i]) == key; });
     if (tid == 0) s.listed = 0;
     __syncthreads();
     each([&](int32_t i) {
-      const uint32_t own = key_of(raw[i]);
+      const uint32_t own = key_of(x[i]);
       if (own < key || (own == key && i > last)) return;
       const int32_t place = r.top_begin + static_cast<int32_t>(atomicAdd(&s.listed, 1u));
       a.top_ids[place] = i;
-      a.top_logits[place] = raw[i];
+      a.top_logits[place] = x[i];
     });
   }
 };
@@ -353,9 +358,10 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(const SampleArgs a) {
   if (!sampler.read_raw()) return;
   int32_t token = r.target;
   if (token < 0 && r.temperature == 0 && sampler.is_plain()) token = sampler.raw_best;
+  float* const values = a.values + static_cast<int64_t>(blockIdx.x) * a.vocab;
+  const bool adjusts = token < 0 && !sampler.is_plain();
   if (token < 0) {
-    if (!sampler.is_plain()) {
-      float* values = a.values + static_cast<int64_t>(blockIdx.x) * a.vocab;
+    if (adjusts) {
       sampler.adjust(values);
       sampler.x = values;
     }
@@ -370,6 +376,7 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(const SampleArgs a) {
   if (r.num_top < 0) return;
   const int32_t larger = sampler.count_larger(raw[token]);
   if (first) result.rank = 1 + larger;
+  if (adjusts && r.top_drawable != 0) sampler.restore_raw(values);
   sampler.report_top();
 }
 

@@ -16,10 +16,11 @@ struct SampleRequest {
   float temperature, min_p, repetition, frequency, presence;
   int32_t top_k;
   uint64_t seed, position;
-  int32_t target;       // −1 = draw
-  int32_t num_top;      // −1 = only the logprob
-  int32_t top_begin;    // into the lists of best tokens
-  int32_t num_allowed;  // −1 = all
+  int32_t target;        // −1 = draw
+  int32_t num_top;       // −1 = only the logprob
+  int32_t top_begin;     // into the lists of best tokens
+  int32_t top_drawable;  // 1 = they are of what may be drawn
+  int32_t num_allowed;   // −1 = all
   int32_t num_banned, num_bias;
   int32_t allowed, banned, bias_ids, bias_values;  // begins
   int32_t counted;                                 // row of the counts, −1 = nothing was counted

@@ -108,6 +108,7 @@ void Forward::swap(const std::vector<BlockSwap>& swaps, bool to_host) {
 }
 
 void Forward::run(StepInput& step, StepOutput& out) {
+  MaskFiller::Run masks(mask_filler_, step.mask_tasks);
   resolve_rows(step);
   StepGuard guard(ops_);
   batch_ = ops_.begin_step(ops_.context, host_view(step));
@@ -126,6 +127,7 @@ void Forward::run(StepInput& step, StepOutput& out) {
     ops_.count_tokens(ops_.context, step.counted.data(), static_cast<int32_t>(step.counted.size()));
   }
   if (!step.masks.empty()) {
+    masks.finish();
     ops_.set_masks(ops_.context, step.masks.data(), static_cast<int32_t>(step.masks.size()));
   }
   head(step, out);

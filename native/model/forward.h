@@ -6,6 +6,7 @@
 #include "model/interpreter.h"
 #include "model/kv_cache.h"
 #include "model/limits.h"
+#include "model/mask_filler.h"
 #include "model/program.h"
 #include "model/step.h"
 #include "model/weights.h"
@@ -53,6 +54,7 @@ class Forward {
   std::vector<int32_t> token_ids_, positions_, long_rope_, output_rows_, order_;
   std::vector<std::vector<int64_t>> slots_;  // of each KV group
   std::vector<SampleRow> slice_rows_;
+  MaskFiller mask_filler_;
   BatchView batch_;
   // Where this step leaves rows behind that nobody asks about: at the head, or already behind the
   // last attention.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "ops.h"
@@ -13,6 +14,18 @@ namespace octavo {
 struct StepTables {
   std::vector<int32_t> block_ids;  // all tables, one after the other
   std::vector<int32_t> start;      // [num_seqs + 1]
+};
+
+// Makes the mask of a row while the step computes; called on any thread. One that it cannot make
+// allows nothing, which ends its own row alone.
+struct MaskSource {
+  virtual ~MaskSource() = default;
+  virtual void fill(uint32_t* bits) const noexcept = 0;  // [⌈vocab / 32⌉], zero before
+};
+
+struct MaskTask {
+  std::shared_ptr<const MaskSource> source;
+  uint32_t* bits = nullptr;  // where one of StepInput::masks looks
 };
 
 struct StepInput {
@@ -30,9 +43,10 @@ struct StepInput {
   std::vector<TokenUpdate> counted;  // what rows with penalties count from now on
   std::vector<MaskUpdate> masks;     // what rows with masks may draw from now on
   std::vector<int32_t> extras;
-  std::vector<uint32_t> mask_bits;  // what `masks` points at
-  int32_t num_samples = 0;          // the first of `rows`; the rest are prompt rows
-  bool capture_logits = false;      // for tests: return the logits of every row asked for
+  std::vector<uint32_t> mask_bits;   // what `masks` points at
+  std::vector<MaskTask> mask_tasks;  // those of `masks` that are still to be made
+  int32_t num_samples = 0;           // the first of `rows`; the rest are prompt rows
+  bool capture_logits = false;       // for tests: return the logits of every row asked for
 
   void clear() {
     for (auto* list : {&token_ids, &query_start, &context_len, &long_rope, &extras}) list->clear();
@@ -46,6 +60,7 @@ struct StepInput {
     rows.clear();
     counted.clear();
     masks.clear();
+    mask_tasks.clear();
     num_samples = 0;
     capture_logits = false;
   }

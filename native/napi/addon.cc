@@ -1,10 +1,12 @@
-// What the addon exports: the Executor class, and the tables that lib/native.ts verifies.
+// What the addon exports: the Executor class, those of grammars, and the tables that lib/native.ts
+// verifies.
 #include <napi.h>
 
 #include "backends.h"
 #include "base/dtype.h"
 #include "napi/error.h"
 #include "napi/executor_wrap.h"
+#include "napi/grammar_wrap.h"
 #include "napi/pooled_layout.h"
 #include "napi/step_layout.h"
 #ifdef OCTAVO_SIMT
@@ -82,6 +84,7 @@ Napi::Value simt_device(const Napi::CallbackInfo& info) {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Executor", ExecutorWrap::define(env));
+  define_grammar(env, exports);
   exports.Set("stepLayout", step_layout(env));
   exports.Set("pooledLayout", pooled_texts_layout(env));
   exports.Set("dtypes", dtypes(env));

@@ -8,6 +8,7 @@
 #include "napi/args.h"
 #include "napi/error.h"
 #include "napi/load_request.h"
+#include "napi/mask_sources.h"
 #include "napi/step_layout.h"
 
 namespace octavo {
@@ -265,6 +266,7 @@ Napi::Value ExecutorWrap::step(const Napi::CallbackInfo& info) {
     if (!info[3].IsUndefined()) {
       b.masks = typed_data<int32_t>(info[3], napi_int32_array, &b.num_mask_words);
     }
+    if (!info[5].IsUndefined()) b.matchers = read_mask_sources(info[5], model_.vocab_size);
     parse_step(b, limits_, model_.vocab_size, &rows_, &input_);
 #ifdef OCTAVO_TESTING
     input_.capture_logits = info[4].IsBoolean() && info[4].As<Napi::Boolean>().Value();

@@ -25,7 +25,8 @@ class ExecutorWrap : public Napi::ObjectWrap<ExecutorWrap> {
   struct Job;
 
   Napi::Value load(const Napi::CallbackInfo& info);  // (request) → Promise<info>
-  // (words, tables, samplers, masks or undefined) → Promise<result>
+  // (words, tables, samplers, masks or undefined, capture logits, matchers or undefined) →
+  // Promise<result>
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value embed(const Napi::CallbackInfo& info);  // (words) → Promise<{values, computeMs}>
   Napi::Value close(const Napi::CallbackInfo& info);  // () → Promise<void>, idempotent

@@ -207,6 +207,7 @@ class Parser {
       mask(s[layout::sampleMask * n], slab, begins || !kept.masked, &row);
       out_.rows.push_back(row);
     }
+    require(next_matcher_ == in_.matchers.size(), "there are more matchers than samples for them");
     own_masks();
     out_.num_samples = static_cast<int32_t>(n);
   }
@@ -215,10 +216,17 @@ class Parser {
 
   // The bits of a new mask still lie in the slab.
   void mask(int32_t kind, int32_t slab, bool has_none, SampleRow* row) {
-    require(kind == layout::noMask || kind == layout::newMask || kind == layout::maskAsBefore,
+    require(kind >= layout::noMask && kind <= layout::matcherMaskAndLists,
             "a mask is neither new nor as before");
     if (kind == layout::noMask) return;
     row->mask_row = slab;
+    if (kind >= layout::matcherMask) {
+      require(next_matcher_ < in_.matchers.size(), "the matcher of a sample is missing");
+      row->top_drawable = kind == layout::matcherMaskAndLists;
+      out_.masks.push_back({slab, nullptr});
+      out_.mask_tasks.push_back({in_.matchers[next_matcher_++], nullptr});
+      return;
+    }
     require(kind == layout::newMask || !has_none, "a mask is as before where there was none");
     if (kind == layout::maskAsBefore) return;
     require(in_.masks != nullptr, "a mask is new, but the mask slab is missing");
@@ -230,8 +238,14 @@ class Parser {
     const auto words = static_cast<size_t>(mask_row_words());
     out_.mask_bits.resize(out_.masks.size() * words);
     uint32_t* to = out_.mask_bits.data();
+    size_t task = 0;
     for (MaskUpdate& update : out_.masks) {
-      std::copy_n(update.bits, words, to);
+      if (update.bits != nullptr) {
+        std::copy_n(update.bits, words, to);
+      } else {
+        std::fill_n(to, words, 0u);
+        out_.mask_tasks[task++].bits = to;
+      }
       update.bits = to;
       to += words;
     }
@@ -362,6 +376,7 @@ class Parser {
   StepInput& out_;
   int64_t total_ = 0;
   int64_t extras_at_ = 0;
+  size_t next_matcher_ = 0;
 };
 
 }  // namespace

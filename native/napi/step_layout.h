@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "model/limits.h"
@@ -13,7 +14,7 @@ namespace octavo {
 // Word offsets; names and values are exported and compared with STEP_LAYOUT.
 // clang-format off
 #define OCTAVO_STEP_LAYOUT(X) \
-  X(version, 5) X(headerWords, 17) X(headerVersion, 0) X(headerTotalWords, 1) \
+  X(version, 6) X(headerWords, 17) X(headerVersion, 0) X(headerTotalWords, 1) \
   X(headerNumSeqs, 2) X(headerNumTokens, 3) X(headerNumCopies, 4) X(headerNumSamples, 5) \
   X(headerNumPromptRows, 6) X(headerSeqsAt, 7) X(headerTokensAt, 8) X(headerCopiesAt, 9) \
   X(headerSamplesAt, 10) X(headerPromptRowsAt, 11) X(headerExtrasAt, 12) X(headerNumSwapOuts, 13) \
@@ -27,7 +28,7 @@ namespace octavo {
   X(extraCounted, 0) X(extraNumAllowed, 1) X(extraNumBanned, 2) X(extraNumBias, 3) \
   X(extraPromptLen, 4) X(extraOutputLen, 5) X(extraWords, 6) X(nothingNew, -1) \
   X(rowBegins, -1) X(everyToken, -1) X(asBefore, -2) X(noMask, 0) X(newMask, 1) X(maskAsBefore, 2) \
-  X(samplerDoubles, 10) X(samplerTemperature, 0) \
+  X(matcherMask, 3) X(matcherMaskAndLists, 4) X(samplerDoubles, 10) X(samplerTemperature, 0) \
   X(samplerTopP, 1) X(samplerMinP, 2) X(samplerRepetition, 3) X(samplerFrequency, 4) \
   X(samplerPresence, 5) X(samplerTopK, 6) X(samplerNumLogprobs, 7) X(samplerSeedLow, 8) \
   X(samplerSeedHigh, 9)
@@ -49,6 +50,8 @@ struct StepBuffers {
   int64_t num_sampler_doubles = 0;
   const int32_t* masks = nullptr;  // [max_num_seqs][⌈vocab / 32⌉]; null = no mask is new
   int64_t num_mask_words = 0;
+  // Of the samples that say so, in their order: who makes their masks.
+  std::vector<std::shared_ptr<const MaskSource>> matchers;
 };
 
 // What a row of the slabs keeps between steps. The backend keeps the counts themselves.

@@ -4,7 +4,7 @@ import { BEAM_MODELS, beamParams, expectBeams, readBeams } from '../support/beam
 
 async function withModel<T>(options: EngineOptions, use: (llm: LLM) => Promise<T>): Promise<T> {
   // The references' caches are float32, their weights of 16 bits.
-  const llm = await LLM.load({ kvCacheDtype: 'float32', ...options });
+  const llm = await LLM.load({ kvCacheDtype: 'float32', activations: 'f32', ...options });
   try {
     return await use(llm);
   } finally {

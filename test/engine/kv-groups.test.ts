@@ -136,12 +136,13 @@ describe('groups equal one group, alone equals', () => {
   const arithmetics: EngineOptions[] = [
     { kvCacheDtype: 'float32' },
     { kvCacheDtype: 'float16' },
+    { kvCacheDtype: 'bfloat16' },
     { kvCacheDtype: 'int8' },
   ];
 
   it.each(seeds(sample(4, 60)))('OCTAVO_SEED=%i', async (caseSeed) => {
     const { rng, path, spec } = makeCase(caseSeed, { headSizes: [8, 16, 26, 32, 64] });
-    const base = { ...arithmetics[rng.integer(3)], model: path };
+    const base = { ...arithmetics[rng.integer(arithmetics.length)], model: path };
     const list = asks(rng, 10);
     const wanted = await answers(base, list);
     const some = [...someOf(ways, 3), ...pressed.slice(0, 2), ...someOf(pressed.slice(2), 1)];

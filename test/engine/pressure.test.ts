@@ -193,7 +193,13 @@ describe('a sliding window', () => {
   const prompts = golden.map((p) => ({ promptTokenIds: p.prompt_token_ids }));
 
   it('holds no more blocks than it looks at, and gives the same tokens in the smallest pool', async () => {
-    const options: EngineOptions = { model, blockSize: 8, maxNumBatchedTokens: 16, maxNumSeqs: 16 };
+    const options: EngineOptions = {
+      model,
+      activations: 'f32', // as the reference
+      blockSize: 8,
+      maxNumBatchedTokens: 16,
+      maxNumSeqs: 16,
+    };
     const params = { temperature: 0, maxTokens: 32, ignoreEos: true };
     // Alone, the longest (150 + 32 tokens) ends with the blocks of its window, 24 tokens.
     await withModel({ ...options, enablePrefixCaching: false }, async (llm) => {

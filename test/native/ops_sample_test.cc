@@ -54,6 +54,21 @@ bool may_be_drawn(const std::vector<float>& logits, const Draw& d, int32_t token
   return false;
 }
 
+// The row with −inf for what mask and lists forbid.
+std::vector<float> drawable(const std::vector<float>& logits, const Draw& d) {
+  const auto holds = [](const std::vector<int32_t>& ids, int32_t id) {
+    return std::find(ids.begin(), ids.end(), id) != ids.end();
+  };
+  std::vector<float> left = logits;
+  for (size_t i = 0; i < left.size(); i++) {
+    const int32_t id = static_cast<int32_t>(i);
+    const bool masked = !d.mask.empty() && (d.mask[i / 32] >> (i % 32) & 1u) == 0;
+    const bool barred = !d.allowed.empty() && !holds(d.allowed, id);
+    if (masked || barred || holds(d.banned, id)) left[i] = -INFINITY;
+  }
+  return left;
+}
+
 void judge(const std::vector<float>& logits, const Draw& d, double tolerance) {
   const SampleRow& r = d.row;
   const bool usable =
@@ -81,11 +96,12 @@ void judge(const std::vector<float>& logits, const Draw& d, double tolerance) {
   expect(d.rank == rank, "sample: rank %d, want %d", d.rank, rank);
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return logits[a] > logits[b]; });
+  const std::vector<float> listed = r.top_drawable ? drawable(logits, d) : logits;
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return listed[a] > listed[b]; });
   for (int32_t i = 0; i < r.num_top; i++) {
     expect(d.top_ids[i] == order[i], "sample: best token %d is %d, want %d", i, d.top_ids[i],
            order[i]);
-    const double wanted = logprobs[order[i]];
+    const double wanted = listed[order[i]] == -INFINITY ? -INFINITY : logprobs[order[i]];
     expect(d.top_logprobs[i] == wanted ||
                std::fabs(d.top_logprobs[i] - wanted) <= tolerance * (1 + std::fabs(wanted)),
            "sample: logprob %g of best token %d, want %g", d.top_logprobs[i], i, wanted);

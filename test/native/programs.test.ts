@@ -88,3 +88,7 @@ it('CPU ops: float64 references on every instruction set of this machine', () =>
 it('models as programs: what specs compile to, weights, cuts, unlike layers', () => {
   run('octavo_model_test', [`${SEED}`]);
 });
+
+it('grammars: what they must do, and random ones beside a slow matcher', () => {
+  run('octavo_grammar_test', [`${SEED}`, ALL ? '1000' : '60']);
+});

@@ -115,6 +115,7 @@ inline Draw random_draw(Random& random, int32_t vocab, bool exact) {
   r.seed = random.engine()();
   r.position = static_cast<uint64_t>(random.between(0, 5000));
   if (random.chance(15)) r.target = static_cast<int32_t>(random.between(0, vocab - 1));
+  r.top_drawable = r.target < 0 && random.chance(25);
   r.num_top = std::min(vocab, static_cast<int32_t>(random.pick({-1, 0, 1, 5, 20, 100, 5000})));
   return d;
 }

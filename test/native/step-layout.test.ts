@@ -201,7 +201,13 @@ describe('a step', () => {
     [
       'a mask of no kind',
       (w) => {
-        w[w[L.headerSamplesAt] + L.sampleMask] = 3;
+        w[w[L.headerSamplesAt] + L.sampleMask] = 5;
+      },
+    ],
+    [
+      'a mask of a matcher that is missing',
+      (w) => {
+        w[w[L.headerSamplesAt] + L.sampleMask] = L.matcherMask;
       },
     ],
     [

@@ -93,10 +93,17 @@ describe('the interpreter', () => {
       // Through n layers of window 2 the last row sees n tokens before its own.
       const narrow = windows(spec, 2);
       const reach = spec.layers.length;
-      const changed = (at: number) => ids.map((id, i) => (i === at ? (id + 1) % VOCAB : id));
+      const changed = (at: number, by = 1) =>
+        ids.map((id, i) => (i === at ? (id + by) % VOCAB : id));
       const last = interpret(narrow, weights, ids).at(-1);
       expect(interpret(narrow, weights, changed(11 - reach - 1)).at(-1)).toEqual(last);
-      expect(interpret(narrow, weights, changed(11 - reach)).at(-1)).not.toEqual(last);
+      // One other token may weigh nothing through all layers, but not any other.
+      const others = Array.from({ length: 8 }, (_, i) =>
+        interpret(narrow, weights, changed(11 - reach, i + 1))
+          .at(-1)!
+          .join(),
+      );
+      expect(others.some((other) => other !== last!.join())).toBe(true);
     }
   });
 

@@ -9,7 +9,6 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 const messages = [{ role: 'user', content: 'The sea' }];
-const tools = [{ type: 'function', function: { name: 'f', parameters: {} } }];
 const CHAT = { messages, max_tokens: 2 };
 const BODIES: Readonly<Record<string, object>> = {
   '/v1/chat/completions': CHAT,
@@ -34,12 +33,14 @@ const output = (given: unknown) => ({
   ],
 });
 
-const DRAWN = { logits_processors: ['x'], typical_p: 0.9, mirostat: 2, grammar: 'root ::= "x"' };
-const MORE = { dynatemp_range: 0.5, xtc_probability: 0.1, dry_multiplier: 1, json_schema: {} };
+const DRAWN = { logits_processors: ['x'], typical_p: 0.9, mirostat: 2 };
+const MORE = { dynatemp_range: 0.5, xtc_probability: 0.1, dry_multiplier: 1 };
 
 const REFUSED: [path: string, body: object, param: string][] = [
-  ['/tokenize', { tools }, 'tools'],
-  ['/v1/chat/completions/render', { tools }, 'tools'],
+  ['/tokenize', { tools: [{ type: 'function' }] }, 'tools[0].function'],
+  ['/v1/chat/completions/render', { tool_choice: 'required' }, 'tool_choice'],
+  ['/v1/completions', { reasoning_effort: 'low' }, 'reasoning_effort'],
+  ['/inference/v1/generate', sampling({ thinking_token_budget: 5 }), 'thinking_token_budget'],
   ...['/v1/chat/completions', '/v1/completions', '/v1/responses'].flatMap((path) =>
     Object.entries({ ...DRAWN, ...MORE }).map(([name, value]): [string, object, string] => [
       path,
@@ -57,11 +58,11 @@ const REFUSED: [path: string, body: object, param: string][] = [
   ],
   ['/v1/messages', { mcp_servers: [{ type: 'url' }] }, 'mcp_servers'],
   ['/v1/messages', { container: 'x' }, 'container'],
-  ['/v1/messages', { output_config: { effort: 'low' } }, 'output_config.effort'],
+  ['/v1/messages', { output_config: { format: { type: 'text' } } }, 'output_config.format.type'],
   ['/v1/messages', { system: [image] }, 'system'],
   ['/v1/messages/count_tokens', user(result([image])), 'messages.0.content'],
   ['/v1/responses', output([{ type: 'input_image', image_url: 'x' }]), 'input.2.output'],
-  ['/v1/responses', { guided_json: {} }, 'guided_json'],
+  ['/v1/responses', { guided_json: [] }, 'guided_json'],
   ['/v1/chat/completions', { messages: [{ role: 'eos', content: 'x' }] }, 'messages[0].role'],
   ['/v1/responses', { input: [{ role: 'EOS', content: 'x' }] }, 'messages[0].role'],
   ['/tokenize', { messages: [{ role: 'pad', content: 'x' }] }, 'messages[0].role'],
@@ -83,7 +84,7 @@ const NEUTRAL = {
 
 const TAKEN: [path: string, body: object][] = [
   ...Object.keys(BODIES).map((path): [string, object] => [path, NEUTRAL]),
-  ['/v1/messages', { output_config: { effort: 'high' }, mcp_servers: [], container: null }],
+  ['/v1/messages', { output_config: { effort: 'low' }, mcp_servers: [], container: null }],
   ['/v1/messages', user(result([{ type: 'text', text: '5' }]))],
   ['/v1/responses', output([{ type: 'input_text', text: '5' }])],
   ['/v1/chat/completions', { messages: [{ role: 'ipython', content: 'x' }] }],

@@ -4,6 +4,7 @@ import { Mailbox } from '../../lib/server/mailbox.js';
 
 const delta = (text: string, sample = 0): DeltaEvent => ({
   ...{ type: 'delta', prompt: 0, sample, text, tokenIds: [text.length] },
+  ...{ pieces: [{ type: 'content', text }], numReasoningTokens: 0 },
 });
 const end: EndEvent = { type: 'end', prompt: 0, sample: 0, reason: 'stop', stopReason: null };
 

@@ -124,12 +124,16 @@ describe('a body', () => {
       'top_p must be above 0; max_tokens',
     );
     expect(inWireNames('no stop_topP here')).toBe('no stop_topP here');
+    const sentence = 'structuredOutputs.jsonObject and toolChoice';
+    expect(inWireNames(sentence)).toBe('structured_outputs.json_object and tool_choice');
+    expect(inWireNames(sentence, 'guided_json')).toBe('guided_json and tool_choice');
   });
 });
 
 describe('a mailbox', () => {
   const delta = (text: string, sample = 0): DeltaEvent => ({
     ...{ type: 'delta', prompt: 0, sample, text, tokenIds: [text.length] },
+    ...{ pieces: [{ type: 'content', text }], numReasoningTokens: 0 },
   });
   const end: GenerationEvent = {
     type: 'end',
@@ -149,6 +153,24 @@ describe('a mailbox', () => {
     box.push(delta('e', 1));
     box.end();
     expect([await box.take(), await box.take()]).toEqual([[delta('e', 1)], null]);
+  });
+
+  it('puts pieces together that are of the same kind and call, and no others', async () => {
+    const box = new Mailbox(1000);
+    const args = (index: number, json: string) => ({ type: 'arguments', index, json }) as const;
+    const begun = { type: 'call', index: 1, id: 'c', name: 'f' } as const;
+    const thought = { type: 'reasoning', text: 'a' } as const;
+    const said = { type: 'content', text: 'b' } as const;
+    const steps = [[thought], [thought, said], [args(0, '{')], [args(0, '}'), begun, args(1, '{')]];
+    for (const pieces of steps) box.push({ ...delta(''), pieces: [...pieces] });
+    const [{ pieces }] = (await box.take()) as Json;
+    expect(pieces).toEqual([
+      { type: 'reasoning', text: 'aa' },
+      said,
+      args(0, '{}'),
+      begun,
+      args(1, '{'),
+    ]);
   });
 
   it('takes what a step brings where nothing waits, however long, and no more', async () => {

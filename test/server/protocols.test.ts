@@ -427,9 +427,9 @@ describe("Anthropic's messages", () => {
     const { error, type, request_id } = (await answer.json()) as Json;
     expect([type, error.type]).toEqual(['error', 'invalid_request_error']);
     expect(request_id).toBe(answer.headers.get('x-request-id'));
-    const tools = { ...body, tools: [{ name: 'f', input_schema: {} }] };
+    const tools = { ...body, tools: [{ input_schema: {} }] };
     expect((await server.json(path, tools, 400)).error.message).toMatch(
-      /tools are not supported yet/,
+      /tools\.0\.name: is needed/,
     );
     expect((await server.json(path, { ...body, model: 'x' }, 404)).error.type).toBe(
       'not_found_error',

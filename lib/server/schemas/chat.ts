@@ -1,6 +1,16 @@
 import { z } from 'zod';
 import { usage } from './answers.js';
-import { anyList, flag, integer, NO_TOOL, only, opt, samplingFields, text } from './fields.js';
+import {
+  anyList,
+  flag,
+  integer,
+  only,
+  opt,
+  reasoningFields,
+  samplingFields,
+  text,
+} from './fields.js';
+import { chatToolFields } from './tools.js';
 
 const PARTS = 'must be a string, or an array of parts that have a type';
 
@@ -22,24 +32,18 @@ export const conversationFields = {
   documents: opt(anyList),
   chat_template: text,
   chat_template_kwargs: opt(z.record(z.string(), z.unknown())),
-  tools: opt(anyList),
-  tool_choice: z.unknown().optional(),
+  ...chatToolFields,
 };
 
 export const chatBody = z.object({
   ...samplingFields,
   ...conversationFields,
-  // What the library does not offer yet is taken where it asks for nothing.
-  tools: opt(anyList).meta({ maxItems: 0 }),
-  tool_choice: only(NO_TOOL),
+  ...reasoningFields,
   max_tokens: integer,
   logprobs: flag,
   top_logprobs: opt(z.int().min(-1)),
-  functions: opt(anyList).meta({ maxItems: 0 }),
-  function_call: only(NO_TOOL),
-  parallel_tool_calls: z.unknown().optional(),
   web_search_options: z.unknown().optional(),
-  include_reasoning: z.unknown().optional(),
+  include_reasoning: flag,
   modalities: opt(z.array(z.string())).meta({ items: { const: 'text' } }),
   audio: only(),
 });
@@ -50,6 +54,15 @@ const token = z.object({
   token: z.string(),
   logprob: z.number(),
   bytes: z.array(z.int()).nullable(),
+});
+
+const calledFunction = z.object({ name: z.string(), arguments: z.string() });
+
+const toolCall = z.object({
+  id: z.string(),
+  type: z.enum(['function', 'custom']),
+  function: calledFunction.optional(),
+  custom: z.object({ name: z.string(), input: z.string() }).optional(),
 });
 
 export const chatAnswer = z.object({
@@ -64,6 +77,10 @@ export const chatAnswer = z.object({
         role: z.string(),
         content: z.string().nullable(),
         refusal: z.null(),
+        reasoning: z.string().optional(),
+        reasoning_content: z.string().optional(),
+        tool_calls: z.array(toolCall).optional(),
+        function_call: calledFunction.optional(),
       }),
       logprobs: z
         .object({
@@ -71,7 +88,7 @@ export const chatAnswer = z.object({
           refusal: z.null(),
         })
         .nullable(),
-      finish_reason: z.enum(['stop', 'length', 'abort']),
+      finish_reason: z.enum(['stop', 'length', 'abort', 'tool_calls', 'function_call']),
       stop_reason: z.union([z.string(), z.int()]).nullable(),
       token_ids: z.array(z.int()).optional(),
     }),

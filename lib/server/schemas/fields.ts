@@ -62,31 +62,68 @@ export function only(...taken: readonly object[]) {
 }
 
 export const EMPTY_LIST = { type: 'array', maxItems: 0 };
-export const NO_TOOL = { enum: ['none', 'auto'] };
 
-/** What has a type, of which only text is taken. */
-export const TEXT_TYPE = {
-  type: 'object',
-  properties: { type: { const: 'text' } },
-  required: ['type'],
+const record = z.record(z.string(), z.unknown());
+
+/** A JSON Schema, also as its text. */
+const jsonSchema = z.union(
+  [record, z.boolean(), z.string()],
+  'must be a JSON Schema: an object, true, false, or its text',
+);
+
+const tag = z.union([record, z.string()], 'must be an object or its JSON text');
+
+/** What an output must be, as OpenAI says it. */
+export const outputFormat = z.looseObject({
+  type: z.enum(['text', 'json_object', 'json_schema', 'structural_tag', 'grammar']),
+  json_schema: opt(z.looseObject({ name: text, schema: opt(jsonSchema), strict: flag })),
+  schema: opt(jsonSchema),
+  grammar: text,
+});
+
+export type OutputFormat = z.output<typeof outputFormat>;
+
+/** By vLLM's names; one of the first six. */
+const structuredOutputs = z.looseObject({
+  json: opt(jsonSchema),
+  regex: text,
+  choice: opt(z.array(z.string())),
+  grammar: text,
+  json_object: flag,
+  structural_tag: opt(tag),
+  disable_any_whitespace: flag,
+  disable_additional_properties: flag,
+  whitespace_pattern: text,
+});
+
+/** Structured output: OpenAI's field, vLLM's new and old ones, and llama.cpp's. */
+const structuredFields = {
+  response_format: opt(outputFormat),
+  structured_outputs: opt(structuredOutputs),
+  guided_json: opt(jsonSchema),
+  guided_regex: text,
+  guided_choice: opt(z.array(z.string())),
+  guided_grammar: text,
+  guided_json_object: flag,
+  guided_whitespace_pattern: text,
+  guided_decoding_backend: z.unknown().optional(),
+  structural_tag: opt(tag),
+  grammar: text,
+  json_schema: opt(jsonSchema),
 };
+
+const structured = z.object(structuredFields);
+
+export type StructuredBody = z.output<typeof structured>;
 
 /** Refused with a sentence unless they ask for nothing; see refused.ts. */
 const REFUSED = {
-  response_format: only(TEXT_TYPE),
-  structured_outputs: only(),
-  guided_json: only(),
-  guided_regex: only(),
-  guided_choice: only(),
-  guided_grammar: only(),
   reasoning_effort: only({ const: 'none' }),
   thinking_token_budget: only(),
   logprob_token_ids: only(EMPTY_LIST),
   kv_transfer_params: only(),
   repetition_detection: only(),
   logits_processors: only(EMPTY_LIST),
-  grammar: only({ const: '' }),
-  json_schema: only(),
   typical_p: only({ const: 1 }),
   mirostat: only({ const: 0 }),
   dynatemp_range: only({ const: 0 }),
@@ -115,7 +152,14 @@ export const drawFields = {
   skip_special_tokens: flag,
   include_stop_str_in_output: flag,
   cache_salt: text,
+  ...structuredFields,
   ...REFUSED,
+};
+
+/** How a model may think before it answers; of conversations. */
+export const reasoningFields = {
+  reasoning_effort: text,
+  thinking_token_budget: opt(z.int().min(-1)),
 };
 
 export const samplingFields = {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { anyList, EMPTY_LIST, flag, integer, number, only, opt, text } from './fields.js';
+import { EMPTY_LIST, flag, integer, number, only, opt, text } from './fields.js';
+import { messageToolFields } from './tools.js';
 
 const block = z.looseObject({ type: z.string() });
 
@@ -12,9 +13,13 @@ const words = z.union(
 
 const message = z.object({ role: z.enum(['user', 'assistant', 'system']), content: words });
 
-/** An object whose `type` may be one of these, as the document says it. */
-const typed = (...types: string[]) =>
-  opt(z.looseObject({ type: z.string() })).meta({ properties: { type: { enum: types } } });
+/** What an answer must be, as beta versions of the API wrote it, too. */
+const format = opt(
+  z.looseObject({
+    type: z.enum(['json_schema']),
+    schema: z.union([z.record(z.string(), z.unknown()), z.boolean()], 'must be a JSON Schema'),
+  }),
+);
 
 export type AnthropicMessage = z.output<typeof message>;
 
@@ -22,11 +27,16 @@ export const countBody = z.object({
   model: text,
   messages: z.array(message).min(1),
   system: opt(words),
-  tools: opt(anyList).meta({ maxItems: 0 }),
-  tool_choice: typed('auto', 'none'),
-  thinking: typed('disabled', 'adaptive'),
-  output_config: opt(z.looseObject({ format: only(), effort: z.unknown().optional() })),
-  output_format: only(),
+  ...messageToolFields,
+  thinking: opt(
+    z.looseObject({
+      type: z.enum(['enabled', 'disabled', 'adaptive']),
+      budget_tokens: opt(z.int().min(0)),
+    }),
+  ),
+  output_config: opt(z.looseObject({ format, effort: text })),
+  output_format: format,
+  thread: only(),
   mcp_servers: only(EMPTY_LIST),
   container: only(),
   metadata: z.unknown().optional(),
@@ -50,7 +60,7 @@ export type MessageBody = z.output<typeof messageBody>;
 
 export const messageProblem = z.object({
   type: z.literal('error'),
-  error: z.object({ type: z.string(), message: z.string() }),
+  error: z.object({ type: z.string(), message: z.string(), details: z.unknown().optional() }),
   request_id: z.string(),
 });
 
@@ -58,9 +68,20 @@ export const messageAnswer = z.object({
   id: z.string(),
   type: z.literal('message'),
   role: z.literal('assistant'),
-  content: z.array(z.object({ type: z.literal('text'), text: z.string() })),
+  content: z.array(
+    z.discriminatedUnion('type', [
+      z.object({ type: z.literal('text'), text: z.string() }),
+      z.object({ type: z.literal('thinking'), thinking: z.string(), signature: z.string() }),
+      z.object({
+        type: z.literal('tool_use'),
+        id: z.string(),
+        name: z.string(),
+        input: z.record(z.string(), z.unknown()),
+      }),
+    ]),
+  ),
   model: z.string(),
-  stop_reason: z.enum(['end_turn', 'max_tokens', 'stop_sequence']).nullable(),
+  stop_reason: z.enum(['end_turn', 'max_tokens', 'stop_sequence', 'tool_use']).nullable(),
   stop_sequence: z.string().nullable(),
   usage: z.object({
     input_tokens: z.int(),

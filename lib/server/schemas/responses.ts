@@ -1,25 +1,23 @@
 import { z } from 'zod';
 import {
-  anyList,
   drawFields,
   flag,
   integer,
-  NO_TOOL,
   only,
   opt,
-  TEXT_TYPE,
+  outputFormat,
+  reasoningFields,
   text,
 } from './fields.js';
+import { responseToolFields } from './tools.js';
 
 /** Loose: items and parts have members that depend on their type. */
 const item = z.looseObject({ type: z.string().optional() });
 
 export type WireItem = z.output<typeof item>;
 
-/** Tools that run on this side are not there yet; hosted ones are passed over. */
-const HOSTED = {
-  not: { required: ['type'], properties: { type: { enum: ['function', 'custom', 'namespace'] } } },
-};
+/** What is behind `json_schema` elsewhere stands beside the type. */
+const responseFormat = outputFormat.extend({ name: text, strict: flag });
 
 export const responseBody = z.object({
   model: text,
@@ -32,25 +30,9 @@ export const responseBody = z.object({
   max_output_tokens: opt(z.int().min(1)),
   top_logprobs: opt(z.int().min(0)),
   include: opt(z.array(z.string())),
-  text: opt(
-    z.looseObject({
-      format: z
-        .looseObject({ type: z.string() })
-        .nullish()
-        .meta({ properties: TEXT_TYPE.properties }),
-    }),
-  ),
-  reasoning: opt(
-    z.looseObject({
-      effort: z
-        .string()
-        .nullish()
-        .meta({ enum: ['none', null] }),
-    }),
-  ),
-  tools: opt(anyList).meta({ items: HOSTED }),
-  tool_choice: only(NO_TOOL),
-  parallel_tool_calls: flag,
+  text: opt(z.looseObject({ format: opt(responseFormat) })),
+  reasoning: opt(z.looseObject({ effort: text })),
+  ...responseToolFields,
   max_tool_calls: z.unknown().optional(),
   metadata: opt(z.record(z.string(), z.unknown())),
   store: flag,
@@ -68,10 +50,48 @@ export const responseBody = z.object({
   client_metadata: z.unknown().optional(),
   // vLLM's
   ...drawFields,
+  ...reasoningFields,
+  chat_template_kwargs: opt(z.record(z.string(), z.unknown())),
   priority: integer,
 });
 
 export type ResponseBody = z.output<typeof responseBody>;
+
+const status = z.enum(['completed', 'incomplete', 'in_progress']);
+const reasoningText = z.object({ type: z.literal('reasoning_text'), text: z.string() });
+const call = {
+  id: z.string(),
+  call_id: z.string(),
+  name: z.string(),
+  namespace: z.string().optional(),
+};
+
+const outputItem = z.discriminatedUnion('type', [
+  z.object({
+    id: z.string(),
+    type: z.literal('message'),
+    role: z.literal('assistant'),
+    status,
+    content: z.array(
+      z.object({
+        type: z.literal('output_text'),
+        text: z.string(),
+        annotations: z.array(z.unknown()),
+        logprobs: z.array(z.unknown()),
+      }),
+    ),
+  }),
+  z.object({
+    id: z.string(),
+    type: z.literal('reasoning'),
+    summary: z.array(z.unknown()),
+    content: z.array(reasoningText),
+    encrypted_content: z.string().nullable(),
+    status,
+  }),
+  z.object({ type: z.literal('function_call'), ...call, arguments: z.string(), status }),
+  z.object({ type: z.literal('custom_tool_call'), ...call, input: z.string(), status }),
+]);
 
 export const responseAnswer = z.looseObject({
   id: z.string(),
@@ -82,22 +102,7 @@ export const responseAnswer = z.looseObject({
   error: z.unknown().nullable(),
   incomplete_details: z.object({ reason: z.string() }).nullable(),
   model: z.string(),
-  output: z.array(
-    z.object({
-      id: z.string(),
-      type: z.literal('message'),
-      role: z.literal('assistant'),
-      status: z.enum(['completed', 'incomplete', 'in_progress']),
-      content: z.array(
-        z.object({
-          type: z.literal('output_text'),
-          text: z.string(),
-          annotations: z.array(z.unknown()),
-          logprobs: z.array(z.unknown()),
-        }),
-      ),
-    }),
-  ),
+  output: z.array(outputItem),
   usage: z
     .object({
       input_tokens: z.int(),
