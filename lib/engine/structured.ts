@@ -30,6 +30,14 @@ export function structuredOf(given: StructuredOutputs, limits: SpecLimits): Stru
     spec.json = schemaOfZod(json);
     return { ...sourceOf(spec, limits), parse: (text) => parseZod(json, text) };
   }
+  if (typeof json === 'object' && '_def' in json && !('$schema' in json)) {
+    throw octavoError(
+      'ERR_INVALID_PARAM',
+      'structuredOutputs.json is a schema of zod 3, which cannot be read; import zod 4, or give ' +
+        'the JSON Schema that zod-to-json-schema makes of it',
+      { param: 'structuredOutputs' },
+    );
+  }
   spec.json = copied(json, 'json');
   return { ...sourceOf(spec, limits), parse: parseJson };
 }

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { z as z3 } from 'zod/v3';
 import type { EngineOptions, LLM } from '../../lib/index.js';
 import { native } from '../../lib/native.js';
 import { sample } from '../support/all.js';
@@ -242,6 +243,7 @@ describe('refused before anything is accepted', () => {
     [{ structuredOutputs: { json: { type: 'nothing' } } }, /^ERR_GRAMMAR/],
     [{ structuredOutputs: { json: '{' } }, /^ERR_GRAMMAR/],
     [{ structuredOutputs: { json: z.bigint() } }, /^ERR_GRAMMAR: the zod schema has no JSON/],
+    [{ structuredOutputs: { json: z3.object({ a: z3.number() }) } }, /^ERR_INVALID_PARAM: .*zod 3/],
     [{ structuredOutputs: { grammar: 'root ::= (' } }, /^ERR_GRAMMAR/],
     [{ structuredOutputs: { json: { enum: ['x'.repeat(70_000)] } } }, /^ERR_GRAMMAR: .*65,?536/],
     [{ structuredOutputs: { choice: ['a'] }, ignoreEos: true }, /^ERR_INVALID_PARAM: ignoreEos/],
