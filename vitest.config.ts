@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-const all = process.env.OCTAVO_TEST_ALL === '1';
+const all = Number(process.env.OCTAVO_TEST_ALL ?? 0) > 0;
 
 // Nothing is asserted about time. The limits only end what hangs: ten times and more what the
 // longest test takes on two quiet cores.
@@ -13,6 +13,7 @@ const pure = 'test/{config,core,model,text,wire}/**/*.test.ts';
 export default defineConfig({
   test: {
     globalSetup: 'test/support/setup.ts',
+    reporters: ['default', './test/support/unfinished.ts'],
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: limit,

@@ -2,9 +2,8 @@
  * Vectors of 1,000 texts of 20 to 300 tokens, by an encoder of random weights in the shape of
  * all-MiniLM-L6-v2: octavo beside @huggingface/transformers (onnxruntime), taking turns in one run
  * with the same weights. The peer is given the texts in the order of their lengths, in batches of
- * 1, 8 or 32, whichever is faster for it; octavo gets them as they come. It is installed by
- * `npm install --prefix .bench/peers/embed @huggingface/transformers`; without it octavo is
- * measured alone. `--quick`: fewer texts and rounds.
+ * 1, 8 or 32, whichever is faster for it; octavo gets them as they come. Without {@link INSTALL}
+ * octavo is measured alone. `--quick`: fewer texts and rounds.
  */
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,6 +13,9 @@ import { bareNode, Worker } from './support/peer-workers.js';
 import { encoderTensors, MINILM, wordPieces, writeEncoder } from './support/random-encoder.js';
 import { type BenchRow, jsonPath, report } from './support/report.js';
 
+/** Its scripts would fetch what a GPU needs. */
+const INSTALL =
+  'npm install --ignore-scripts --prefix .bench/peers/embed @huggingface/transformers';
 const quick = process.argv.includes('--quick');
 const NUM_TEXTS = quick ? 100 : 1000;
 const ROUNDS = quick ? 2 : 5;
@@ -140,8 +142,7 @@ rows.push({
 });
 report({ bench: `embed (${isa})`, rows, json: jsonPath() });
 if (theirs === null) {
-  const how = 'npm install --prefix .bench/peers/embed @huggingface/transformers';
-  console.log(`no peer is installed; it comes by: ${how}`);
+  console.log(`no peer is installed; it comes by: ${INSTALL}`);
 }
 ours.stop();
 theirs?.stop();

@@ -2,18 +2,20 @@
  * Structured output: what grammars take to compile and masks to fill, over vocabularies of 4,096,
  * 128,256 and 151,936 tokens; what forks and rollbacks take; and tokens a second of 32 constrained
  * requests beside 32 others, on SmolLM2-135M's shape. `--quick`: the demo model alone; `--peer`:
- * web-xgrammar beside it.
+ * web-xgrammar beside it, and node-llama-cpp (llama.cpp's grammars) beside the tokens a second.
  */
 import { parseArgs } from 'node:util';
 import { BUNDLED_MODEL, engineConfig } from '../lib/config/options.js';
 import { Grammars } from '../lib/engine/grammars.js';
 import { openTokenizer } from '../lib/engine/load.js';
+import { Budget } from '../lib/grammar/budget.js';
 import { specSource } from '../lib/grammar/compile.js';
 import { encodeProgram } from '../lib/grammar/program.js';
 import { LLM, type StructuredOutputs } from '../lib/index.js';
 import { type NativeMatcher, native } from '../lib/native.js';
 import type { Tokenizer } from '../lib/text/tokenizer.js';
 import { median } from './support/machine.js';
+import { installPeer, prompts, THEIRS, Worker } from './support/peer-workers.js';
 import { randomModel, SMOLLM2_135M } from './support/random-models.js';
 import { type BenchRow, jsonPath, report, saveJson } from './support/report.js';
 import { PERSONS, RECORD, WORKLOADS, type Workload } from './support/schemas.js';
@@ -119,7 +121,7 @@ async function measureWorkload(
   const [compile, cold, warm, onLoop]: number[][] = [[], [], [], []];
   for (let salt = 0; salt < (quick ? 5 : 20); salt++) {
     const source = specSource(w.spec(salt), grammars.limits);
-    onLoop.push(await timed(() => encodeProgram(source.build().grammar)));
+    onLoop.push(await timed(() => encodeProgram(source.build(new Budget()).grammar)));
     compile.push(await timed(() => grammars.compile(source)));
     const grammar = await grammars.compile(source);
     for (const into of [cold, warm, warm]) {
@@ -128,10 +130,11 @@ async function measureWorkload(
         const matcher = grammar.start();
         for (const id of ids) {
           const start = performance.now();
-          matcher.fillMask(mask, 0);
+          while (!matcher.fillMask(mask, 0)) await matcher.settle();
           into.push(performance.now() - start);
           if (!matcher.advance(id)) throw new Error(`${w.name}: ${text} is refused`);
         }
+        matcher.close();
       }
     }
   }
@@ -157,7 +160,7 @@ async function measureForks({ name, tokenizer, vocabSize, eosTokenId }: Vocabula
   const next = ids[half];
   return [
     await each('advance + rollback of 1', () => matcher.advance(next) && matcher.rollback(1)),
-    await each('fork', () => matcher.fork()),
+    await each('fork', () => matcher.fork().close()),
   ];
 }
 
@@ -208,6 +211,42 @@ async function measureServing(): Promise<BenchRow[]> {
   }
 }
 
+/** The same of llama.cpp, over a file of the same shape and vocabulary. */
+async function measureLlamaCpp(): Promise<BenchRow[]> {
+  installPeer();
+  const vocabulary = wordsOf(SMOLLM2_135M.vocab);
+  const worker = new Worker(THEIRS);
+  try {
+    await worker.call('load', { model: randomModel(SMOLLM2_135M, 'F16', { vocabulary }) });
+    const n = 32;
+    const output = 64;
+    const rateWith = async (schema: object | undefined, salt: number) => {
+      const load = { n, prompt: 32, output };
+      const run = { prompts: prompts(load, salt), output, schema, seed: salt * 1000 };
+      const { times } = await worker.call('run', { ...run, flashAttention: true });
+      const first = Math.max(...times.map(([one]) => one));
+      const end = Math.max(...times.map((own) => own.at(-1)!));
+      return (times.flat().length - n) / ((end - first) / 1000);
+    };
+    await rateWith(undefined, 0);
+    const [constrained, free]: number[][] = [[], []];
+    for (let round = 1; round <= 3; round++) {
+      free.push(await rateWith(undefined, round));
+      constrained.push(await rateWith(PERSONS.json as object, round));
+    }
+    return [
+      {
+        name: '32 constrained beside 32 others',
+        ...{ model: SMOLLM2_135M.name, peer: 'node-llama-cpp' },
+        ...{ value: median(constrained), unit: 'tok/s', reference: median(free) },
+        ratio: median(constrained.map((value, i) => value / free[i])),
+      },
+    ];
+  } finally {
+    worker.stop();
+  }
+}
+
 /** Steps that one request after the other takes, beside those it takes where all is drawn. */
 async function measureJumps(): Promise<BenchRow[]> {
   const stepsWith = async (enableJumpForward: boolean) => {
@@ -242,4 +281,5 @@ for (const vocabulary of await vocabularies()) {
   saveJson({ bench: 'grammar', rows, json: jsonPath() });
 }
 rows.push(...(await measureJumps()), ...(await measureServing()));
+if (withPeer && !quick) rows.push(...(await measureLlamaCpp()));
 report({ bench: 'grammar', rows, json: jsonPath() });

@@ -4,27 +4,13 @@
  * Both decode greedily from the same prompts, 1, 8 and 32 of them.
  * `--quick`: fewer layers, prompts and tokens; `--type Q8_0`: another type than Q4_K.
  */
-import { parseArgs } from 'node:util';
-import { machine, machineRows, median } from './support/machine.js';
-import { installPeer, type Load, measure, startWorkers } from './support/peer-workers.js';
-import { MOE_5B, randomModel, type Shape, type StoredType } from './support/random-models.js';
-import { type BenchRow, jsonPath, report, saveJson } from './support/report.js';
+import { machine } from './support/machine.js';
+import { besidePeer, shapeFlags } from './support/one-shape.js';
+import { MOE_5B, randomModel, type Shape } from './support/random-models.js';
+import { jsonPath, report } from './support/report.js';
 
-const { quick, type } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    type: { type: 'string', default: 'Q4_K' },
-    json: { type: 'string' },
-  },
-}).values;
-const TYPES: readonly string[] = ['Q4_K', 'Q8_0', 'Q4_0'];
-if (!TYPES.includes(type)) throw new Error(`--type must be one of ${TYPES.join(', ')}`);
-
+const { quick, type } = shapeFlags(['Q4_K', 'Q8_0', 'Q4_0']);
 const shape: Shape = quick ? { ...MOE_5B, name: 'moe-small', layers: 2 } : MOE_5B;
-const load = (n: number, prompt: number, output = quick ? 8 : 32): Load => ({ n, prompt, output });
-const loads = quick
-  ? [load(1, 32), load(8, 32)]
-  : [load(1, 128), load(8, 128), load(32, 128), load(1, 1024, 8)];
 
 /** Experts that n tokens meet at least once, if each is as likely. */
 function expertsMet(n: number): number {
@@ -40,35 +26,10 @@ function bytesRead(n: number): number {
   return values * { Q4_K: 144 / 256, Q8_0: 34 / 32, Q4_0: 18 / 32 }[type as 'Q4_K']!;
 }
 
-installPeer();
 const m = machine();
-const rows: BenchRow[] = machineRows(m);
-const path = randomModel(shape, type as StoredType);
-const workers = startWorkers();
-try {
-  for (const worker of workers) await worker.call('load', { model: path });
-  for (const one of loads) {
-    for (const { name, ours, theirs } of await measure(workers, one, quick ? 2 : 3)) {
-      const ratios = ours.map((rate, i) => rate / theirs[i]);
-      const value = median(ours);
-      rows.push({
-        name,
-        model: shape.name,
-        type,
-        concurrent: one.n,
-        prompt: one.prompt,
-        value,
-        unit: 'tok/s',
-        reference: median(theirs),
-        ratio: median(ratios),
-        least: Math.min(...ratios),
-        most: Math.max(...ratios),
-        ...(name === 'decode' ? { ofRead: value / one.n / (m.read / bytesRead(one.n)) } : {}),
-      });
-    }
-    saveJson({ bench: 'moe', rows, json: jsonPath() });
-  }
-} finally {
-  for (const worker of workers) worker.stop();
-}
+const path = randomModel(shape, type);
+const setup = { bench: 'moe', machine: m, model: shape.name, type, path, quick };
+const rows = await besidePeer(setup, (row, { n }) =>
+  row.name === 'decode' ? { ofRead: row.value / n / (m.read / bytesRead(n)) } : {},
+);
 report({ bench: 'moe', rows, json: jsonPath() });

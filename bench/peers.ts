@@ -20,9 +20,10 @@ import { COMMON, linesOf, MORE, QUICK } from './engines/cells.js';
 import { enginesTable } from './engines/table.js';
 import type { Weights } from './serving/engines.js';
 import { demoGguf } from './support/demo-gguf.js';
-import { type Machine, machine, machineRows, median } from './support/machine.js';
+import { type Machine, machine, machineRows } from './support/machine.js';
 import {
   bareNode,
+  besideRow,
   installPeer,
   type Load,
   measure,
@@ -101,23 +102,11 @@ async function compare(
     for (const worker of workers) await worker.call('load', { model: path });
     for (const load of loads) {
       const bounds = boundOf(m, shape, type, bytes, load);
-      for (const { name, ours, theirs } of await measure(workers, load, REPEATS)) {
-        const ratios = ours.map((rate, i) => rate / theirs[i]);
-        const row = {
-          name,
-          model: shape.name,
-          type,
-          concurrent: load.n,
-          prompt: load.prompt,
-          value: median(ours),
-          unit: 'tok/s',
-          reference: median(theirs),
-          ratio: median(ratios),
-          least: Math.min(...ratios),
-          most: Math.max(...ratios),
-          bound: bounds[name],
-          ofBound: median(ours) / bounds[name],
-        };
+      for (const rates of await measure(workers, load, REPEATS)) {
+        const { name } = rates;
+        const measured = besideRow(rates, load, { model: shape.name, type });
+        const bound = bounds[name];
+        const row = { ...measured, bound, ofBound: measured.value / bound };
         rows.push(row);
         console.log(
           `${shape.name} ${type} n=${load.n} prompt=${load.prompt} ${name}: ` +

@@ -85,7 +85,7 @@ async function overhead(llm: LLM, model: string, ways: Record<string, Way>): Pro
   const shape = { model, concurrent: count, prompt: PROMPT, output: OUTPUT };
   const rowsOf = (lists: Record<string, number[]>, what: string, unit: string) =>
     Object.entries(lists).map(([name, list]): BenchRow => {
-      const reference = median(lists[name.replace('server', 'library')]);
+      const reference = median(lists[name.replace('server', 'library').replace(/, 4.*/, '')]);
       const value = median(list);
       const spread = { least: Math.min(...list), most: Math.max(...list) };
       const ratio = value / reference;
@@ -113,31 +113,41 @@ async function delay(llm: LLM, model: string, way: Way, name: string): Promise<B
   }));
 }
 
+async function listening(llm: LLM, streamInterval: number) {
+  const handler = createServer(llm, { streamInterval });
+  const http = createHttp(handler);
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  const close = () => {
+    http.closeAllConnections();
+    http.close();
+    handler.close();
+  };
+  return { port: (http.address() as AddressInfo).port, close };
+}
+
 async function measure(model: string, path: string | undefined): Promise<BenchRow[]> {
   const llm = await LLM.load({
     ...(path === undefined ? {} : { model: path }),
     ...{ device: 'cpu', enablePrefixCaching: false },
   });
-  const handler = createServer(llm);
-  const http = createHttp(handler);
-  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
-  const { port } = http.address() as AddressInfo;
+  const each = await listening(llm, 1);
+  const four = await listening(llm, 4);
   const clients = new Clients();
-  const streams = byHttp(clients, port, true);
+  const streams = byHttp(clients, each.port, true);
   const rows = await overhead(llm, model, {
     'library, whole': byCalls,
-    'server, whole': byHttp(clients, port, false),
+    'server, whole': byHttp(clients, each.port, false),
     'library, streams': byStreams,
     'server, streams': streams,
+    'server, streams, 4 tokens a frame': byHttp(clients, four.port, true),
   });
   if (path === undefined) {
     rows.push(...(await delay(llm, model, byStreams, 'library')));
     rows.push(...(await delay(llm, model, streams, 'server')));
   }
   clients.close();
-  http.closeAllConnections();
-  http.close();
-  handler.close();
+  each.close();
+  four.close();
   await llm.close();
   return rows;
 }

@@ -2,7 +2,7 @@
  * Lets a model call functions until it answers: node examples/tools.mjs [model] [question]
  *
  * The demo model calls no tool of its own accord and knows no template for it: it is given one, and
- * made to call once. Its arguments are nonsense, and fit the schema all the same.
+ * made to call. Its arguments are nonsense, and fit the schema all the same.
  */
 import { LLM } from 'octavo';
 
@@ -46,7 +46,7 @@ const messages = [{ role: 'user', content: question }];
 for (let turn = 0; turn < 5; turn++) {
   const { outputs } = await llm.chat(
     messages,
-    { maxTokens: 512, temperature: isDemo ? 1 : 0 },
+    { maxTokens: 512, temperature: isDemo ? 1 : 0, seed: 3 },
     {
       tools,
       ...(isDemo ? { template: { chatTemplate: TEMPLATE } } : {}),

@@ -47,7 +47,27 @@ export const ERRORS = {
     means: 'the engine finishes what it has and takes nothing new',
   },
   ERR_CLOSED: { type: 'Error', status: 503, means: 'the engine is closing or closed' },
-  ERR_MODEL_NOT_FOUND: { type: 'Error', status: 404, means: 'no model at this path' },
+  ERR_MODEL_NOT_FOUND: {
+    type: 'Error',
+    status: 404,
+    means: 'no model at this path, or by this name',
+  },
+  ERR_MODEL_ACCESS: {
+    type: 'Error',
+    status: 403,
+    means: 'the hub gives this model only to who may have it',
+  },
+  ERR_HUB: {
+    type: 'Error',
+    status: 502,
+    means: 'the hub cannot be reached, or a download broke off',
+  },
+  ERR_CHECKSUM: {
+    type: 'Error',
+    status: 502,
+    means: 'a downloaded file is not what the hub lists',
+  },
+  ERR_DISK_FULL: { type: 'Error', status: 507, means: 'no room for what is to be downloaded' },
   ERR_MODEL_FORMAT: {
     type: 'Error',
     status: 500,
@@ -121,6 +141,7 @@ export type ErrorCode = keyof typeof ERRORS;
 
 /** What every error of this package looks like; test with {@link isOctavoError}. */
 export interface OctavoError extends Error {
+  /** Says which error it is; see {@link ERRORS}. */
   readonly code: ErrorCode;
   /** HTTP status a server would answer with. */
   readonly status: number;
@@ -149,7 +170,7 @@ export function octavoError(
   return error as OctavoError;
 }
 
-/** True for errors made by {@link octavoError}. */
+/** Whether an error is one of this package: then it has a `code` of {@link ERRORS}. */
 export function isOctavoError(error: unknown): error is OctavoError {
   return error instanceof Error && 'code' in error && String(error.code) in ERRORS;
 }

@@ -7,259 +7,17 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ERRORS, type ErrorCode, isOctavoError, octavoError } from './errors.js';
 import type { DeviceProbe, NativeDevice } from './native-device.js';
+import { type NativeFile, nativeFile } from './native-file.js';
 import type { NativeGrammars, NativeMatcher } from './native-grammar.js';
+import type { NativeModelSpec } from './native-spec.js';
+import { DTYPES, type NativeTensor, type WeightKind } from './native-weights.js';
 import type { RawResult } from './wire/decode.js';
 import { POOLED_LAYOUT, STEP_LAYOUT } from './wire/layout.js';
 
 export type * from './native-device.js';
 export type * from './native-grammar.js';
-
-/** Stored types; the numbers are native/base/dtype.h's, compared at load. */
-export const DTYPES = {
-  F32: 0,
-  F16: 1,
-  BF16: 2,
-  Q8_0: 3,
-  Q4_0: 4,
-  Q4_1: 5,
-  Q5_0: 6,
-  Q5_1: 7,
-  Q2_K: 8,
-  Q3_K: 9,
-  Q4_K: 10,
-  Q5_K: 11,
-  Q6_K: 12,
-  IQ4_NL: 13,
-  IQ4_XS: 14,
-  MXFP4: 15,
-} as const;
-export type DTypeName = keyof typeof DTYPES;
-
-/** How exact a stored type is: what a few bits approximate, 16 bits, or float32 itself. */
-export const DTYPE_KINDS: Readonly<Record<DTypeName, 'float32' | 'half' | 'quantised'>> = {
-  F32: 'float32',
-  ...{ F16: 'half', BF16: 'half' },
-  ...{ Q8_0: 'quantised', Q4_0: 'quantised', Q4_1: 'quantised', Q5_0: 'quantised' },
-  ...{ Q5_1: 'quantised', Q2_K: 'quantised', Q3_K: 'quantised', Q4_K: 'quantised' },
-  ...{ Q5_K: 'quantised', Q6_K: 'quantised', IQ4_NL: 'quantised', IQ4_XS: 'quantised' },
-  MXFP4: 'quantised',
-};
-
-/** One tensor of a checkpoint, by the canonical name that native/model/weights.h binds. */
-export interface NativeTensor {
-  /** `embed`, `positions`, `token_types`, `embed_norm`, `head`, `final_norm`, `pooled.<i>`,
-   * `pooled.<i>.norm`, `layers.<i>.` and attn_norm, post_attn_norm, mlp_norm, post_mlp_norm,
-   * q_norm, k_norm (or of each head `q_norm.<head>`), sinks, attn_gate, q, k, v, o, gate, up, down,
-   * router, shared_gate, experts.<e>.gate, .up, .down; `<name>.bias`, `router.choice_bias`. */
-  readonly name: string;
-  readonly dtype: DTypeName;
-  /** Rows of the matrix (output features); 1 for a vector. */
-  readonly rows: number;
-  /** Columns of the matrix (input features); the length of a vector. */
-  readonly cols: number;
-  /** Index into `files`. */
-  readonly file: number;
-  /** Byte offset of the first value in that file. */
-  readonly offset: number;
-  /** Length in bytes: rows · row bytes of the dtype; where transposed, of all that is stored. */
-  readonly bytes: number;
-  /**
-   * The file holds the matrix turned around, [cols, of] of a plain type, and its rows are the
-   * stored columns from `from` on (GPT-2's Conv1D).
-   */
-  readonly transposed?: { readonly of: number; readonly from: number };
-  /**
-   * Rows (of a vector: values; where transposed: columns) lie so many stored ones apart, as where
-   * gate and up take turns. `bytes` then reach from the first to the end of the last. Default: 1.
-   */
-  readonly step?: number;
-  /**
-   * Of MXFP4 that is stored in two tensors: at `offset` codes alone, neighbours in one byte, the
-   * first in its low half; here the scales, a byte for each 32. `bytes` are those of the codes.
-   */
-  readonly scales?: { readonly file: number; readonly offset: number };
-}
-
-/** native/ops.h's NormKind. */
-export const NORMS = { none: 0, rms: 1, layer: 2 } as const;
-/** native/ops.h's HiddenAct; geluTanh is GELU in its tanh form, gelu by erf, relu2 ReLU squared. */
-export const HIDDEN_ACTS = {
-  silu: 0,
-  geluTanh: 1,
-  gelu: 2,
-  relu2: 3,
-  sigmoid: 4,
-  tanh: 5,
-} as const;
-/**
- * native/model/spec.h's Branches: one after the other; both of the layer's input, each by its own
- * norm; both of what attnNorm makes of it; x = attnNorm(x + attention(x)), x = mlpNorm(x + mlp(x)).
- */
-export const BRANCHES = { serial: 0, parallel: 1, shared: 2, post: 3 } as const;
-/** native/model/spec.h's QkNormSpan: each head, the whole projection, each by its own weight. */
-export const QK_NORM_SPANS = { head: 0, projection: 1, ownHead: 2 } as const;
-
-/** native/ops.h's RouterScore: softmax of all, sigmoid of each, softmax of those chosen. */
-export const ROUTER_SCORES = { softmax: 0, sigmoid: 1, chosenSoftmax: 2 } as const;
-
-export interface NativeNorm {
-  readonly kind: (typeof NORMS)[keyof typeof NORMS];
-  readonly eps: number;
-  /** The weight is 1 + what is stored. */
-  readonly offset: boolean;
-  /** There is one; without it as if all were 1. Of kind none: false. */
-  readonly weight: boolean;
-  /** Of kind layer: there is one. */
-  readonly bias: boolean;
-}
-
-/** One table of angles. */
-export interface NativeRope {
-  /** [rotary size / 2] radians per position, scaling already applied. */
-  readonly inverseFrequencies: Float32Array;
-  /** The same for sequences that a step marks as long (longrope). */
-  readonly longInverseFrequencies?: Float32Array;
-  /** Pairs are neighbours, not halves. */
-  readonly interleaved: boolean;
-  /** Multiplies cos and sin (yarn, longrope); 1 otherwise. */
-  readonly attentionFactor: number;
-}
-
-/** q · (1 + beta · ln(1 + ⌊(position + offset) / length⌋)); beta 0 = as it is. */
-export interface NativeTemperature {
-  readonly beta: number;
-  /** Positions that have the same factor. */
-  readonly length: number;
-  readonly offset: number;
-}
-
-export interface NativeAttention {
-  readonly numHeads: number;
-  readonly numKvHeads: number;
-  readonly headSize: number;
-  /** False: a query sees the tokens behind it too, as far as those before it. */
-  readonly causal: boolean;
-  /** A query sees itself and window − 1 tokens before it; 0 = all. */
-  readonly window: number;
-  /** Of these only the tokens of its own chunk of `window`, counted from position 0. */
-  readonly chunked: boolean;
-  /** Index into `ropes`; −1 = no positions. */
-  readonly rope: number;
-  /** Of q·k before the softmax: 1/√headSize as a rule. */
-  readonly scale: number;
-  /** Scores become softcap · tanh(score / softcap); 0 = as they are. */
-  readonly softcap: number;
-  /** A logit per head (tensor `sinks`) stands in the softmax's denominator, and nowhere else. */
-  readonly sinks: boolean;
-  /** Of q and k, before they rotate. */
-  readonly qkNorm: NativeNorm;
-  readonly qkNormSpan: (typeof QK_NORM_SPANS)[keyof typeof QK_NORM_SPANS];
-  /** It comes after they have rotated: an RMS norm of span head only. */
-  readonly qkNormAfterRope: boolean;
-  /** Of q, after all that. */
-  readonly temperature: NativeTemperature;
-  /** What comes out is multiplied by sigmoid(attn_gate · x), x being what q is made of; then o. */
-  readonly gated: boolean;
-  /** Which of q, k, v, o have a bias. */
-  readonly biases: readonly string[];
-}
-
-export interface NativeMlp {
-  /** 0 = there is none, only experts. */
-  readonly intermediateSize: number;
-  readonly hiddenAct: (typeof HIDDEN_ACTS)[keyof typeof HIDDEN_ACTS];
-  /** down · (act(gate · x) ⊙ (up · x)), else down · act(up · x). */
-  readonly gated: boolean;
-  /** Which of gate, up, down have a bias. */
-  readonly biases: readonly string[];
-}
-
-/** How experts are chosen: the best by score, ties to the lower id. */
-export interface NativeRouter {
-  readonly score: (typeof ROUTER_SCORES)[keyof typeof ROUTER_SCORES];
-  /** There is a `router.bias`, added to the logits. */
-  readonly bias: boolean;
-  /** There is a `router.choice_bias`, added to the scores for the choice only. */
-  readonly choiceBias: boolean;
-  /** Weights are divided by the sum of those chosen. */
-  readonly normalize: boolean;
-  /** Multiplies the weights then. */
-  readonly scale: number;
-  /** Experts lie in so many groups of neighbours; 1 = all in one. */
-  readonly numGroups: number;
-  /** So many groups may be chosen from: those of the highest sums... */
-  readonly topGroups: number;
-  /** ...of so many best scores in each. */
-  readonly groupBest: number;
-}
-
-/**
- * Of each row `topK` experts, down · glu(gate · x, up · x), times their weights. The layer's `mlp`,
- * if it has one, is added to that: a shared expert.
- */
-export interface NativeExperts {
-  readonly numExperts: number;
-  readonly topK: number;
-  readonly intermediateSize: number;
-  /** glu(g, u) = act(alpha · g) / alpha · (u + upOffset). */
-  readonly hiddenAct: (typeof HIDDEN_ACTS)[keyof typeof HIDDEN_ACTS];
-  readonly alpha: number;
-  /** g is at most this, u between minus this and this; 0 = no limit. */
-  readonly limit: number;
-  readonly upOffset: number;
-  /** Which of gate, up, down have a bias. */
-  readonly biases: readonly string[];
-  readonly router: NativeRouter;
-  /** A weight multiplies what goes into its expert, not what comes out. */
-  readonly scalesInput: boolean;
-  /** The mlp is multiplied by sigmoid(shared_gate · x), a tensor of one row. */
-  readonly sharedGate: boolean;
-}
-
-export interface NativeLayer {
-  readonly branches: (typeof BRANCHES)[keyof typeof BRANCHES];
-  readonly attnNorm: NativeNorm;
-  /** Of the branch, before it is added. */
-  readonly postAttnNorm: NativeNorm;
-  readonly mlpNorm: NativeNorm;
-  readonly postMlpNorm: NativeNorm;
-  readonly attention: NativeAttention;
-  readonly mlp: NativeMlp;
-  readonly experts?: NativeExperts;
-  /** Multiplies each branch. */
-  readonly residualScale: number;
-}
-
-/** x = norm(act(weight · x + bias)), of a pooled vector, act where there is one: `pooled.<i>`. */
-export interface NativeDense {
-  readonly outSize: number;
-  readonly bias: boolean;
-  readonly act?: (typeof HIDDEN_ACTS)[keyof typeof HIDDEN_ACTS];
-  readonly norm: NativeNorm;
-}
-
-/** A model as data, as native/model/spec.h reads it. */
-export interface NativeModelSpec {
-  readonly vocabSize: number;
-  readonly hiddenSize: number;
-  readonly embedding: {
-    readonly scale: number;
-    /** Rows of a learned position table; 0 = there is none. */
-    readonly numPositions: number;
-    /** Rows of a table that is added by each token's type; 0 = there is none. */
-    readonly numTokenTypes: number;
-    /** Of the sum, where the first layer reads it. */
-    readonly norm: NativeNorm;
-  };
-  readonly ropes: readonly NativeRope[];
-  readonly layers: readonly NativeLayer[];
-  readonly finalNorm: NativeNorm;
-  /** `scale` multiplies the logits; they then become softcap · tanh(logit / softcap), if not 0.
-   * Without a head nothing can be generated. */
-  readonly head?: { readonly tied: boolean; readonly scale: number; readonly softcap: number };
-  /** What a pooled vector goes through; the first layer reads `hiddenSize` values. */
-  readonly pooler?: { readonly layers: readonly NativeDense[] };
-}
+export * from './native-spec.js';
+export * from './native-weights.js';
 
 /**
  * Layers that keep their KV alike. A page of the pool belongs to one group at a time; in it the
@@ -273,7 +31,7 @@ export interface NativeKvGroup {
   readonly chunked?: boolean;
   /** Tokens per page: `NativeLimits.blockSize` times a power of two. */
   readonly blockSize: number;
-  /** Numbers of the layers; each layer of the model is in one group. */
+  /** Numbers of the layers; each layer with KV of its own is in one group. */
   readonly layers: readonly number[];
 }
 
@@ -294,6 +52,13 @@ export interface NativeLimits {
   readonly blocksPerRow: number;
   /** Blocks of the host pool that preempted groups are swapped to. */
   readonly numHostBlocks: number;
+  /** Of a model with recurrent layers: states (0, which is all zeros, among them), and records. */
+  readonly recurrent?: {
+    readonly numSlots: number;
+    readonly numRecords: number;
+    /** States that preempted groups are swapped to, for each the records of a chunk. Default: 0. */
+    readonly numHostSlots?: number;
+  };
 }
 
 export interface NativeLoadRequest {
@@ -316,7 +81,11 @@ export interface NativeLoaded {
   readonly isa: string;
   readonly numBlocks: number;
   readonly blockBytes: number;
+  /** Of all recurrent layers: a state, and the record of a token; 0 where there are none. */
+  readonly stateBytes: number;
+  readonly recordBytes: number;
   readonly weightBytes: number;
+  readonly weights: readonly WeightKind[];
   /** Host threads that compute: fewer than asked for where the system grants no more. */
   readonly numThreads: number;
 }
@@ -372,32 +141,44 @@ let loaded: NativeAddon | undefined;
  */
 export function native(): NativeAddon {
   if (loaded) return loaded;
-  const require = createRequire(import.meta.url);
-  const root = dirname(dirname(fileURLToPath(import.meta.url)));
-  let addon: NativeAddon;
-  try {
-    addon = (require('node-gyp-build') as (root: string) => NativeAddon)(root);
-  } catch (cause) {
-    throw octavoError(
-      'ERR_NATIVE_MISSING',
-      'the native addon does not load; run "npm rebuild octavo" (it needs Linux x64 or arm64 ' +
-        `with glibc, cmake and g++): ${(cause as Error).message.split('\n')[0]}`,
-      { cause },
-    );
-  }
-  loaded = verified(addon);
+  loaded = nativeOf(dirname(dirname(fileURLToPath(import.meta.url))));
   return loaded;
 }
 
-/** Compares what both languages share; anything else would be read as garbage later. */
-export function verified(addon: NativeAddon): NativeAddon {
+/**
+ * The addon of the package in this folder, verified. `driver` as in {@link nativeFile}.
+ * @throws as {@link native}
+ */
+export function nativeOf(root: string, driver?: boolean): NativeAddon {
+  const require = createRequire(import.meta.url);
+  let file: NativeFile | undefined;
+  try {
+    file = nativeFile(root, driver);
+    const addon = require(file.path) as NativeAddon;
+    return verified(addon, file.from && `run "npm install ${file.from}" of octavo's own version`);
+  } catch (cause) {
+    if (isOctavoError(cause)) throw cause;
+    const what = file?.from
+      ? `${file.from} does not load; take it out ("npm uninstall ${file.from}") to do without a GPU`
+      : 'the native addon does not load; run "npm rebuild octavo", which compiles one (on Linux ' +
+        'x64 or arm64, with cmake and g++)';
+    const [why] = (cause as Error).message.split('\n');
+    throw octavoError('ERR_NATIVE_MISSING', `${what}: ${why}`, { cause });
+  }
+}
+
+/**
+ * Compares what both languages share; anything else would be read as garbage later.
+ * @param remedy what is to be done about it
+ */
+export function verified(addon: NativeAddon, remedy = 'run "npm rebuild octavo"'): NativeAddon {
   const same = (what: string, ours: Record<string, number>, theirs: Record<string, number>) => {
     const names = new Set([...Object.keys(ours), ...Object.keys(theirs ?? {})]);
     for (const name of names) {
       if (ours[name] !== theirs?.[name]) {
         throw octavoError(
           'ERR_NATIVE_MISMATCH',
-          `the native addon is another version's (${what} ${name}); run "npm rebuild octavo"`,
+          `the native addon is another version's (${what} ${name}); ${remedy}`,
         );
       }
     }

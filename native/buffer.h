@@ -12,11 +12,13 @@ namespace octavo {
 class Buffer {
  public:
   Buffer() = default;
-  // Memory that ops read and write. Throws ERR_OUT_OF_MEMORY; `what` names the thing in the
-  // sentence.
-  Buffer(const Ops& ops, size_t bytes, const std::string& what) : ops_(&ops), bytes_(bytes) {
+  // Memory that ops read and write. Throws ERR_OUT_OF_MEMORY; the sentence names `what` there is no
+  // room for and what to lower.
+  Buffer(const Ops& ops, size_t bytes, const std::string& what,
+         const char* lower = "kvCacheMemoryBytes, maxModelLen or maxNumBatchedTokens")
+      : ops_(&ops), bytes_(bytes) {
     if (bytes > 0) data_ = ops.allocate(ops.context, bytes);
-    check(what, "kvCacheMemoryBytes, maxModelLen or maxNumBatchedTokens");
+    check(what, lower);
   }
   // Host memory that swaps are fast with.
   static Buffer for_swaps(const Ops& ops, size_t bytes) {

@@ -11,11 +11,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 #include "base/paged_kv.h"
 #include "base/reach.h"
+#include "base/recurrent.h"
+#include "base/routing.h"
 #include "base/tensor.h"
 #include "base/weight_source.h"
 
@@ -45,7 +46,8 @@ constexpr int32_t kMaxKvGroups = 32;
 
 // The queries of one step. Sequence i owns token rows query_start[i] .. query_start[i+1]; its last
 // query stands at position context_len[i] − 1.
-// Rows past those of the sequences are padding: slot −1, attention leaves them as they are.
+// Rows past those of the sequences are padding: slot −1, attention leaves them as they are. Of a
+// device's own view, sequences may be padded, too, by some without tokens.
 struct BatchView {
   int32_t num_seqs = 0;
   int32_t num_tokens = 0;  // padding included
@@ -62,29 +64,37 @@ struct BatchView {
   const int32_t* poolings = nullptr;     // [num_seqs] Pooling; null = nothing is pooled
   int32_t num_groups = 1;
   TableView groups[kMaxKvGroups];  // PagedKV::group says which is a layer's
+  // Of recurrent layers, null where the model has none: the slots of each sequence's state at the
+  // border of its first query and, where its end lies behind another border, of the one to write
+  // (which may be the same), else −1; the records of its tokens between the two, in their order;
+  // where the record of a token goes, −1 = none is kept.
+  const int32_t *state_in = nullptr, *state_out = nullptr;  // [num_seqs]
+  const int32_t* old_records = nullptr;                     // [num_seqs][kChunk]
+  const int32_t* new_records = nullptr;                     // [num_tokens]
 };
 
-// out[i] = table[ids[i]] · scale, + position_table[positions[i]] where positions are learned, then
-// + type_table[types[i]] where tokens have types.
+// out[i] = table[ids[i] · id_step + id_first] · scale, + position_table[positions[i]] where
+// positions are learned, then + type_table[types[i]] where tokens have types.
 struct EmbeddingParams {
   Tensor out;                    // [n, hidden] F32
-  Tensor table;                  // [vocab, hidden] any stored type
+  Tensor table;                  // [vocab · id_step, hidden] any stored type
   const int32_t* ids = nullptr;  // [n]
   float scale = 1;
   Tensor position_table{};             // [num_positions, hidden] any stored type, or empty
   const int32_t* positions = nullptr;  // [n], each below num_positions; null without a table
   Tensor type_table{};                 // [num_types, hidden] any stored type, or empty
   const int32_t* types = nullptr;      // [n], each below num_types; null without a table
+  int64_t id_step = 1, id_first = 0;   // of a table that several layers share by turns
 };
 
 enum class NormKind : int32_t { kNone = 0, kRms = 1, kLayer = 2 };
 
-// If add is not empty: x += add_scale · add. Then, row by row,
+// If add is not empty: x = sum_scale · (x + add_scale · add). Then, row by row,
 //   none   out = x
 //   rms    out = x / sqrt(mean(x²) + eps) · weight
 //   layer  out = (x − mean(x)) / sqrt(mean((x − mean(x))²) + eps) · weight + bias
 struct NormParams {
-  Tensor out;  // [n, cols] A, or x
+  Tensor out;  // [n, cols] A, perhaps add itself; or x
   Tensor x;    // [n, cols] F32 or, without add, A
   Tensor add;  // [n, cols] A, or empty
   NormKind kind = NormKind::kRms;
@@ -93,6 +103,7 @@ struct NormParams {
   float eps = 0;
   float add_scale = 1;
   int64_t weight_rows = 1;  // row r of x takes row r % weight_rows of both
+  float sum_scale = 1;
 };
 
 // x times 1 + beta · ln(1 + ⌊(position + offset) / length⌋); beta 0 = as it is.
@@ -108,11 +119,16 @@ struct Temperature {
 // position · inv_freq[i], q in place, then writes k and v into their slots; k may be left in either
 // state. cos and sin are multiplied by `attention_factor` (yarn). rotary_size ≤ head_size; the rest
 // of a head passes unrotated; rotary_size 0: nothing rotates. In between, where asked, each head of
-// q and k is normed as kRms does it, then q multiplied by its position's temperature.
+// q and k is normed as kRms does it, then q multiplied by its position's temperature. Without k and
+// v, of a layer that reads the KV of another, only q is changed.
+// Of latent rows v is what a row begins with and k what stands behind it; only k rotates, and of
+// each head of q as many values at its end.
 struct RopeCacheParams {
   Tensor q;                         // [num_tokens, num_heads · head_size] A
-  Tensor k;                         // [num_tokens, num_kv_heads · head_size] A
-  Tensor v;                         // [num_tokens, num_kv_heads · head_size] A
+  Tensor k;                         // [num_tokens, num_kv_heads · head_size] A, or empty, or
+                                    // [num_tokens, head_size − latent]
+  Tensor v;                         // [num_tokens, num_kv_heads · head_size] A, or empty, or
+                                    // [num_tokens, latent]
   const float* inv_freq = nullptr;  // [rotary_size / 2]
   // The same for tokens that batch.long_rope marks (longrope); null where the model has one table.
   const float* inv_freq_long = nullptr;
@@ -126,7 +142,7 @@ struct RopeCacheParams {
 };
 
 struct AttentionParams {
-  Tensor out;  // [num_tokens, num_heads · head_size] A
+  Tensor out;  // [num_tokens, num_heads · kv.value_size()] A
   Tensor q;    // [num_tokens, num_heads · head_size] A
   int32_t num_heads = 0;
   float scale = 0.0f;  // 1/√head_size as a rule
@@ -157,56 +173,12 @@ struct Glu {
   float alpha = 1, limit = 0, up_offset = 0;
 };
 
-// What experts are scored by: softmax over all of them, the sigmoid of each, or softmax over those
-// that were chosen by their logits.
-enum class RouterScore : int32_t { kSoftmax = 0, kSigmoid = 1, kChosenSoftmax = 2 };
-
-// How a row's experts are chosen and weighed: the best by score (+ choice_bias), ties to the lower
-// id, only from the top_groups groups of neighbours whose group_best best scores sum highest. A
-// weight is the score itself, divided by the sum of those chosen if `normalise`, times scale.
-constexpr int32_t kMaxTopK = 32, kMaxGroupBest = 2;
-struct Router {
-  int32_t num_experts = 0, top_k = 0;
-  RouterScore score = RouterScore::kSoftmax;
-  bool normalise = false;
-  float scale = 1;
-  int32_t num_groups = 1, top_groups = 1, group_best = 1;
-};
-
-// Which experts the rows of a step go to; route fills it. The choices of all rows stand sorted by
-// expert, those of one expert by row: each has a place among them.
-struct Routing {
-  int32_t num_experts = 0, top_k = 0;
-  int64_t num_rows = 0;
-  int32_t* experts = nullptr;  // [num_rows, top_k] best first
-  float* weights = nullptr;    // [num_rows, top_k]
-  int32_t* places = nullptr;   // [num_rows, top_k]
-  int32_t* rows = nullptr;     // [num_rows · top_k] of each place
-  int32_t* starts = nullptr;   // [num_experts + 1] first place of each expert
-  int32_t* work = nullptr;     // [2 · (num_experts + num_rows · top_k)] the backend's own
-
-  OCTAVO_HD int64_t num_places() const { return num_rows * top_k; }
-  static constexpr int64_t words(int64_t num_experts, int64_t num_places) {
-    return 6 * num_places + 3 * num_experts + 1;
-  }
-  // In memory of so many words; n rows.
-  Routing(void* memory, const Router& router, int64_t n)
-      : num_experts(router.num_experts), top_k(router.top_k), num_rows(n) {
-    int32_t* at = static_cast<int32_t*>(memory);
-    const auto take = [&](int64_t count) { return std::exchange(at, at + count); };
-    weights = reinterpret_cast<float*>(take(num_places()));
-    for (int32_t** array : {&experts, &places, &rows}) *array = take(num_places());
-    starts = take(num_experts + 1);
-    work = at;
-  }
-  Routing() = default;
-};
-
 struct RouteParams {
   Routing out;
   Tensor logits;  // [num_rows, num_experts] F32
   Router router;
-  const float* choice_bias = nullptr;  // [num_experts] or null
+  const float* choice_bias = nullptr;   // [num_experts] or null
+  const float* expert_scale = nullptr;  // [num_experts] that weights are multiplied by, or null
 };
 
 // A matrix of every expert, and a row for each place that it gives.
@@ -215,6 +187,17 @@ struct ExpertPart {
   Tensor weight;                // [N, K] of the first expert, any stored type
   int64_t stride = 0;           // bytes from one expert's to the next one's
   const float* bias = nullptr;  // [num_experts, N] or null
+};
+
+// Of each head of x [n, num_heads · (K + rest)] its first K values become N, by a matrix of its
+// own; the rest stands behind them in out [n, num_heads · (N + rest)], as it was.
+struct HeadMatmulParams {
+  Tensor out, x;       // A
+  Tensor weight;       // [N, K] of the first head, any stored type
+  int64_t stride = 0;  // bytes from one head's to the next one's
+  int32_t num_heads = 0;
+
+  OCTAVO_HD int64_t rest() const { return x.cols / num_heads - weight.cols; }
 };
 
 // out = Σ of a row's experts, best first, of their weights (ones, if not `weighted`) times what y
@@ -303,17 +286,31 @@ struct AttentionShape {
   Reach reach{};
   int32_t block_size = 16;
   std::vector<int32_t> groups = {0};  // KV groups that have such layers
+  int32_t latent = 0;                 // PagedKV::latent
+};
+
+// A product of heads (HeadMatmulParams), as it is known before any step.
+struct HeadMatmulShape {
+  int32_t num_heads;
+  int64_t in, out;  // K and N
+};
+
+struct RecurrentLayerShape {
+  RecurrentShape shape;
+  int32_t norm_size;  // neighbours of what comes out that are normed together
 };
 
 // What a backend is asked before a model is built on it.
 struct ModelShape {
   int32_t hidden_size, vocab_size;
   int32_t max_num_seqs, max_num_batched_tokens;
-  std::vector<int32_t> blocks_per_row;     // of each KV group: entries of its table
-  bool kv_8bit = false;                    // the cache is kF8E4M3 or kI8
-  std::vector<int32_t> mlp_sizes;          // intermediate sizes, each that occurs once
-  std::vector<AttentionShape> attentions;  // each that occurs, once
-  std::vector<Router> routers = {};        // of all layers with experts
+  std::vector<int32_t> blocks_per_row;               // of each KV group: entries of its table
+  bool kv_8bit = false;                              // the cache is kF8E4M3 or kI8
+  std::vector<int32_t> mlp_sizes;                    // intermediate sizes, each that occurs once
+  std::vector<AttentionShape> attentions;            // each that occurs, once
+  std::vector<Router> routers = {};                  // of all layers with experts
+  std::vector<RecurrentLayerShape> recurrents = {};  // of all recurrent layers
+  std::vector<HeadMatmulShape> head_matmuls = {};
 };
 
 constexpr int64_t kMeasureGraph = 0;
@@ -357,6 +354,10 @@ struct Ops {
                          const BatchView& batch);
   void (*paged_attention)(void* context, const AttentionParams& p, const PagedKV& kv,
                           const BatchView& batch);
+  void (*short_conv)(void* context, const ShortConvParams& p, const RecurrentView& kept,
+                     const BatchView& batch);
+  void (*linear_attention)(void* context, const LinearAttentionParams& p, const RecurrentView& kept,
+                           const BatchView& batch);
   // out = act(gate) · up, or act(gate) where up is empty.  All [n, cols] A; out may be one of them.
   void (*activate)(void* context, Tensor out, Tensor gate, Tensor up, HiddenAct hidden_act);
   // gate.out = activation(x · gate.weightᵀ) · (x · up.weightᵀ), up.out in either state: the bits of
@@ -366,13 +367,15 @@ struct Ops {
   // Chooses each row's experts and sorts the choices.
   void (*route)(void* context, const RouteParams& p);
   // At each place, x being its row of x [num_rows, K] (times its weight, if `scales_input`):
-  // gate.out = glu(x · gateᵀ, x · upᵀ), up.out in either state.
+  // gate.out = glu(x · gateᵀ, x · upᵀ), up.out in either state; or, where up is empty,
+  // gate.out = act(x · gateᵀ), glu having nothing but its act then.
   void (*expert_gated_matmul)(void* context, Tensor x, const Routing& routing,
                               const ExpertPart& gate, const ExpertPart& up, const Glu& glu,
                               bool scales_input);
   // At each place, x [num_places, K] having a row for it: out = x · weightᵀ.
   void (*expert_matmul)(void* context, Tensor x, const Routing& routing, const ExpertPart& part);
   void (*combine)(void* context, const CombineParams& p);
+  void (*head_matmul)(void* context, const HeadMatmulParams& p);
   // out[i] = x[rows[i]].  Same type
   void (*gather_rows)(void* context, Tensor out, Tensor x, const int32_t* rows);
   void (*pool_rows)(void* context, const PoolParams& p, const BatchView& batch);

@@ -16,6 +16,10 @@ const BENCHES = {
   embed: 'vectors of 1,000 texts beside @huggingface/transformers; flags: --quick',
   grammar:
     'structured output: compiling, masks, forks, tokens/s beside others; flags: --quick --peer',
+  conformance: 'MaskBench and others beside llguidance, xgrammar; flags: --python PATH --every N',
+  hybrid: 'layers that keep a state beside node-llama-cpp; flags: --quick --type Q4_K',
+  gemma4:
+    'two head sizes, shared KV, tables per layer beside node-llama-cpp; flags: --quick --type Q8_0',
   moe: 'a mixture of experts beside node-llama-cpp; flags: --quick --type Q8_0',
   serving: "octavo's server beside vLLM's and llama.cpp's; flags: --quick --full --only WEIGHTS",
   'cpu-ops': 'every op of the CPU backend beside what this machine can do; flags: --only NAME',

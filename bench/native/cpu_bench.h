@@ -59,6 +59,7 @@ class Session {
 void bench_matmul(Session& s);
 void bench_attention(Session& s);
 void bench_experts(Session& s);
+void bench_recurrent(Session& s);
 void bench_pointwise(Session& s);
 void bench_blocks(Session& s);
 void bench_sample(Session& s);

@@ -60,6 +60,25 @@ void experts(Session& s, const Layer& layer, DType dtype, int64_t n) {
              }));
 }
 
+// Heads of 128 + 64 to rows of 512 + 64, as DeepSeek's have it (V2-Lite: 16 of them).
+void heads(Session& s, DType dtype, int64_t n) {
+  constexpr int64_t kHeads = 16, kIn = 128, kOut = 512, kRest = 64;
+  Buffer memory;
+  HeadMatmulParams p;
+  const ExpertPart all = Layer::matrices(s, dtype, kOut, kIn, memory);
+  const Buffer x = s.random_floats(n * kHeads * (kIn + kRest));
+  const Buffer out = s.buffer(n * kHeads * (kOut + kRest) * 4);
+  p.weight = all.weight;
+  p.stride = all.stride;
+  p.num_heads = kHeads;
+  p.x = tensor(x, n, kHeads * (kIn + kRest));
+  p.out = tensor(out, n, kHeads * (kOut + kRest));
+  const double seconds = seconds_of([&] { s.ops.head_matmul(s.ops.context, p); });
+  const double flops = 2.0 * static_cast<double>(n * kHeads * kIn * kOut);
+  s.rows.push_back({"head_matmul " + std::to_string(n) + " rows " + dtype_name(dtype),
+                    1e-9 * flops / seconds, "GFLOP/s", s.gflops});
+}
+
 }  // namespace
 
 void bench_experts(Session& s) {
@@ -67,6 +86,7 @@ void bench_experts(Session& s) {
     const Layer layer(s, dtype);
     for (const int64_t n : {1, 8, 32, 512}) experts(s, layer, dtype, n);
   }
+  for (const int64_t n : {1, 32, 512}) heads(s, DType::kF32, n);
 }
 
 }  // namespace octavo::bench

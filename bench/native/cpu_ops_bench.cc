@@ -1,7 +1,7 @@
 // Every op of the CPU backend at the sizes of a small model, beside what this machine can do at
 // most (read bandwidth, multiply-adds), measured in the same run.
 //   octavo_cpu_bench [--threads N] [--isa NAME] [--json FILE] [--only NAME] [--version V]
-// NAME: machine, matmul, attention, pointwise, blocks or sample
+// NAME: machine, matmul, experts, attention, recurrent, pointwise, blocks or sample
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -99,8 +99,10 @@ void limits(Session& s) {
 void run(Session& s, const std::string& only) {
   limits(s);
   const std::pair<const char*, void (*)(Session&)> groups[] = {
-      {"matmul", bench_matmul},       {"experts", bench_experts}, {"attention", bench_attention},
-      {"pointwise", bench_pointwise}, {"blocks", bench_blocks},   {"sample", bench_sample}};
+      {"matmul", bench_matmul},       {"experts", bench_experts},
+      {"attention", bench_attention}, {"recurrent", bench_recurrent},
+      {"pointwise", bench_pointwise}, {"blocks", bench_blocks},
+      {"sample", bench_sample}};
   for (const auto& [name, group] : groups) {
     if (only.empty() || only == name) group(s);
   }

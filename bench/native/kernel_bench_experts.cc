@@ -77,6 +77,28 @@ void experts_row(Session& s, DType type, int64_t n) {
   s.add({"experts", "combine" + rows, combine_us, 2e-3 * (places + n) * z.hidden / combine_us});
 }
 
+// Heads of 128 + 64 to rows of 512 + 64, as DeepSeek's have it (V2-Lite: 16 of them).
+void heads_row(Session& s, int64_t n) {
+  const int64_t in = s.smoke ? 16 : 128, out = s.smoke ? 32 : 512, rest = s.smoke ? 8 : 64;
+  if (s.smoke) n = std::min<int64_t>(n, 5);
+  const Ops& ops = s.ops();
+  HeadMatmulParams p;
+  p.num_heads = s.smoke ? 3 : 16;
+  const Tensor one{nullptr, DType::kBF16, out, in};
+  p.stride = static_cast<int64_t>(ops.weight_bytes(ops.context, one));
+  const Buffer weights = s.random_memory(p.stride * p.num_heads);
+  const Buffer x = s.random_memory(n * p.num_heads * (in + rest) * 2);
+  const Buffer to = s.memory(n * p.num_heads * (out + rest) * 2);
+  p.weight = {weights.data(), DType::kBF16, out, in};
+  p.x = plain(x, n, p.num_heads * (in + rest));
+  p.out = plain(to, n, p.num_heads * (out + rest));
+  const double us = s.micros(8, [&](int) { ops.head_matmul(ops.context, p); });
+  const double bytes = 2.0 * static_cast<double>(p.num_heads * (in * out + n * (in + out)));
+  const double flops = 2.0 * static_cast<double>(n * p.num_heads * in * out);
+  s.add({"experts", "head_matmul, " + std::to_string(n) + " rows", us, 1e-3 * bytes / us,
+         1e-6 * flops / us});
+}
+
 }  // namespace
 
 void bench_experts(Session& s) {
@@ -84,6 +106,10 @@ void bench_experts(Session& s) {
   for (const DType type : {DType::kBF16, DType::kQ8_0, DType::kQ4_0}) {
     for (const int64_t n : {1, 8, 64, 4096}) experts_row(s, type, n);
   }
+  ModelShape shape = llama_shape(256, 4096, 1);
+  shape.head_matmuls = {{16, 128, 512}};
+  s.open(shape);
+  for (const int64_t n : {1, 64, 4096}) heads_row(s, n);
 }
 
 }  // namespace octavo::bench

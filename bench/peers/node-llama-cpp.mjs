@@ -1,10 +1,11 @@
 // The worker of the peer: same messages as bench/peers-octavo.ts.
-import { getLlama, LlamaLogLevel } from 'node-llama-cpp';
+import { getLlama, LlamaGrammarEvaluationState, LlamaLogLevel } from 'node-llama-cpp';
 
+let llama;
 let model;
 
 async function load({ model: modelPath, threads }) {
-  const llama = await getLlama({
+  llama = await getLlama({
     gpu: false,
     build: 'never',
     maxThreads: threads,
@@ -15,8 +16,12 @@ async function load({ model: modelPath, threads }) {
   return { ms: performance.now() - begin };
 }
 
-/** Times of the tokens of all sequences, in ms since the start, and their ids. */
-async function run({ prompts, output, flashAttention, threads }) {
+/**
+ * Times of the tokens of all sequences, in ms since the start, and their ids.
+ * @param seed tokens are drawn at temperature 1; none: greedily
+ * @param schema of JSON, which the texts have to be
+ */
+async function run({ prompts, output, flashAttention, threads, seed, schema }) {
   const context = await model.createContext({
     contextSize: prompts[0].length + output + 8,
     sequences: prompts.length,
@@ -25,13 +30,20 @@ async function run({ prompts, output, flashAttention, threads }) {
     flashAttention,
   });
   const sequences = prompts.map(() => context.getSequence());
+  const grammar = schema && (await llama.createGrammarForJsonSchema(schema));
   const start = performance.now();
   const times = await Promise.all(
     sequences.map(async (sequence, i) => {
       const own = [];
       const ids = [];
-      const greedy = { temperature: 0, yieldEogToken: true };
-      for await (const id of sequence.evaluate(prompts[i], greedy)) {
+      const how = {
+        ...(seed === undefined ? { temperature: 0 } : { temperature: 1, seed: seed + i }),
+        ...(grammar && {
+          grammarEvaluationState: new LlamaGrammarEvaluationState({ model, grammar }),
+        }),
+        yieldEogToken: true,
+      };
+      for await (const id of sequence.evaluate(prompts[i], how)) {
         own.push(performance.now() - start);
         ids.push(id);
         if (own.length >= output) break;

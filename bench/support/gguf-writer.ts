@@ -1,5 +1,6 @@
 /** Writes GGUF files (version 3) for the benches: a head of keys and tensors, then their bytes. */
 import { closeSync, openSync, renameSync, writeSync } from 'node:fs';
+import type { GemmaShape, Shape } from './shapes.js';
 
 export const u32 = (n: number): Buffer => Buffer.from(Uint32Array.of(n).buffer);
 export const u64 = (n: number): Buffer => Buffer.from(BigUint64Array.of(BigInt(n)).buffer);
@@ -22,41 +23,81 @@ export interface GgufTensor {
   readonly bytes: number;
 }
 
-/** What a model has to say of itself: a llama or, with experts, a qwen3moe. */
-export interface ModelShape {
-  readonly layers: number;
+/**
+ * What a model has to say of itself: a llama; with experts a qwen3moe, with states a qwen35, with
+ * what Gemma 4 has a gemma4.
+ */
+export interface ModelShape extends Omit<Shape, 'name'> {
   readonly context: number;
-  readonly hidden: number;
-  readonly ffn: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headSize: number;
   readonly ropeBase: number;
-  readonly vocab: number;
-  readonly experts?: { readonly count: number; readonly each: number };
 }
 
 /** @param vocabulary its keys; by default one of names that no text has */
 export function modelKeys(s: ModelShape, vocabulary = namesOf(s.vocab)): GgufKey[] {
-  const arch = s.experts ? 'qwen3moe' : 'llama';
+  const arch = s.gemma ? 'gemma4' : s.recurrent ? 'qwen35' : s.experts ? 'qwen3moe' : 'llama';
   const own: GgufKey[] = [
     ['block_count', number(s.layers)],
     ['context_length', number(s.context)],
     ['embedding_length', number(s.hidden)],
-    ['feed_forward_length', number(s.ffn)],
+    ...(s.gemma ? [] : [['feed_forward_length', number(s.ffn)] as const]),
     ['attention.head_count', number(s.heads)],
     ['attention.head_count_kv', number(s.kvHeads)],
     ['attention.layer_norm_rms_epsilon', float(1e-5)],
     ['rope.freq_base', float(s.ropeBase)],
-    ...(s.experts
-      ? expertKeys(s, s.experts)
-      : ([['rope.dimension_count', number(s.headSize)]] as const)),
+    ...formKeys(s),
   ];
   return [
     ['general.architecture', [u32(8), text(arch)]],
     ['general.alignment', number(32)],
     ...own.map(([name, value]) => [`${arch}.${name}`, value] as const),
     ...vocabulary,
+  ];
+}
+
+function formKeys(s: ModelShape): GgufKey[] {
+  if (s.gemma) return gemmaKeys(s, s.gemma);
+  if (s.recurrent) return stateKeys(s, s.recurrent);
+  return s.experts ? expertKeys(s, s.experts) : [['rope.dimension_count', number(s.headSize)]];
+}
+
+function stateKeys(s: ModelShape, r: NonNullable<ModelShape['recurrent']>): GgufKey[] {
+  const turning = s.headSize / 4;
+  const sections = [11, 11, 10, 0].map(u32);
+  return [
+    ['attention.key_length', number(s.headSize)],
+    ['attention.value_length', number(s.headSize)],
+    ['rope.dimension_count', number(turning)],
+    ['rope.dimension_sections', [u32(9), u32(5), u64(4), ...sections]],
+    ['full_attention_interval', number(r.every)],
+    ['ssm.conv_kernel', number(4)],
+    ['ssm.state_size', number(r.size)],
+    ['ssm.group_count', number(r.heads)],
+    ['ssm.time_step_rank', number(r.valueHeads)],
+    ['ssm.inner_size', number(r.valueHeads * r.size)],
+  ];
+}
+
+function gemmaKeys(s: ModelShape, g: GemmaShape): GgufKey[] {
+  const layers = Array.from({ length: s.layers }, (_, i) => i);
+  const ffn = layers.map((i) => u32(i < s.layers - g.sharing ? s.ffn : g.wideFfn));
+  const slides = layers.map((i) => Buffer.from([(i + 1) % g.every === 0 ? 0 : 1]));
+  const array = (kind: number, values: readonly Buffer[]) => [
+    ...[u32(9), u32(kind), u64(s.layers), ...values],
+  ];
+  return [
+    ['feed_forward_length', array(5, ffn)],
+    ['rope.freq_base_swa', float(10_000)],
+    ['attention.key_length', number(g.wideHead)],
+    ['attention.value_length', number(g.wideHead)],
+    ['attention.key_length_swa', number(s.headSize)],
+    ['attention.value_length_swa', number(s.headSize)],
+    ['rope.dimension_count', number(g.wideHead)],
+    ['rope.dimension_count_swa', number(s.headSize)],
+    ['final_logit_softcapping', float(30)],
+    ['attention.sliding_window', number(g.window)],
+    ['attention.sliding_window_pattern', array(7, slides)],
+    ['attention.shared_kv_layers', number(g.sharing)],
+    ['embedding_length_per_layer_input', number(g.perLayer)],
   ];
 }
 

@@ -3,6 +3,7 @@ import { type ChildProcess, fork, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { availableCores } from '../../lib/config/machine.js';
+import { median } from './machine.js';
 
 const threads = availableCores();
 
@@ -90,12 +91,28 @@ export function prompts({ n, prompt }: Load, salt: number): number[][] {
   );
 }
 
-/** Rows of one load: ours, theirs, the ratio of each pair of neighbours. */
+/** Tokens a second of one load in each round. */
+interface Rates {
+  readonly name: 'prefill' | 'decode';
+  readonly ours: number[];
+  readonly theirs: number[];
+}
+
+/** Medians, and the ratio of each pair of neighbours. */
+export function besideRow({ name, ours, theirs }: Rates, load: Load, model: object) {
+  const ratios = ours.map((rate, i) => rate / theirs[i]);
+  return {
+    ...{ name, ...model, concurrent: load.n, prompt: load.prompt },
+    ...{ value: median(ours), unit: 'tok/s', reference: median(theirs), ratio: median(ratios) },
+    ...{ least: Math.min(...ratios), most: Math.max(...ratios) },
+  };
+}
+
 export async function measure(
   [ours, theirs]: readonly [Worker, Worker],
   load: Load,
   repeats: number,
-): Promise<{ name: 'prefill' | 'decode'; ours: number[]; theirs: number[] }[]> {
+): Promise<Rates[]> {
   let flashAttention = true;
   let best = 0;
   for (const flash of [true, false]) {

@@ -14,7 +14,10 @@ import {
 import { join } from 'node:path';
 import { modelKeys, writeGguf } from './gguf-writer.js';
 import { toHalf } from './half.js';
+import type { GemmaShape, Shape } from './shapes.js';
 import type { Vocabulary } from './words.js';
+
+export * from './shapes.js';
 
 /** F32 and BF16 as a Hugging Face folder, the others as GGUF. */
 export type StoredType = 'F32' | 'BF16' | 'F16' | 'Q8_0' | 'Q4_0' | 'Q4_K';
@@ -29,78 +32,6 @@ const FORMATS: Readonly<Record<StoredType, readonly [number, number, number]>> =
   Q4_K: [12, 256, 144],
 };
 
-export interface Shape {
-  readonly name: string;
-  readonly hidden: number;
-  readonly layers: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headSize: number;
-  readonly ffn: number;
-  readonly vocab: number;
-  /** In the place of one MLP: so many of that size, of which a token takes some. GGUF only. */
-  readonly experts?: { readonly count: number; readonly each: number };
-}
-
-export const SMOLLM2_135M: Shape = {
-  name: 'smollm2-135m',
-  hidden: 576,
-  layers: 30,
-  heads: 9,
-  kvHeads: 3,
-  headSize: 64,
-  ffn: 1536,
-  vocab: 49152,
-};
-
-export const LLAMA32_1B: Shape = {
-  name: 'llama3.2-1b',
-  hidden: 2048,
-  layers: 16,
-  heads: 32,
-  kvHeads: 8,
-  headSize: 64,
-  ffn: 8192,
-  vocab: 128256,
-};
-
-/** Small beside its vocabulary: what loads a file of it has more to do with tokens than weights. */
-export const QWEN25_05B: Shape = {
-  name: 'qwen2.5-0.5b',
-  hidden: 896,
-  layers: 24,
-  heads: 14,
-  kvHeads: 2,
-  headSize: 64,
-  ffn: 4864,
-  vocab: 151936,
-};
-
-/** With the head tied to the embedding, which a decode step does not notice. */
-export const LLAMA3_8B: Shape = {
-  name: 'llama3-8b',
-  hidden: 4096,
-  layers: 32,
-  heads: 32,
-  kvHeads: 8,
-  headSize: 128,
-  ffn: 14336,
-  vocab: 128256,
-};
-
-/** 5.1 billion parameters, of which a token meets 0.9 billion: as Qwen3-30B-A3B, but smaller. */
-export const MOE_5B: Shape = {
-  name: 'moe-5b-a1b',
-  hidden: 2048,
-  layers: 16,
-  heads: 16,
-  kvHeads: 4,
-  headSize: 128,
-  ffn: 768,
-  vocab: 65536,
-  experts: { count: 64, each: 8 },
-};
-
 interface Tensor {
   /** Hugging Face's name and GGUF's. */
   readonly names: readonly [string, string];
@@ -110,9 +41,12 @@ interface Tensor {
   readonly count?: number;
   /** In any file F32, as vectors are. */
   readonly plain?: boolean;
+  /** Of a vector: each of its values, or all of them. Default 1. */
+  readonly value?: number | readonly number[];
 }
 
 function tensorsOf(s: Shape): Tensor[] {
+  if (s.gemma) return gemmaTensors(s, s.gemma);
   const q = s.heads * s.headSize;
   const kv = s.kvHeads * s.headSize;
   const list: Tensor[] = [
@@ -127,6 +61,10 @@ function tensorsOf(s: Shape): Tensor[] {
         cols,
       });
     add('input_layernorm', 'attn_norm', 1, s.hidden);
+    if (s.recurrent) {
+      list.push(...mixedLayer(s, s.recurrent, i));
+      continue;
+    }
     add('self_attn.q_proj', 'attn_q', q, s.hidden);
     add('self_attn.k_proj', 'attn_k', kv, s.hidden);
     add('self_attn.v_proj', 'attn_v', kv, s.hidden);
@@ -148,6 +86,81 @@ function tensorsOf(s: Shape): Tensor[] {
     add('mlp.gate_proj', 'ffn_gate', s.ffn, s.hidden);
     add('mlp.up_proj', 'ffn_up', s.ffn, s.hidden);
     add('mlp.down_proj', 'ffn_down', s.hidden, s.ffn);
+  }
+  return list;
+}
+
+/** Of a layer that attends or keeps a state, as qwen35 files have them; but for the first norm. */
+function mixedLayer(s: Shape, r: NonNullable<Shape['recurrent']>, i: number): Tensor[] {
+  const list: Tensor[] = [];
+  const add = (name: string, rows: number, cols: number, rest: Partial<Tensor> = {}) =>
+    list.push({ names: ['', `blk.${i}.${name}`], rows, cols, ...rest });
+  if ((i + 1) % r.every === 0) {
+    add('attn_q.weight', 2 * s.heads * s.headSize, s.hidden);
+    add('attn_k.weight', s.kvHeads * s.headSize, s.hidden);
+    add('attn_v.weight', s.kvHeads * s.headSize, s.hidden);
+    add('attn_output.weight', s.hidden, s.heads * s.headSize);
+    add('attn_q_norm.weight', 1, s.headSize);
+    add('attn_k_norm.weight', 1, s.headSize);
+  } else {
+    const values = r.valueHeads * r.size;
+    const channels = 2 * r.heads * r.size + values;
+    add('attn_qkv.weight', channels, s.hidden);
+    add('attn_gate.weight', values, s.hidden);
+    add('ssm_beta.weight', r.valueHeads, s.hidden);
+    add('ssm_alpha.weight', r.valueHeads, s.hidden);
+    add('ssm_conv1d.weight', channels, 4, { plain: true });
+    add('ssm_a', 1, r.valueHeads, { value: -0.1 });
+    add('ssm_dt.bias', 1, r.valueHeads, { value: 0 });
+    add('ssm_norm.weight', 1, r.size);
+    add('ssm_out.weight', s.hidden, values);
+  }
+  add('post_attention_norm.weight', 1, s.hidden);
+  add('ffn_gate.weight', s.ffn, s.hidden);
+  add('ffn_up.weight', s.ffn, s.hidden);
+  add('ffn_down.weight', s.hidden, s.ffn);
+  return list;
+}
+
+/** As gemma4 files have them. */
+function gemmaTensors(s: Shape, g: GemmaShape): Tensor[] {
+  const list: Tensor[] = [];
+  const add = (name: string, rows: number, cols: number, rest: Partial<Tensor> = {}) =>
+    list.push({ names: ['', name], rows, cols, ...rest });
+  const tables = s.layers * g.perLayer;
+  add('token_embd.weight', s.vocab, s.hidden);
+  add('per_layer_token_embd.weight', s.vocab, tables);
+  add('per_layer_model_proj.weight', tables, s.hidden);
+  add('per_layer_proj_norm.weight', 1, g.perLayer);
+  add('output_norm.weight', 1, s.hidden);
+  // Of the wide heads' pairs a quarter turns.
+  const pairs = g.wideHead / 2;
+  const turning = Array.from({ length: pairs }, (_, i) => (i < pairs / 4 ? 1 : 1e30));
+  add('rope_freqs.weight', 1, pairs, { value: turning });
+  for (let i = 0; i < s.layers; i++) {
+    const own = (name: string, rows: number, cols: number) =>
+      add(`blk.${i}.${name}.weight`, rows, cols);
+    const head = (i + 1) % g.every === 0 ? g.wideHead : s.headSize;
+    const shares = i >= s.layers - g.sharing;
+    const ffn = shares ? g.wideFfn : s.ffn;
+    own('attn_norm', 1, s.hidden);
+    own('attn_q', s.heads * head, s.hidden);
+    own('attn_q_norm', 1, head);
+    if (!shares) {
+      own('attn_k', s.kvHeads * head, s.hidden);
+      own('attn_v', s.kvHeads * head, s.hidden);
+      own('attn_k_norm', 1, head);
+    }
+    own('attn_output', s.hidden, s.heads * head);
+    own('post_attention_norm', 1, s.hidden);
+    own('ffn_norm', 1, s.hidden);
+    own('ffn_gate', ffn, s.hidden);
+    own('ffn_up', ffn, s.hidden);
+    own('ffn_down', s.hidden, ffn);
+    own('post_ffw_norm', 1, s.hidden);
+    own('inp_gate', g.perLayer, s.hidden);
+    own('proj', s.hidden, g.perLayer);
+    own('post_norm', 1, s.hidden);
   }
   return list;
 }
@@ -216,10 +229,12 @@ function writeTensors(fd: number, tensors: readonly Tensor[], type: StoredType):
   const pieces = new Map<string, Uint8Array>();
   for (const t of tensors) {
     if (t.rows === 1) {
-      writeSync(fd, encode(new Float32Array(t.cols).fill(1), 'F32', 1));
+      const { value = 1 } = t;
+      const all = typeof value === 'number' ? new Float32Array(t.cols).fill(value) : value;
+      writeSync(fd, encode(Float32Array.from(all), 'F32', 1));
       continue;
     }
-    const scale = t.names[1] === 'token_embd.weight' ? 0.05 : 1 / Math.sqrt(t.cols);
+    const scale = t.names[1].endsWith('token_embd.weight') ? 0.05 : 1 / Math.sqrt(t.cols);
     const rows = Math.min(rowsOf(t), Math.ceil(PIECE / t.cols));
     const key = `${rows} ${t.cols} ${scale} ${t.plain}`;
     let piece = pieces.get(key);

@@ -102,6 +102,29 @@ export const WORKLOADS: readonly Workload[] = [
     spec: (salt) => ({ regex: `(\\d{4}-\\d{2}-\\d{2} [A-Z]+: .{1,80}\\n){1,${20 + salt}}` }),
     texts: ['2026-11-30 NOTE: the sea was calm\n2026-12-01 WARN: it is not any more\n'],
   },
+  {
+    name: 'text with calls',
+    spec: (salt) => ({
+      structuralTag: {
+        type: 'structural_tag',
+        format: {
+          type: 'triggered_tags',
+          triggers: ['<function='],
+          tags: [
+            {
+              begin: '<function=find>',
+              content: { type: 'json_schema', json_schema: { ...person, $comment: `${salt}` } },
+              end: '</function>',
+            },
+          ],
+        },
+      },
+    }),
+    texts: [
+      'I do not know her, but there is a list; “Ada” is a rare name: let me look, 1 < 2.\n' +
+        `<function=find>${JSON.stringify(PERSON)}</function>\nSo be it.`,
+    ],
+  },
 ];
 
 /** What is read out of a text: most of it is names of members, and words that it may be. */

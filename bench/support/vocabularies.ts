@@ -29,9 +29,12 @@ export const QWEN3: KnownVocabulary = {
 };
 
 /** Of a known model. */
-export function tokenizerOf({ package: name }: KnownVocabulary): Tokenizer {
-  const path = join(installed(name, VERSION), 'models', 'tokenizer.json');
-  return Tokenizer.fromJson(readFileSync(path, 'utf8'));
+export function tokenizerOf(vocabulary: KnownVocabulary): Tokenizer {
+  return Tokenizer.fromJson(readFileSync(tokenizerFile(vocabulary), 'utf8'));
+}
+
+export function tokenizerFile({ package: name }: KnownVocabulary): string {
+  return join(installed(name, VERSION), 'models', 'tokenizer.json');
 }
 
 /** The folder of a package that only benches need; installed where it is not there yet. */

@@ -4,6 +4,7 @@ import { type BatchTarget, httpTarget, ownTarget } from '../batch/target.js';
 import { octavoError } from '../errors.js';
 import { HttpClient } from '../loadgen/http.js';
 import { headersOf } from './bench-flags.js';
+import { withDownloads } from './download.js';
 import { engineOptionsOf } from './flags.js';
 import { type ModelFlags, modelOf, modelOptions } from './model-flags.js';
 
@@ -64,7 +65,8 @@ async function loaded(model: string | undefined, flags: TargetFlags): Promise<Op
   // Who asks a server elsewhere need not load what loads models.
   const { LLM } = await import('../engine/llm.js');
   const { createServer } = await import('../server/index.js');
-  const llm = await LLM.load({ ...engineOptionsOf(flags), model: modelOf(model, flags) });
+  const engine = { ...engineOptionsOf(flags), model: modelOf(model, flags) };
+  const llm = await withDownloads((loading) => LLM.load(engine, loading));
   try {
     const handler = createServer(llm, { ...options, metrics: false });
     const client = new HttpClient({ baseUrl: 'http://localhost', connect: inMemory(handler) });

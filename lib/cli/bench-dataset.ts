@@ -15,6 +15,7 @@ import { Random } from '../loadgen/random.js';
 import { shareGptRequests } from '../loadgen/sharegpt.js';
 import { serverTokens, type TokenCounter } from '../loadgen/tokens.js';
 import type { BenchFlags } from './bench-flags.js';
+import { withDownloads } from './download.js';
 
 export interface Samples {
   readonly requests: readonly SampleRequest[];
@@ -67,7 +68,7 @@ function hint(what: string): void {
 }
 
 async function fileTokens(path: string): Promise<TokenCounter> {
-  const tokenizer = await openTokenizer(path);
+  const tokenizer = await withDownloads((loading) => openTokenizer(path, loading));
   return { encode: (text) => tokenizer.encode(text, { addSpecialTokens: false }) };
 }
 

@@ -1,10 +1,13 @@
 /** The flags that engine options and sampling parameters become; one table each. */
 import { type Command, Option } from 'commander';
+import { kvEventsOf } from '../config/kv-events.js';
 import type { EngineOptions } from '../config/options.js';
 import type { BeamSearchParams } from '../core/beam-params.js';
 import type { SamplingParams } from '../core/sampling-params.js';
 
-type Kind = 'number' | 'string' | 'on' | 'off' | 'ids' | 'list' | 'bias' | 'flag-or-word';
+type Kind =
+  | ('number' | 'string' | 'on' | 'off' | 'ids' | 'list' | 'bias' | 'flag-or-word')
+  | 'kv-events';
 type Row = readonly [flag: string, name: string, kind: Kind, help: string];
 
 const ENGINE_FLAGS: readonly Row[] = [
@@ -73,6 +76,12 @@ const ENGINE_FLAGS: readonly Row[] = [
   ['swap-space', 'swapSpace', 'number', 'GiB of host memory to swap preempted requests to'],
   ['preemption-policy', 'preemptionPolicy', 'string', 'auto, recompute or swap (default auto)'],
   ['scheduling-policy', 'schedulingPolicy', 'string', 'fcfs or priority (default fcfs)'],
+  [
+    'kv-events-config',
+    'kvEventsConfig',
+    'kv-events',
+    "tell over ZeroMQ what the prefix cache has: vLLM's JSON (needs zeromq)",
+  ],
   ['trace-file', 'traceFile', 'string', 'write a scheduling trace, for `octavo replay`'],
   ['engine-seed', 'seed', 'number', 'seed of the seeds of requests without one'],
   ['num-threads', 'numThreads', 'number', 'threads of the CPU backend'],
@@ -165,10 +174,12 @@ function optionOf([flag, name, kind, help]: Row): { option: Option; key: string 
     on: '',
     off: '',
     'flag-or-word': ' <word>',
+    'kv-events': ' <json>',
   }[kind];
   const option = new Option(`--${flag}${value}`, help);
   if (kind === 'number') option.argParser(number);
   if (kind === 'ids') option.argParser(ids);
+  if (kind === 'kv-events') option.argParser(kvEventsOf);
   if (kind === 'flag-or-word') option.argParser(flagOrWord);
   if (kind === 'list' || kind === 'bias') option.argParser(collect);
   return { option, key: option.attributeName() || name };
@@ -218,6 +229,21 @@ export function addPoolingEngineFlags(command: Command): Command {
 export function addSamplingFlags(command: Command): Command {
   add(command, SAMPLING_FLAGS, 'Sampling:');
   add(command, BEAM_FLAGS, 'Beam search:');
+  return command;
+}
+
+/** What only several outputs of one prompt, or JSON, have a use for. */
+const NOT_IN_CHATS: ReadonlySet<string> = new Set(['n', 'logprobs', 'prompt-logprobs']);
+
+/** Of `octavo chat`. */
+export function addChatSamplingFlags(command: Command): Command {
+  const rows = SAMPLING_FLAGS.filter(([flag]) => !NOT_IN_CHATS.has(flag)).map(
+    ([flag, name, kind, help]): Row =>
+      flag === 'max-tokens'
+        ? [flag, name, kind, 'tokens of an answer at most (default 2048)']
+        : [flag, name, kind, help],
+  );
+  add(command, rows, 'Sampling:');
   return command;
 }
 

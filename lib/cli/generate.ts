@@ -7,6 +7,7 @@ import type { RequestOutput } from '../engine/outputs.js';
 import type { Prompt } from '../engine/prompts.js';
 import { octavoError } from '../errors.js';
 import { generateBatch } from './batch.js';
+import { withDownloads } from './download.js';
 import { openEvents, writeEvents } from './events-file.js';
 import {
   addEngineFlags,
@@ -32,7 +33,7 @@ export function generateCommand(): Command {
   const command = new Command('generate')
     .description('generate text; it streams to stdout')
     .argument('[prompt]', 'the prompt; "-" or nothing reads stdin')
-    .option('--model <path>', 'a Hugging Face folder or a .gguf file (default: the bundled model)')
+    .option('--model <model>', 'a folder, a .gguf file or org/name of the hub (default: bundled)')
     .option('--file <path>', 'read the prompt from a file')
     .option('--prompts-file <path>', 'a batch: one prompt a line, or objects if it ends in .jsonl')
     .option('--prompt-token-ids <ids>', 'the prompt as ids: 5,6,7', parseIds)
@@ -58,7 +59,8 @@ async function generate(argument: string | undefined, flags: GenerateFlags): Pro
   const lines = flags.promptsFile ? await readPromptsFile(flags.promptsFile) : null;
   const prompt = lines ? null : await onePrompt(argument, flags);
   const eventsFile = flags.events === undefined ? null : await openEvents(flags.events);
-  const llm = await LLM.load({ ...engineOptionsOf(flags), model: flags.model ?? defaultModel() });
+  const options = { ...engineOptionsOf(flags), model: flags.model ?? defaultModel() };
+  const llm = await withDownloads((loading) => LLM.load(options, loading));
   const events = eventsFile && writeEvents(llm, eventsFile);
   const started = performance.now();
   const outputs: RequestOutput[] = [];
@@ -81,7 +83,7 @@ async function generate(argument: string | undefined, flags: GenerateFlags): Pro
 }
 
 /** @throws ERR_MODEL_TASK for a model that was loaded to make vectors or scores */
-function checkWrites({ info }: LLM): void {
+export function checkWrites({ info }: LLM): void {
   if (info.runner === 'generate') return;
   const sentence =
     'this model makes vectors or scores of texts and writes none; `octavo embed`, `octavo rank` ' +

@@ -4,6 +4,7 @@ import type { StructuredOutputs } from '../core/structured.js';
 import type { CompiledGrammar } from '../engine/compiled-grammar.js';
 import { openGrammars } from '../engine/load.js';
 import { octavoError } from '../errors.js';
+import { withDownloads } from './download.js';
 import { readPrompt, readTexts } from './prompt-input.js';
 import { bytes } from './report.js';
 
@@ -18,7 +19,7 @@ export function grammarCommand(): Command {
     .argument('<file>', 'a JSON Schema (.json), or a grammar in GBNF or as Lark writes it')
     .argument('[instances]', 'a text a line (of a schema: a JSON value a line); "-" reads stdin')
     .addOption(new Option('--kind <kind>', 'what the file is').choices([...KINDS]))
-    .option('--model <path>', 'whose tokens; a folder or a .gguf file (default: bundled)')
+    .option('--model <model>', 'whose tokens; a folder, .gguf file or name (default: bundled)')
     .option('--no-strict', 'what cannot be enforced is left out, with a warning')
     .option('--disable-any-whitespace', 'no white space between the parts of JSON')
     .option('--json', 'one line of JSON for the grammar, then one for each text')
@@ -40,7 +41,8 @@ async function run(file: string, instances: string | undefined, flags: Flags): P
   const text = await readPrompt(undefined, file);
   checkText(kind, text, file);
   const spec = specOf(kind, text, flags);
-  const grammars = await openGrammars(flags.model ?? defaultModel(), engineConfig({}));
+  const config = engineConfig({ model: flags.model ?? defaultModel() });
+  const grammars = await withDownloads((loading) => openGrammars(config, loading));
   await grammars.warmUp();
   const started = performance.now();
   const grammar = await grammars.compileGrammar(spec);
@@ -54,7 +56,7 @@ async function run(file: string, instances: string | undefined, flags: Flags): P
     numTexts++;
     const passes = await grammar.accepts(text);
     if (!passes) numRefused++;
-    reportText(grammar, { text, line: line ?? 1, passes }, flags.json === true);
+    await reportText(grammar, { text, line: line ?? 1, passes }, flags.json === true);
   }
   if (!flags.json) {
     process.stdout.write(`${numTexts - numRefused} of ${numTexts} texts pass\n`);
@@ -99,9 +101,13 @@ interface Checked {
   readonly passes: boolean;
 }
 
-function reportText(grammar: CompiledGrammar, checked: Checked, asJson: boolean): void {
+async function reportText(
+  grammar: CompiledGrammar,
+  checked: Checked,
+  asJson: boolean,
+): Promise<void> {
   const { text, line, passes } = checked;
-  const at = passes ? null : grammar.acceptedBytes(text);
+  const at = passes ? null : await grammar.acceptedBytes(text);
   if (asJson) {
     process.stdout.write(`${JSON.stringify({ line, passes, refusedAt: at })}\n`);
     return;

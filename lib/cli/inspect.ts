@@ -7,10 +7,13 @@ import {
   engineConfig,
 } from '../config/options.js';
 import { CPU } from '../engine/device.js';
+import { findModel, type LoadOptions } from '../engine/find-model.js';
 import { kvGroupsOf, planEngine } from '../engine/plan.js';
 import { planPooling, runnerOf } from '../engine/pooling-plan.js';
-import { heldBytes } from '../engine/room.js';
+import { heldBytes, PACKED_ON_DEVICE } from '../engine/room.js';
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.js';
+import { attentionsOf, widensTurned } from '../model/spec.js';
+import { withDownloads } from './download.js';
 import { addEngineFlags, engineOptionsOf } from './flags.js';
 import { bytes, count, printRows } from './report.js';
 
@@ -18,7 +21,7 @@ import { bytes, count, printRows } from './report.js';
 export function inspectCommand(): Command {
   const command = new Command('inspect')
     .description('architecture, parameters, sizes and KV capacity of a model')
-    .argument('[model]', 'a Hugging Face folder or a .gguf file (default: the bundled model)')
+    .argument('[model]', 'a folder, a .gguf file or org/name of the hub (default: bundled)')
     .option('--json', 'one line of JSON')
     .action(inspect);
   return addEngineFlags(command);
@@ -26,7 +29,7 @@ export function inspectCommand(): Command {
 
 async function inspect(path: string | undefined, values: Record<string, unknown>): Promise<void> {
   const options = { ...engineOptionsOf(values), model: path ?? defaultModel() };
-  const record = await recordOf(options);
+  const record = await withDownloads((loading) => recordOf(options, loading));
   if (values.json) {
     process.stdout.write(`${JSON.stringify(record)}\n`);
     return;
@@ -35,27 +38,34 @@ async function inspect(path: string | undefined, values: Record<string, unknown>
 }
 
 /** All that is said of a model, as --json prints it. */
-export async function recordOf(options: EngineOptions) {
+export async function recordOf(options: EngineOptions, loading?: LoadOptions) {
   const config = engineConfig(options);
-  const checkpoint = await openCheckpoint(config.model);
+  const { path } = await findModel(config.model, {}, loading);
+  const checkpoint = await openCheckpoint(path);
   const { spec: model } = checkpoint;
   const types = new Map<string, number>();
   for (const { dtype } of checkpoint.tensors) types.set(dtype, (types.get(dtype) ?? 0) + 1);
   const sizes = sizesOf(model);
   return {
-    path: config.model,
+    path,
     family: model.family,
     architecture: model.architecture,
     numParameters: checkpoint.numParameters,
     dtypes: Object.fromEntries(types),
+    quantMethod: checkpoint.quantMethod ?? null,
+    quantised: quantisedIn(checkpoint),
     weightBytes: checkpoint.weightBytes,
     numLayers: model.layers.length,
     hiddenSize: model.hiddenSize,
+    numAttentionLayers: attentionsOf(model.layers).length,
     numHeads: alike(sizes.numHeads),
     numKvHeads: alike(sizes.numKvHeads),
     headSize: alike(sizes.headSize),
-    intermediateSize: sizes.intermediateSize.length ? alike(sizes.intermediateSize) : null,
+    latentSize: sizes.latentSize.length ? alike(sizes.latentSize) : null,
+    intermediateSize: alike(sizes.intermediateSize),
     experts: expertsOf(model),
+    sharedKv: sharedKvOf(model),
+    layerInputSize: model.layerInputs?.size ?? 0,
     vocabSize: model.vocabSize,
     maxPositionEmbeddings: model.maxPositionEmbeddings,
     slidingWindows: sizes.windows,
@@ -80,6 +90,14 @@ function generatingFacts(config: EngineConfig, checkpoint: Checkpoint) {
     numBlocks: plan.numBlocks,
     numFullSeqs: plan.numFullSeqs,
     numHostBlocks: plan.numHostBlocks,
+    recurrent: plan.recurrent && {
+      numLayers: checkpoint.spec.layers.filter(({ recurrent }) => recurrent).length,
+      stateBytes: plan.recurrent.stateBytes,
+      recordBytes: plan.recurrent.recordBytes,
+      seqBytes: plan.recurrent.seqBytes,
+      bytes: plan.recurrent.bytes,
+      numHostStates: plan.recurrent.sizes.numHostSlots ?? 0,
+    },
     maxModelLen: plan.maxModelLen,
     maxNumSeqs: plan.maxNumSeqs,
     maxNumBatchedTokens: plan.maxNumBatchedTokens,
@@ -93,7 +111,7 @@ function pooledFacts(config: EngineConfig, checkpoint: Checkpoint) {
     runner: 'pooling' as const,
     pooling: { ...plan.info, activation: plan.activation },
     ...{ kvBytesPerToken: 0, blockSize: config.blockSize, blockBytes: 0, kvGroups: [] },
-    ...{ numBlocks: 0, numFullSeqs: 0, numHostBlocks: 0 },
+    ...{ numBlocks: 0, numFullSeqs: 0, numHostBlocks: 0, recurrent: null },
     maxModelLen: plan.maxModelLen,
     maxNumSeqs: plan.maxNumSeqs,
     maxNumBatchedTokens: plan.maxNumBatchedTokens,
@@ -123,17 +141,15 @@ export function rowsOf(record: Inspected): [string, string][] {
         .join(', '),
     ],
     ['weights', bytes(record.weightBytes)],
+    ...quantisedRows(record),
     [
       'layers',
       `${record.numLayers} of hidden size ${record.hiddenSize}` +
         (record.intermediateSize === null ? '' : `, ffn ${either(record.intermediateSize)}`),
     ],
     ...expertRows(record),
-    [
-      'heads',
-      `${either(record.numHeads)} query, ${either(record.numKvHeads)} KV, ` +
-        `size ${either(record.headSize)}`,
-    ],
+    ['heads', headsLine(record)],
+    ...sharingRows(record),
     ['vocabulary', count(record.vocabSize)],
     [
       'context',
@@ -143,8 +159,81 @@ export function rowsOf(record: Inspected): [string, string][] {
     ],
     ...skippedRows(record.skipped),
     ...(record.pooling === null
-      ? [['KV per token', bytes(record.kvBytesPerToken)] as [string, string], ...poolRows(record)]
+      ? [...kvRows(record), ...recurrentRows(record)]
       : pooledRows(record.pooling)),
+  ];
+}
+
+function headsLine(record: Inspected): string {
+  const { numAttentionLayers: count, numLayers, latentSize } = record;
+  const { numHeads, numKvHeads, headSize } = record;
+  if (numHeads === null || numKvHeads === null || headSize === null) return 'no layer attends';
+  const where = count < numLayers ? ` in ${countOf(count, 'layer')}` : '';
+  const query = `${either(numHeads)} query`;
+  if (latentSize === null) {
+    return `${query}, ${either(numKvHeads)} KV, size ${either(headSize)}${where}`;
+  }
+  const row = `one latent row of ${either(headSize)}, ${either(latentSize)} of them values`;
+  return `${query} of ${row}${where}`;
+}
+
+/** A type of quantised matrices: how many are kept in it, or widened, and what a value takes. */
+interface Quantised {
+  readonly dtype: string;
+  readonly numMatrices: number;
+  readonly bitsPerWeight: number;
+  /** In few bits they cannot stay: their columns' scales are in an order of their own, or flat, or
+   * the matrices are turned around. */
+  readonly widened: boolean;
+  /** A GPU keeps those bits, too; else it widens them to 16. */
+  readonly packedOnGpu: boolean;
+}
+
+function quantisedIn({ tensors }: Checkpoint): Quantised[] {
+  const kinds = new Map<string, Quantised>();
+  for (const tensor of tensors) {
+    const { dtype, rows, cols, bytes, step = 1, parts } = tensor;
+    const isTurned = widensTurned(tensor);
+    const widened = isTurned || (parts !== undefined && dtype === 'F32');
+    if (rows === 1 || (!widened && ['F32', 'F16', 'BF16'].includes(dtype))) continue;
+    const kind = isTurned ? `${dtype}, turned around` : dtype;
+    const before = kinds.get(kind)?.numMatrices ?? 0;
+    // Of rows in turn the bytes reach over those of others.
+    const span = parts === undefined ? (rows - 1) * step + 1 : rows;
+    const bitsPerWeight = (8 * bytes) / (span * cols);
+    const held = isTurned ? 'F32' : dtype;
+    const packedOnGpu = PACKED_ON_DEVICE.includes(held);
+    kinds.set(kind, { dtype: held, numMatrices: before + 1, bitsPerWeight, widened, packedOnGpu });
+  }
+  return [...kinds.values()];
+}
+
+function quantisedRows({ quantised, quantMethod }: Inspected): [string, string][] {
+  if (quantised.length === 0) return [];
+  const kinds = quantised.map(({ dtype, numMatrices, bitsPerWeight, widened, packedOnGpu }) => {
+    const bits = `${Number(bitsPerWeight.toFixed(2))} bits a weight`;
+    const as = widened ? `widened to ${dtype}` : `stays packed as ${dtype}`;
+    return `${numMatrices} of ${bits}, ${as}${packedOnGpu ? '' : ' (16 bits on a GPU)'}`;
+  });
+  const method = quantMethod === null ? '' : `${quantMethod}: `;
+  return [['quantised', `${method}matrices: ${kinds.join('; ')}`]];
+}
+
+/** What layers that keep a state take beside the KV pool. */
+function recurrentRows({ recurrent, maxNumSeqs }: Inspected): [string, string][] {
+  if (recurrent === null) return [];
+  const { numLayers, stateBytes, recordBytes, seqBytes, bytes: all, numHostStates } = recurrent;
+  return [
+    [
+      'recurrent',
+      `${countOf(numLayers, 'layer')}: a state of ${bytes(stateBytes)}, ` +
+        `${bytes(recordBytes)} for each token since; at most ${bytes(seqBytes)} a sequence`,
+    ],
+    [
+      'states here',
+      `for ${countOf(maxNumSeqs, 'sequence')} at once, ${bytes(all)}; ` +
+        `${count(numHostStates)} fit into the swap space`,
+    ],
   ];
 }
 
@@ -176,17 +265,45 @@ function expertsOf({ layers }: Checkpoint['spec']) {
     experts ? [{ ...experts, shared: mlp.intermediateSize }] : [],
   );
   if (first === undefined) return null;
-  const { numExperts, topK, intermediateSize, shared } = first;
+  const { numExperts, topK, intermediateSize, shared, beside } = first;
   const numLayers = 1 + others.length;
-  return { numLayers, numExperts, topK, intermediateSize, sharedSize: shared };
+  const isBeside = beside !== undefined;
+  return { numLayers, numExperts, topK, intermediateSize, sharedSize: shared, isBeside };
 }
 
 function expertRows({ experts, numLayers }: Inspected): [string, string][] {
   if (experts === null) return [];
-  const { numExperts, topK, intermediateSize, sharedSize } = experts;
-  const shared = sharedSize > 0 ? `, a shared one of ffn ${sharedSize}` : '';
+  const { numExperts, topK, intermediateSize, sharedSize, isBeside } = experts;
+  const other = isBeside ? 'beside an' : 'a shared one of';
+  const shared = sharedSize > 0 ? `, ${other} ffn ${sharedSize}` : '';
   const where = experts.numLayers < numLayers ? ` in ${countOf(experts.numLayers, 'layer')}` : '';
   return [['experts', `${topK} of ${numExperts} of ffn ${intermediateSize}${shared}${where}`]];
+}
+
+/** Layers that read the KV of earlier ones, and those. */
+function sharedKvOf({ layers }: Checkpoint['spec']) {
+  const sources = layers.flatMap(({ attention }) => attention?.kvLayer ?? []);
+  if (sources.length === 0) return null;
+  return { numLayers: sources.length, of: [...new Set(sources)].sort((a, b) => a - b) };
+}
+
+/** What layers have of each other, and of a table. */
+function sharingRows({ sharedKv, layerInputSize }: Inspected): [string, string][] {
+  const rows: [string, string][] = [];
+  if (sharedKv !== null) {
+    const readers = `${countOf(sharedKv.numLayers, 'layer')} without any, reading that of`;
+    rows.push(['shared KV', `${readers} layers ${sharedKv.of.join(', ')}`]);
+  }
+  if (layerInputSize > 0) {
+    rows.push(['layer inputs', `${layerInputSize} values of each token for each layer`]);
+  }
+  return rows;
+}
+
+/** What a token takes and what the pool holds; where no layer attends there is nothing to say. */
+function kvRows(record: Inspected): [string, string][] {
+  if (record.numAttentionLayers === 0) return [];
+  return [['KV per token', bytes(record.kvBytesPerToken)], ...poolRows(record)];
 }
 
 /** How layers keep their KV where they differ, and what the pool holds. */
@@ -229,22 +346,27 @@ function countOf(n: number, what: string): string {
 
 /** By layer, of the FFN by layer without experts; of windows only which there are. */
 function sizesOf({ layers }: Checkpoint['spec']) {
+  const attentions = attentionsOf(layers);
   const windowsOf = (chunked: boolean) => {
-    const alike = layers.filter(({ attention }) => attention.chunked === chunked);
-    return [...new Set(alike.map(({ attention }) => attention.window).filter((w) => w > 0))];
+    const alike = attentions.filter((attention) => attention.chunked === chunked);
+    return [...new Set(alike.map(({ window }) => window).filter((w) => w > 0))];
   };
   return {
-    numHeads: layers.map(({ attention }) => attention.numHeads),
-    numKvHeads: layers.map(({ attention }) => attention.numKvHeads),
-    headSize: layers.map(({ attention }) => attention.headSize),
-    intermediateSize: layers.flatMap(({ mlp, experts }) => (experts ? [] : [mlp.intermediateSize])),
+    numHeads: attentions.map(({ numHeads }) => numHeads),
+    numKvHeads: attentions.map(({ numKvHeads }) => numKvHeads),
+    headSize: attentions.map(({ headSize }) => headSize),
+    latentSize: attentions.flatMap(({ latent }) => latent?.rank ?? []),
+    intermediateSize: layers.flatMap(({ mlp, experts }) =>
+      experts || mlp.intermediateSize === 0 ? [] : [mlp.intermediateSize],
+    ),
     windows: windowsOf(false),
     chunks: windowsOf(true),
   };
 }
 
-/** One number where all layers have the same. */
-function alike(values: readonly number[]): number | readonly number[] {
+/** One number where all layers have the same; null where none has any. */
+function alike(values: readonly number[]): number | readonly number[] | null {
+  if (values.length === 0) return null;
   return values.every((value) => value === values[0]) ? values[0] : values;
 }
 

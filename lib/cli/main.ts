@@ -4,10 +4,12 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { benchCommand } from './bench-serve.js';
+import { chatCommand } from './chat.js';
 import { embedCommand } from './embed.js';
 import { generateCommand } from './generate.js';
 import { grammarCommand } from './grammar.js';
 import { inspectCommand } from './inspect.js';
+import { pullCommand } from './pull.js';
 import { rankCommand } from './rank.js';
 import { replayCommand } from './replay.js';
 import { reportError, watchOutputs } from './report.js';
@@ -25,9 +27,11 @@ const program = new Command('octavo')
   .version(version)
   .showHelpAfterError('(octavo --help shows all commands)')
   .addCommand(generateCommand())
+  .addCommand(chatCommand())
   .addCommand(embedCommand())
   .addCommand(rankCommand())
   .addCommand(serveCommand())
+  .addCommand(pullCommand())
   .addCommand(inspectCommand())
   .addCommand(tokenizeCommand())
   .addCommand(grammarCommand())

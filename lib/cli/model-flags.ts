@@ -23,7 +23,7 @@ const collect = (text: string, before: string[] | undefined) => [...(before ?? [
 
 export function addModelFlags(command: Command): Command {
   return command
-    .option('--model <path>', 'the same as the argument')
+    .option('--model <model>', 'the same as the argument')
     .option('--served-model-name <name>', 'name of the model; may be repeated; * = any', collect)
     .option(
       '--chat-template <path>',
@@ -49,7 +49,10 @@ export function addModelFlags(command: Command): Command {
 }
 
 /** @throws ERR_INVALID_OPTION where it is named twice */
-export function modelOf(argument: string | undefined, { model }: ModelFlags): string {
+export function modelOf(
+  argument: string | undefined,
+  { model }: Pick<ModelFlags, 'model'>,
+): string {
   if (argument === undefined || model === undefined) return argument ?? model ?? defaultModel();
   const sentence = 'the model was named twice: as an argument and by --model';
   throw octavoError('ERR_INVALID_OPTION', sentence, { param: 'model' });
@@ -75,7 +78,7 @@ export async function modelOptions(flags: ModelFlags): Promise<ServerOptions> {
 }
 
 /** A file's text; what has the marks of a template is one itself. */
-async function templateOf(given: string): Promise<string> {
+export async function templateOf(given: string): Promise<string> {
   return given.includes('{%') || given.includes('{{') ? given : readText(given);
 }
 

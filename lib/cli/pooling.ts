@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { defaultModel } from '../config/options.js';
 import { LLM } from '../engine/llm.js';
 import { isOctavoError, octavoError } from '../errors.js';
+import { withDownloads } from './download.js';
 import { addPoolingEngineFlags, engineOptionsOf } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { badLine, type TextLine } from './prompt-input.js';
@@ -22,7 +23,7 @@ export interface PoolingFlags {
 
 export function addPoolingFlags(command: Command, texts: string): Command {
   command
-    .option('--model <path>', 'a Hugging Face folder or a .gguf file (default: the bundled model)')
+    .option('--model <model>', 'a folder, a .gguf file or org/name of the hub (default: bundled)')
     .option('--input <path>', `read the ${texts} from a file, one a line`)
     .option(
       '--instruction <text>',
@@ -58,7 +59,8 @@ export async function withPoolingModel(
   work: (llm: LLM, signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
   const model = flags.model ?? defaultModel();
-  const llm = await LLM.load({ runner: 'pooling', ...engineOptionsOf(flags), model });
+  const options = { runner: 'pooling' as const, ...engineOptionsOf(flags), model };
+  const llm = await withDownloads((loading) => LLM.load(options, loading));
   try {
     checkTask(llm, command);
     await interruptible((signal) => work(llm, signal));

@@ -11,7 +11,7 @@ const MAX_PROMPT = 1 << 26;
 const MAX_FILE = 1 << 30;
 
 /** Lines of a stream as it is read, without their ends; what is no UTF-8 is an error if `fatal`. */
-async function* linesOf(
+export async function* linesOf(
   name: string,
   stream: NodeJS.ReadableStream,
   fatal = true,

@@ -1,13 +1,18 @@
 /** What the CLI says on stderr. */
 import type { RequestOutput } from '../engine/outputs.js';
 import { isOctavoError } from '../errors.js';
+import { shownControls } from './controls.js';
 
 /** One sentence and an exit code: 2 for what the caller can mend in the call, else 1. */
 export function reportError(error: unknown): void {
-  const known = isOctavoError(error);
-  const message = known ? error.message : `internal error: ${(error as Error)?.stack ?? error}`;
-  process.stderr.write(`octavo: ${message}${known ? ` (${error.code})` : ''}\n`);
-  process.exitCode = known && error.status === 400 ? 2 : 1;
+  process.stderr.write(errorLine(error));
+  process.exitCode = isOctavoError(error) && error.status === 400 ? 2 : 1;
+}
+
+/** The sentence. */
+export function errorLine(error: unknown): string {
+  if (isOctavoError(error)) return `octavo: ${shownControls(error.message)} (${error.code})\n`;
+  return `octavo: internal error: ${(error as Error)?.stack ?? error}\n`;
 }
 
 /**

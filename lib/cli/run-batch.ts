@@ -24,7 +24,7 @@ export function runBatchCommand(): Command {
   });
   const command = new Command('run-batch')
     .description("answer a file of requests (OpenAI's batch lines); goes on where it was stopped")
-    .argument('[model]', 'a Hugging Face folder or a .gguf file (default: the bundled model)')
+    .argument('[model]', 'a folder, a .gguf file or org/name of the hub (default: bundled)')
     .requiredOption('-i, --input-file <file>', 'JSON lines {custom_id, method, url, body}')
     .requiredOption(
       '-o, --output-file <file>',

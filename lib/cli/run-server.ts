@@ -5,6 +5,7 @@ import { octavoError } from '../errors.js';
 import { jsonLines, type RunningServer, type ServerOptions, serve } from '../server/index.js';
 import { serverConfig } from '../server/options.js';
 import { listenConfig } from '../server/serve.js';
+import { withDownloads } from './download.js';
 import { engineOptionsOf } from './flags.js';
 import { type ModelFlags, modelOf, modelOptions, readText } from './model-flags.js';
 
@@ -26,8 +27,10 @@ export interface ServeFlags extends ModelFlags {
   maxMessages?: number;
   maxBufferedBytes?: number;
   pingIntervalMs?: number;
+  streamInterval?: number;
   enableRequestIdHeaders?: boolean;
   enableForceIncludeUsage?: boolean;
+  enableDashboard?: boolean;
   disableLogRequests?: boolean;
   disableLogStats?: boolean;
   preemptionMode?: string;
@@ -51,7 +54,7 @@ export async function runServer(argument: string | undefined, flags: ServeFlags)
   listenConfig(listening);
   const policy = flags.preemptionPolicy ?? flags.preemptionMode;
   const engine = engineOptionsOf({ ...flags, preemptionPolicy: policy });
-  const llm = await LLM.load({ ...engine, model });
+  const llm = await withDownloads((loading) => LLM.load({ ...engine, model }, loading));
   try {
     const server = await listenOrSay(() => serve(llm, options, listening), flags);
     const { architecture, device, maxModelLen, pooling } = llm.info;
@@ -78,8 +81,10 @@ async function serverOptions(flags: ServeFlags): Promise<ServerOptions> {
     maxBufferedBytes: flags.maxBufferedBytes,
     requestTimeoutMs: flags.requestTimeoutMs,
     pingIntervalMs: flags.pingIntervalMs,
+    streamInterval: flags.streamInterval,
     enableRequestIdHeaders: flags.enableRequestIdHeaders,
     enableForceIncludeUsage: flags.enableForceIncludeUsage,
+    enableDashboard: flags.enableDashboard,
     metrics: !flags.disableLogStats,
     logger: jsonLines(flags.disableLogRequests ? 'error' : 'info'),
   };

@@ -10,7 +10,7 @@ const collect = (text: string, before: string[] | undefined) => [...(before ?? [
 export function serveCommand(): Command {
   const command = new Command('serve')
     .description("serve a model to clients of OpenAI's and Anthropic's APIs")
-    .argument('[model]', 'a Hugging Face folder or a .gguf file (default: the bundled model)')
+    .argument('[model]', 'a folder, a .gguf file or org/name of the hub (default: bundled)')
     .option('--host <address>', 'where to listen; 0.0.0.0 is every network', '127.0.0.1')
     .option('--port <number>', 'port; 0 takes a free one', Number, 8000)
     .option('--uds <path>', 'listen on a Unix socket instead')
@@ -38,10 +38,15 @@ export function serveCommand(): Command {
     )
     .option('--max-messages <number>', 'messages, parts and calls of a conversation', Number)
     .option('--max-buffered-bytes <bytes>', 'what may wait for a slow reader', Number)
+    .option('--stream-interval <tokens>', 'tokens of a frame after the first (default 1)', Number)
     .option('--ping-interval-ms <ms>', 'how often a silent stream says so; 0 = never', Number)
     .option('--enable-request-id-headers', 'answers say x-request-id (they do)')
     .option('--no-enable-request-id-headers', 'answers do not say x-request-id')
     .option('--enable-force-include-usage', 'streams end with usage, asked for or not')
+    .option(
+      '--enable-dashboard',
+      'a live page at /dashboard; tells of all requests, asks for the key',
+    )
     .option('--disable-log-requests', 'no line for each request')
     .option('--disable-log-stats', 'no /metrics');
   addEngineFlags(addModelFlags(command))

@@ -1,6 +1,18 @@
 import type { LLM } from '../engine/llm.js';
-import type { RequestOutput } from '../engine/outputs.js';
+import type { EngineStats, RequestOutput } from '../engine/outputs.js';
 import { bytes, count, printRows } from './report.js';
+
+type Row = [name: string, text: string];
+
+/** Of a model with recurrent layers. */
+function statesRow({ numStatesUsed, numStatesCached, numStateHits }: EngineStats): Row {
+  const kept = `${count(numStatesUsed)} in use, ${count(numStatesCached)} cached`;
+  return ['states', `${kept}, ${count(numStateHits)} found again`];
+}
+
+function swappedStatesRow({ numStatesSwappedOut, numStatesSwappedIn }: EngineStats): Row {
+  return ['states swapped', `${count(numStatesSwappedOut)} out, ${count(numStatesSwappedIn)} in`];
+}
 
 /** The table of --stats, on stderr. `wallMs` is generation only, without loading. */
 export function printStats(llm: LLM, outputs: readonly RequestOutput[], wallMs: number): void {
@@ -35,6 +47,7 @@ export function printStats(llm: LLM, outputs: readonly RequestOutput[], wallMs: 
       ['prompts', `${count(stats.promptTokens)} tokens`],
       ['KV peak', `${(100 * stats.peakKvCacheUsage).toFixed(1)} % of ${bytes(pool)}`],
       ['cache hits', `${count(hits)} of ${count(stats.prefixCacheQueries)} prompt tokens`],
+      ...(info.numStates > 0 ? [statesRow(stats)] : []),
       ['blocks shared', `${count(shared)} at most by one request`],
       ['block copies', count(stats.numBlockCopies)],
       ['preemptions', count(stats.numPreemptions)],
@@ -42,6 +55,7 @@ export function printStats(llm: LLM, outputs: readonly RequestOutput[], wallMs: 
         'blocks swapped',
         `${count(stats.numBlocksSwappedOut)} out, ${count(stats.numBlocksSwappedIn)} in`,
       ],
+      ...(info.numStates > 0 ? [swappedStatesRow(stats)] : []),
       ['steps', count(stats.numSteps)],
     ],
     process.stderr,

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { defaultModel } from '../config/options.js';
 import { openTokenizer } from '../engine/load.js';
+import { withDownloads } from './download.js';
 import { parseIds } from './flags.js';
 import { readPrompt } from './prompt-input.js';
 
@@ -9,7 +10,7 @@ export function tokenizeCommand(): Command {
   return new Command('tokenize')
     .description('ids of a text, or the text of ids')
     .argument('[text]', 'the text; "-" or nothing reads stdin')
-    .option('--model <path>', 'a Hugging Face folder or a .gguf file')
+    .option('--model <model>', 'a Hugging Face folder, a .gguf file or org/name of the hub')
     .option('--file <path>', 'read the text from a file')
     .option('--decode', 'the argument is ids (5,6,7); print their text')
     .option('--no-special-tokens', 'do not add BOS, or with --decode leave special tokens out')
@@ -26,7 +27,8 @@ interface Flags {
 }
 
 async function tokenize(argument: string | undefined, flags: Flags): Promise<void> {
-  const tokenizer = await openTokenizer(flags.model ?? defaultModel());
+  const model = flags.model ?? defaultModel();
+  const tokenizer = await withDownloads((loading) => openTokenizer(model, loading));
   const text = await readPrompt(argument, flags.file);
   if (flags.decode) {
     const skipSpecialTokens = !flags.specialTokens;

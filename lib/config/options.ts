@@ -1,5 +1,5 @@
 /**
- * Engine options: defaults, validation, freezing. The only reader of process.env:
+ * Engine options: defaults, validation, freezing. Only this and hub.ts read process.env:
  * OCTAVO_MODEL names the default model of the CLI, OCTAVO_NUM_THREADS the default thread count,
  * OCTAVO_API_KEY a key of the server;
  * UV_THREADPOOL_SIZE is libuv's own.
@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { isPlainObject, readArgument, shown } from '../arguments.js';
 import { assert, octavoError } from '../errors.js';
+import { type KvEventsConfig, type KvEventsOptions, tellsEvents } from './kv-events.js';
 import { availableCores } from './machine.js';
 
 /** The model that ships with the package. */
@@ -33,6 +34,30 @@ const ISAS = [
   'neon',
   'scalar',
 ] as const;
+
+/** ZeroMQ takes a port above 65535, and another one for it. */
+function isEndpoint(text: string): boolean {
+  const [, port] = /^tcp:\/\/\S+:(\d+|\*)$/.exec(text) ?? [];
+  return port === undefined ? /^(ipc|inproc):\/\/\S+$/.test(text) : !(Number(port) > 65535);
+}
+
+const MOST = 10_000_000;
+const endpoint = z
+  .string()
+  .refine(isEndpoint, 'must be tcp://HOST:PORT, tcp://*:PORT or ipc://PATH');
+
+/** Keys of the option `kvEventsConfig`. */
+const kvEvents = z.strictObject({
+  enableKvCacheEvents: z.boolean().default(false),
+  publisher: z.enum(['zmq', 'null']).default('zmq'),
+  endpoint: endpoint.default('tcp://*:5557'),
+  replayEndpoint: endpoint.nullable().default(null),
+  bufferSteps: z.int().min(1).max(MOST).default(10_000),
+  hwm: z.int().min(0).max(MOST).default(100_000),
+  maxQueueSize: z.int().min(1).max(MOST).default(100_000),
+  topic: z.string().default(''),
+  eventFormat: z.enum(['array', 'map']).default('array'),
+});
 
 const schema = z.strictObject({
   model: z.string().min(1),
@@ -79,6 +104,7 @@ const schema = z.strictObject({
   preemptionPolicy: z.enum(['auto', 'recompute', 'swap']),
   schedulingPolicy: z.enum(['fcfs', 'priority']),
   enableChunkedPrefill: z.boolean(),
+  kvEventsConfig: kvEvents.optional(),
   traceFile: z.string().min(1).optional(),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
   numThreads: positive(1024),
@@ -89,7 +115,8 @@ const schema = z.strictObject({
 
 /** What `LLM.load()` takes. Names are vLLM's, in camelCase. */
 export interface EngineOptions {
-  /** A Hugging Face folder or a .gguf file. Default: the bundled demo model. */
+  /** A Hugging Face folder or a .gguf file, or the name of a model on the hub, which is downloaded:
+   * `org/name`, with `@revision`, `:quant` or `:file`. Default: the bundled demo model. */
   model?: string;
   /** What the model is loaded for: `generate`, or `pooling` (embed, score, rank, classify). `auto`
    * (default) is `pooling` for encoders, for models with a classification head and for those whose
@@ -165,11 +192,14 @@ export interface EngineOptions {
   enableJumpForward?: boolean;
   /** GiB of host memory that preempted requests are swapped to (page-locked for a GPU; on the CPU
    * backend a second pool, touched lazily). Default: 4, but at most a quarter of the free memory
-   * and (CPU) the size of the KV pool. 0 = never swap. */
+   * and (CPU) the size of the KV pool. With recurrent layers up to half of it is places for states,
+   * no more than maxNumSeqs, each with room for 16 records, and the rest KV blocks; where no layer
+   * attends all of it may be places. 0 = never swap. */
   swapSpace?: number;
   /** What happens to a request when the KV pool is full and it has to make room: `recompute` frees
-   * its KV, which is computed again; `swap` moves it to the swap space while there is room; `auto`
-   * (default) swaps requests with several sequences (samples, beams) and recomputes others. */
+   * its KV, which is computed again (with recurrent layers from the last state that the cache still
+   * has); `swap` moves it to the swap space, states with it, while there is room for all of it;
+   * `auto` (default) swaps requests with several sequences (samples, beams), recomputes others. */
   preemptionPolicy?: 'auto' | 'recompute' | 'swap';
   /** `fcfs` (default): first come, first served; `priority`: requests with a lower `priority`
    * first. */
@@ -178,6 +208,9 @@ export interface EngineOptions {
   enablePrefixCaching?: boolean;
   /** Split long prompts over steps. Default true. */
   enableChunkedPrefill?: boolean;
+  /** Tells over ZeroMQ which blocks the prefix cache has, as vLLM does; needs the package zeromq.
+   * Default: nobody is told. */
+  kvEventsConfig?: KvEventsOptions;
   /** Writes everything the scheduler is told and decides to this file (JSON lines, token ids
    * included), to be replayed with `octavo replay`. */
   traceFile?: string;
@@ -206,13 +239,15 @@ type Open =
   | 'maxNumSeqs'
   | 'maxNumBatchedTokens'
   | 'swapSpace'
+  | 'kvEventsConfig'
   | 'traceFile'
   | 'seed'
   | 'quantize';
 
 /** Validated, complete but for what only the model can tell. */
 export type EngineConfig = Readonly<
-  Required<Omit<EngineOptions, Open>> & Pick<EngineOptions, Open>
+  Required<Omit<EngineOptions, Open>> &
+    Pick<EngineOptions, Exclude<Open, 'kvEventsConfig'>> & { kvEventsConfig?: KvEventsConfig }
 >;
 
 /** Names of all engine options, for the CLI's flags. */
@@ -233,18 +268,32 @@ export function engineConfig(options: EngineOptions = {}): EngineConfig {
     const parsed = schema.safeParse({ ...DEFAULTS, ...threads, ...taken });
     return { data: parsed.data, issue: parsed.error?.issues[0] };
   }, refusal);
-  if (data !== undefined) return Object.freeze(data);
+  if (data !== undefined) return Object.freeze(checked(data));
   assert(issue, 'options were refused without a reason');
   const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
   const param = unknown ?? issue.path.join('.');
+  const within = issue.path.join('.');
   throw octavoError(
     'ERR_INVALID_OPTION',
-    unknown
-      ? `there is no engine option ${shown(unknown)}; the options are ` +
+    unknown && within
+      ? `engine option ${within} has no ${shown(unknown)}`
+      : unknown
+        ? `there is no engine option ${shown(unknown)}; the options are ` +
           ENGINE_OPTION_NAMES.join(', ')
-      : `engine option ${param}: ${issue.message}`,
+        : `engine option ${param}: ${issue.message}`,
     { param },
   );
+}
+
+/** What each option alone cannot tell. */
+function checked<T extends { enablePrefixCaching: boolean; kvEventsConfig?: KvEventsConfig }>(
+  config: T,
+): T {
+  if (config.enablePrefixCaching || !tellsEvents(config.kvEventsConfig)) return config;
+  const sentence =
+    'engine option kvEventsConfig: KV events tell of the prefix cache, which enablePrefixCaching ' +
+    'turns off; leave out one of them';
+  throw octavoError('ERR_INVALID_OPTION', sentence, { param: 'kvEventsConfig' });
 }
 
 const DEFAULTS: EngineOptions = {
@@ -282,9 +331,16 @@ export function defaultModel(): string {
   return process.env.OCTAVO_MODEL || BUNDLED_MODEL;
 }
 
-/** Keys of a server that its command line need not show. */
+/**
+ * Keys of a server that its command line need not show.
+ * @throws ERR_INVALID_OPTION for an empty one: what was to give it did not
+ */
 export function apiKeysOf(): string[] {
-  return process.env.OCTAVO_API_KEY ? [process.env.OCTAVO_API_KEY] : [];
+  const { OCTAVO_API_KEY: key } = process.env;
+  if (key === undefined) return [];
+  if (key !== '') return [key];
+  const sentence = 'OCTAVO_API_KEY is empty; unset it for a server that asks for no key';
+  throw octavoError('ERR_INVALID_OPTION', sentence, { param: 'OCTAVO_API_KEY' });
 }
 
 function defaultThreads(): number {

@@ -44,10 +44,12 @@ export class AdmissionPlan {
   hitsOf(sequence: Sequence): PrefixHits {
     let hits = this.#hits.get(sequence);
     if (hits === undefined) {
-      const { pool, kvGroups } = this.#state;
+      const { pool, kvGroups, states } = this.#state;
       // At least one token is always computed: a step has no empty query.
-      const most = this.usesCache ? sequence.numTokens - 1 : 0;
-      hits = new PrefixHits(pool.prefixes, kvGroups, this.#group.root, most);
+      const mostTokens = this.usesCache ? sequence.numTokens - 1 : 0;
+      const { prefixes } = pool;
+      const { root } = this.#group;
+      hits = new PrefixHits({ prefixes, groups: kvGroups, states, root, mostTokens });
       this.#hits.set(sequence, hits);
     }
     return hits;

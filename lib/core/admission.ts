@@ -15,6 +15,7 @@
 import { assert, octavoError } from '../errors.js';
 import { AdmissionPlan } from './admission-plan.js';
 import { planGroup } from './planning.js';
+import { NO_PREFIX } from './prefix-hash.js';
 import type { PrefixHits } from './prefix-hits.js';
 import type { DrawParams } from './sampling-params.js';
 import { precedes, type SchedulerState } from './scheduler-state.js';
@@ -185,10 +186,12 @@ export class Admission {
   }
 
   #adopt(sequence: Sequence, hits: PrefixHits): void {
-    const { tables, config, kvGroups } = this.#state;
-    const { numTokens, prefix } = hits;
+    const { tables, config, kvGroups, states } = this.#state;
+    const { numTokens, prefix, numWithoutState } = hits;
     for (let g = 0; g < kvGroups.length; g++) tables.adopt(sequence, hits.blocksOf(g), g);
     const publishAt = config.enablePrefixCaching ? numTokens + config.blockSize : NEVER;
+    const partsAt = numWithoutState > numTokens ? numWithoutState : 0;
+    states?.adopt(sequence.row, numTokens > 0 ? prefix : NO_PREFIX, partsAt);
     sequence.startAfter(numTokens, prefix, numTokens / config.blockSize, publishAt);
   }
 

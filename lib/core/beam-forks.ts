@@ -56,7 +56,7 @@ export function growBeams(state: SchedulerState, group: SequenceGroup): Growth {
 }
 
 function setAside(state: SchedulerState, sequence: Sequence): void {
-  state.tables.release(sequence);
+  state.releaseComputed(sequence);
   sequence.becomeSpare();
 }
 

@@ -28,12 +28,16 @@ type Shared =
 /** A beam search; `beamWidth` tells it from sampling parameters. `T` as of SamplingParams. */
 export interface BeamSearchParams<T = unknown>
   extends Partial<Pick<ValidSamplingParams, Exclude<Shared, 'structuredOutputs'>>> {
+  /** What every beam must be. */
   readonly structuredOutputs?: StructuredOutputs<T>;
   /** Beams that live at once, and most that are returned: 1 to 64. */
   readonly beamWidth: number;
   /** Exponent of the length in a beam's score. Default 1. */
   readonly lengthPenalty?: number;
-  /** When it is over; see {@link BeamParams}. Default false. */
+  /**
+   * When it is over. `true`: once `beamWidth` beams are finished; `false` (default): once moreover
+   * no live beam scores better now; `'never'`: once none could, were it as long as it may get.
+   */
   readonly earlyStopping?: boolean | 'never';
 }
 
@@ -110,4 +114,10 @@ export function completeBeamParams(input: BeamSearchParams, context: DrawContext
   }
   const beam: BeamParams = Object.freeze({ width: beamWidth, lengthPenalty, earlyStopping });
   return Object.freeze({ ...complete, beam, numLogprobs: Math.min(wanted, context.vocabSize) });
+}
+
+/** `beamWidth` is 4 where it is not given. */
+export function withWidth(params: unknown): BeamSearchParams {
+  const given = takeObject(params, 'parameters of a beam search', 'params');
+  return { ...given, beamWidth: (given.beamWidth === undefined ? 4 : given.beamWidth) as number };
 }

@@ -129,7 +129,7 @@ export class BlockPool {
   /** Forgets every published prefix. Refused (false) while any block is in use. */
   resetPrefixes(): boolean {
     if (this.#numFree !== this.numBlocks - 1) return false;
-    for (let block = 1; this.prefixes.numPublished > 0; block++) this.prefixes.evict(block);
+    this.prefixes.evictAll();
     return true;
   }
 

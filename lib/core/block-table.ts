@@ -15,6 +15,7 @@
  */
 import { assert } from '../errors.js';
 import { type BlockPool, NULL_BLOCK } from './block-pool.js';
+import { FreeIds } from './free-ids.js';
 import { IntList } from './int-list.js';
 import { KvGroups, tableOffsets } from './kv-groups.js';
 
@@ -42,9 +43,7 @@ export class BlockTables {
   readonly #numBlocks: readonly Int32Array[];
   /** (entry of the slab, block) pairs, as they changed since a step took them. */
   #changes = new IntList();
-  /** Rows that came back, last first; those from `#numTaken` on were never taken. */
-  readonly #returnedRows: number[] = [];
-  #numTaken = 0;
+  readonly #freeRows: FreeIds;
 
   /** @param blocksPerRow of the finest group */
   constructor(
@@ -58,6 +57,7 @@ export class BlockTables {
     this.pool = pool;
     this.groups = groups;
     this.numRows = numRows;
+    this.#freeRows = new FreeIds(numRows);
     this.rowLength = rowLength;
     this.slab = new Int32Array(numRows * rowLength);
     this.#offsets = [...offsets, rowLength];
@@ -65,17 +65,17 @@ export class BlockTables {
   }
 
   get numFreeRows(): number {
-    return this.#returnedRows.length + this.numRows - this.#numTaken;
+    return this.#freeRows.numFree;
   }
 
   takeRow(owner: TableOwner): void {
-    assert(this.numFreeRows > 0 && owner.row < 0, 'no row is free, or a second one was taken');
-    owner.row = this.#returnedRows.pop() ?? this.#numTaken++;
+    assert(owner.row < 0, 'a second row was taken');
+    owner.row = this.#freeRows.take();
   }
 
   giveRow(owner: TableOwner): void {
     assert(owner.row >= 0 && this.isEmpty(owner), 'a row was given back with blocks in it');
-    this.#returnedRows.push(owner.row);
+    this.#freeRows.give(owner.row);
     owner.row = -1;
   }
 

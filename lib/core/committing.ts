@@ -30,7 +30,7 @@ export function commitStep(
 
 /** What the step computed is in the cache now. True: there are new sequences to run. */
 function advance(state: SchedulerState, step: Step): boolean {
-  const { byRow } = state;
+  const { byRow, states } = state;
   const { seqRows, queryLens, numSeqs } = step;
   const { slides } = state.kvGroups;
   let forked = false;
@@ -39,7 +39,9 @@ function advance(state: SchedulerState, step: Step): boolean {
     if (sequence === null) continue;
     const before = sequence.numComputed;
     sequence.advance(queryLens[i]);
+    const hasNewState = states?.commit(sequence.row);
     if (sequence.numComputed >= sequence.publishAt) publish(state, sequence);
+    if (hasNewState) states!.publishAtBorder(sequence);
     if (slides) state.slide(sequence, before);
     if (sequence.waitingForks !== null && forkReady(state, sequence)) forked = true;
   }
@@ -51,7 +53,10 @@ function publish(state: SchedulerState, sequence: Sequence): void {
   while (sequence.numComputed >= sequence.publishAt) {
     const identity = publishOne(state, sequence);
     if (identity === NO_PREFIX) sequence.publishNoMore();
-    else sequence.published(identity, state.pool.blockSize);
+    else {
+      state.states?.identify(sequence, sequence.publishAt, identity);
+      sequence.published(identity, state.pool.blockSize);
+    }
   }
 }
 

@@ -74,6 +74,11 @@ export class KvGroups {
     return new KvGroups({ groups, blockSize, ...sizes });
   }
 
+  /** Does a group's window end at the borders of chunks? */
+  isChunked(g: number): boolean {
+    return this.windows[g] > 0 && this.#chunked[g];
+  }
+
   /** Pages that `numTokens` from the start take in a group. */
   blocksFor(g: number, numTokens: number): number {
     return Math.ceil(numTokens / this.blockSizes[g]);

@@ -31,8 +31,12 @@ export function planRunning(state: SchedulerState, step: Step): boolean {
       step.setMark();
       if (!makeRoom(state, step, sequence, length)) break;
     }
-    if (isDecode) step.add(sequence, 1);
-    else planQuery(step, sequence, length);
+    if (isDecode) {
+      state.states?.plan(sequence, sequence.numTokens, step);
+      step.add(sequence, 1);
+    } else {
+      planQuery(state, step, sequence, length);
+    }
     i++;
   }
   return state.stats.numPreemptions !== before;
@@ -60,7 +64,7 @@ export function planGroup(
     const others = to - i - 1;
     const length = queryLen(state, sequence, budget - step.numTokens - others);
     if (!makeRoom(state, step, sequence, length)) return false;
-    planQuery(step, sequence, length);
+    planQuery(state, step, sequence, length);
   }
   return true;
 }
@@ -92,20 +96,29 @@ function makeRoom(
 
 /** Takes a group that is half planned out of the step; its tables are as they were. */
 function takeOut(state: SchedulerState, step: Step): void {
-  undoCopies(state, step, step.numMarkedSeqs, step.numMarkedCopies);
+  undoWrites(state, step, step.numMarkedSeqs, step.numMarkedCopies);
   step.rollBack();
 }
 
 /**
- * Gives the sequences that were planned from `fromSeq` on the shared blocks back which the copies
- * from `fromCopy` on were to replace. Nobody may have written to the copies.
+ * The sequences that were planned from `fromSeq` on do not write after all: they have the blocks
+ * back that the copies from `fromCopy` on were to replace, and give back what was taken for states.
+ * Nobody may have written to any.
  */
-export function undoCopies(
+export function undoWrites(
   state: SchedulerState,
   step: Step,
   fromSeq: number,
   fromCopy: number,
 ): void {
+  const { states, byRow } = state;
+  undoCopies(state, step, fromSeq, fromCopy);
+  for (let i = fromSeq; i < step.numSeqs && states !== null; i++) {
+    if (byRow[step.seqRows[i]] !== null) states.undo(step.seqRows[i]);
+  }
+}
+
+function undoCopies(state: SchedulerState, step: Step, fromSeq: number, fromCopy: number): void {
   const { tables, kvGroups } = state;
   const sourceOf = new Map<number, number>();
   for (let i = fromCopy; i < step.numCopies; i++) {
@@ -132,12 +145,17 @@ export function undoCopies(
 /** Tokens that the sequence computes in a step that has room for `limit`. */
 function queryLen(state: SchedulerState, sequence: Sequence, limit: number): number {
   const threshold = state.config.longPrefillThreshold;
-  const length = Math.min(nextStop(sequence) - sequence.numComputed, limit);
-  return threshold > 0 && length > threshold ? threshold : length;
+  const { states } = state;
+  const { numComputed } = sequence;
+  let length = Math.min(nextStop(sequence) - numComputed, limit);
+  if (threshold > 0 && length > threshold) length = threshold;
+  if (states === null || length <= 1) return length;
+  return states.endOf(sequence, numComputed + length) - numComputed;
 }
 
-function planQuery(step: Step, sequence: Sequence, length: number): void {
+function planQuery(state: SchedulerState, step: Step, sequence: Sequence, length: number): void {
   assert(length > 0, 'an empty query');
+  state.states?.plan(sequence, sequence.numComputed + length, step);
   if (sequence.group.wantsPromptLogprobs) addPromptRows(step, sequence, length);
   step.add(sequence, length);
 }

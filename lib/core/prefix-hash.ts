@@ -39,6 +39,19 @@ interface Root {
   users: number;
 }
 
+/** Who is told which prefixes the cache has, as they come and go. */
+export interface PrefixWatcher {
+  /** A node for `identity`: the prefix `parent`, or a root, and its own tokens. No block yet. */
+  entered(identity: number, parent: number, node: number): void;
+  /** A group has its first block that ends with this prefix. */
+  stored(identity: number, group: number): void;
+  /** It has none any more. */
+  removed(identity: number, group: number): void;
+  left(identity: number): void;
+  /** All of them, at once. */
+  cleared(): void;
+}
+
 /** Nodes per block where no group keeps all tokens, so that nothing bounds how many have none. */
 const SPARE_NODES = 2;
 
@@ -117,6 +130,7 @@ export class PrefixIndex {
   #numPublished = 0;
   #numEvictions = 0;
   #numHashed = 0;
+  #watcher: PrefixWatcher | null = null;
 
   constructor(numBlocks: number, blockSize: number, seed = 0, groups = KvGroups.whole(blockSize)) {
     const whole = groups.blockSizes.filter((_, g) => groups.windows[g] === 0);
@@ -143,6 +157,25 @@ export class PrefixIndex {
     this.#groupOf = new Uint8Array(groups.length > 1 ? numBlocks : 0);
     this.#nextTwin = new Int32Array(numBlocks);
     this.#previousTwin = new Int32Array(numBlocks);
+  }
+
+  /** To be told from now on; nothing may be published yet. */
+  watch(watcher: PrefixWatcher): void {
+    assert(this.#numPublished === 0, 'a prefix index is watched too late');
+    this.#watcher = watcher;
+  }
+
+  /** The last tokens of a node's prefix, a block of the finest group; valid as long as it is. */
+  tokensAt(node: number): Int32Array {
+    return this.#tokens.subarray(node * this.#blockSize, (node + 1) * this.#blockSize);
+  }
+
+  /** What tells a root from others: its salt, and whether angles are from the longer table. */
+  rootAt(id: number): { readonly salt: string | null; readonly longRope: boolean } {
+    const root = this.#rootsById.get(id);
+    if (root === undefined) return { salt: null, longRope: false };
+    const [longRope, salt] = JSON.parse(root.name) as [boolean, string | null];
+    return { salt, longRope };
   }
 
   /** How many blocks can be hit. */
@@ -245,7 +278,19 @@ export class PrefixIndex {
     this.#numPublished--;
     this.#numEvictions++;
     this.#numPages[node]--;
+    if (this.#watcher !== null && previous === 0 && next === 0) {
+      this.#watcher.removed(this.#identity[node], group);
+    }
     this.#settle(node);
+  }
+
+  /** Forgets what all blocks hold. */
+  evictAll(): void {
+    const watcher = this.#watcher;
+    this.#watcher = null;
+    for (let block = 1; this.#numPublished > 0; block++) this.evict(block);
+    this.#watcher = watcher;
+    watcher?.cleared();
   }
 
   /** A twin stands behind the eldest, which is hit as long as it is there. */
@@ -264,6 +309,7 @@ export class PrefixIndex {
     if (this.#numGroups > 1) this.#groupOf[block] = group;
     this.#numPages[node]++;
     this.#numPublished++;
+    if (eldest === 0) this.#watcher?.stored(this.#identity[node], group);
   }
 
   /** A node without blocks yet, in front of its bucket; 0: there is no room. */
@@ -284,6 +330,7 @@ export class PrefixIndex {
     const own = node * this.#blockSize;
     for (let i = 0; i < this.#blockSize; i++) this.#tokens[own + i] = tokens[at + i];
     this.#descent?.enter(node, this.#identity[node], parent, at / this.#blockSize + 1);
+    this.#watcher?.entered(this.#identity[node], parent, node);
     return node;
   }
 
@@ -301,6 +348,7 @@ export class PrefixIndex {
       this.#identity[last] = NO_PREFIX;
       this.#next[last] = this.#returned;
       this.#returned = last;
+      this.#watcher?.left(identity);
       if (parent < UNSALTED_ROOT) this.releaseRoot(parent);
       last = this.#descent?.leave(identity, parent) ?? 0;
     }

@@ -3,7 +3,8 @@
  * longest prefix that every KV group can serve. A group that keeps all tokens needs every block of
  * it; one with a window only those that the next query looks at. Where one of these is missing the
  * prefix must end before it, which may ask another group for other blocks: it is shortened until
- * all agree. It ends where all groups have a border: nobody writes into a block that is hit.
+ * all agree. It ends where all groups have a border: nobody writes into a block that is hit; and
+ * where there are recurrent layers, where the cache has a state as well.
  *
  * What was found is kept from look to look, each node with the identity that it had: a node that
  * still has it is still the same prefix, so a second look hashes nothing but what has changed.
@@ -11,23 +12,42 @@
 import { NULL_BLOCK } from './block-pool.js';
 import type { KvGroups } from './kv-groups.js';
 import type { PrefixIndex } from './prefix-hash.js';
+import type { RecurrentStates } from './recurrent-states.js';
+import { FIRST_STATE } from './state-slots.js';
+
+/** What is looked at, and what for. */
+export interface HitsOptions {
+  readonly prefixes: PrefixIndex;
+  readonly groups: KvGroups;
+  /** null: there are no recurrent layers. */
+  readonly states?: RecurrentStates | null;
+  readonly root: number;
+  /** Most tokens that may be hit. */
+  readonly mostTokens: number;
+}
 
 export class PrefixHits {
   readonly #prefixes: PrefixIndex;
   readonly #groups: KvGroups;
+  readonly #states: RecurrentStates | null;
   readonly #root: number;
   /** Most tokens that may be hit. */
   readonly #most: number;
   readonly #nodes: number[] = [];
   readonly #identities: number[] = [];
   #numTokens = 0;
+  #numWithoutState = 0;
   readonly #blocks: number[][];
-  /** How many blocks had ever been published at the last look. */
+  /** How many blocks, and states, had ever been published at the last look. */
   #numPublications = 0;
+  #numStates = 0;
+  /** It would be longer if groups had more blocks of the nodes that there are. */
+  #wantsBlocks = false;
 
-  constructor(prefixes: PrefixIndex, groups: KvGroups, root: number, mostTokens: number) {
+  constructor({ prefixes, groups, states = null, root, mostTokens }: HitsOptions) {
     this.#prefixes = prefixes;
     this.#groups = groups;
+    this.#states = states;
     this.#root = root;
     this.#most = groups.coarsest * Math.floor(mostTokens / groups.coarsest);
     this.#blocks = groups.blockSizes.map(() => []);
@@ -36,6 +56,11 @@ export class PrefixHits {
   /** As of the last {@link update}. */
   get numTokens(): number {
     return this.#numTokens;
+  }
+
+  /** Tokens that would be hit if there were a state wherever one can be. */
+  get numWithoutState(): number {
+    return this.#numWithoutState;
   }
 
   /** For the table of a group: its blocks, and the null block where its window does not look. */
@@ -57,8 +82,9 @@ export class PrefixHits {
       parent = this.#identities[i++];
     }
     this.#cut(i);
-    this.#numTokens = this.#longestServed(limit);
+    this.#numTokens = this.#longestHit(limit);
     this.#numPublications = this.#countPublications();
+    this.#numStates = this.#states?.slots.numPublished ?? 0;
     for (let g = 0; g < this.#groups.length; g++) this.#listBlocks(g);
   }
 
@@ -69,12 +95,34 @@ export class PrefixHits {
   mayGrow(tokens: Int32Array): boolean {
     const { finest } = this.#groups;
     const { length } = this.#nodes;
-    // It was shortened for want of blocks.
-    if (this.#numTokens + this.#groups.coarsest <= length * finest) {
-      return this.#countPublications() !== this.#numPublications;
-    }
+    if (this.#wantsBlocks) return this.#countPublications() !== this.#numPublications;
+    // New nodes have new identities, of which there is no state yet.
+    if (this.#states !== null) return this.#states.slots.numPublished !== this.#numStates;
     if (length * finest >= this.#most) return false;
     return this.#prefixes.find(this.#identityAfter(length), tokens, length * finest) > 0;
+  }
+
+  /** What all groups serve and, where there are recurrent layers, has a state. */
+  #longestHit(limit: number): number {
+    const numKnown = this.#nodes.length * this.#groups.finest;
+    let numTokens = this.#longestServed(limit);
+    this.#wantsBlocks = numTokens + this.#groups.coarsest <= numKnown;
+    if (this.#states === null) return numTokens;
+    this.#numWithoutState = numTokens - (numTokens % this.#states.unit);
+    for (;;) {
+      const shorter = this.#withState(this.#states, numTokens);
+      numTokens = this.#longestServed(shorter);
+      if (numTokens === shorter) return numTokens;
+      this.#wantsBlocks = true;
+    }
+  }
+
+  /** The longest beginning of so many tokens that the cache has a state of. */
+  #withState({ slots, unit }: RecurrentStates, numTokens: number): number {
+    for (let at = unit * Math.floor(numTokens / unit); at > 0; at -= unit) {
+      if (slots.find(this.#identityAfter(at / this.#groups.finest)) !== FIRST_STATE) return at;
+    }
+    return 0;
   }
 
   #longestServed(limit: number): number {
@@ -128,7 +176,8 @@ export class PrefixHits {
   }
 
   #countPublications(): number {
-    return this.#prefixes.numPublished + this.#prefixes.numEvictions;
+    const { numPublished, numEvictions } = this.#prefixes;
+    return numPublished + numEvictions + (this.#states?.slots.numPublished ?? 0);
   }
 
   #identityAfter(numNodes: number): number {

@@ -31,29 +31,45 @@ export interface ValidSamplingParams {
   readonly n: number;
   /** 0 = greedy. */
   readonly temperature: number;
+  /** Tokens are drawn from the most likely ones that have this probability together; 1 = all. */
   readonly topP: number;
   /** 0 = all. */
   readonly topK: number;
+  /** Tokens less likely than this share of the most likely one are not drawn; 0 = none. */
   readonly minP: number;
+  /** Taken off the logit of each token that the output has; −2 to 2. */
   readonly presencePenalty: number;
+  /** The same for each time that the output has it; −2 to 2. */
   readonly frequencyPenalty: number;
+  /** Above 1, tokens of the prompt and the output become less likely: positive logits are
+   * divided by it, negative ones multiplied. */
   readonly repetitionPenalty: number;
   /** Sample i draws as a request with seed + i would. Absent: the engine draws one. */
   readonly seed?: number;
+  /** Texts that end the output, which ends in front of them. */
   readonly stop: readonly string[];
+  /** Ids that end the output, as an EOS does. */
   readonly stopTokenIds: readonly number[];
+  /** Whether the output goes on behind an EOS. */
   readonly ignoreEos: boolean;
+  /** Most tokens of the output. Default 16. */
   readonly maxTokens: number;
+  /** Before so many tokens neither EOS nor `stopTokenIds` nor `stop` end the output. */
   readonly minTokens: number;
   /** How many of the best tokens beside each drawn one, at most the engine's maxLogprobs (20);
    * −1 = the whole vocabulary, where maxLogprobs is −1 too. */
   readonly logprobs?: number;
   /** The same beside each token of the prompt. */
   readonly promptLogprobs?: number;
+  /** Added to the logits of tokens, by id; −100 to 100. */
   readonly logitBias?: Readonly<Record<number, number>>;
+  /** Only these are drawn. */
   readonly allowedTokenIds?: readonly number[];
+  /** Texts that the output does not have. */
   readonly badWords: readonly string[];
+  /** Whether special tokens are left out of the text. Default true. */
   readonly skipSpecialTokens: boolean;
+  /** Whether the stop string that ended the output stays in its text. Default false. */
   readonly includeStopStrInOutput: boolean;
   /** Requests share cached prefixes only with requests of the same salt. */
   readonly cacheSalt?: string;
@@ -67,7 +83,9 @@ export interface ValidSamplingParams {
  */
 export interface SamplingParams<T = unknown>
   extends Partial<Omit<ValidSamplingParams, 'stop' | 'structuredOutputs'>> {
+  /** A text, or several, that end the output, which ends in front of it. */
   readonly stop?: string | readonly string[];
+  /** What the output must be: JSON by a schema, a regular expression, a grammar, say. */
   readonly structuredOutputs?: StructuredOutputs<T>;
 }
 

@@ -1,6 +1,7 @@
 /** The scheduler's settings, checked once and frozen. */
 import { octavoError } from '../errors.js';
 import { type KvGroup, tableOffsets } from './kv-groups.js';
+import { CHUNK, leastSizes, type RecurrentSizes } from './recurrent-states.js';
 
 export interface SchedulerConfig {
   /** Blocks of the KV pool, the null block included. */
@@ -9,6 +10,8 @@ export interface SchedulerConfig {
   readonly blockSize: number;
   /** How the layers of the model keep their KV. Default: one group that keeps all tokens. */
   readonly groups: readonly KvGroup[];
+  /** What there is for recurrent layers; undefined = the model has none. */
+  readonly recurrent?: RecurrentSizes;
   /** Entries of a block table of the finest group. Default: what maxModelLen takes. */
   readonly blocksPerRow: number;
   /** Sequences that may run at once; a request with n samples counts n. */
@@ -28,7 +31,8 @@ export interface SchedulerConfig {
   readonly numHostBlocks: number;
   /**
    * What a preempted group loses. recompute: its KV, which is computed again. swap: nothing, while
-   * the host pool has room. auto: recompute for one sequence, swap for a group with several.
+   * the host's memory has room, for all that it keeps. auto: recompute for one sequence, swap for a
+   * group with several.
    */
   readonly preemptionPolicy: 'recompute' | 'swap' | 'auto';
   /** priority: lower `priority` first, then the earlier; fcfs: the earlier first. */
@@ -98,6 +102,7 @@ export function schedulerConfig(options: SchedulerOptions): SchedulerConfig {
     throw refusal('blocksPerRow', `blocksPerRow must hold maxModelLen, at least ${widest} blocks`);
   }
   checkGroups(config);
+  checkRecurrent(config);
   const { rowLength } = tableOffsets(config.groups, config.blockSize, config.blocksPerRow);
   const entries = config.maxNumSeqs * rowLength;
   if (entries > MAX_TABLE_ENTRIES) {
@@ -125,6 +130,9 @@ export function schedulerConfig(options: SchedulerOptions): SchedulerConfig {
   return Object.freeze(config);
 }
 
+/** Of each of these there are CHUNK records, which 31 bits must count. */
+const MAX_HOST_SLOTS = Math.floor((2 ** 31 - 1) / CHUNK);
+
 /** Most KV groups of a model: the prefix cache numbers them in a byte. */
 const MAX_GROUPS = 255;
 
@@ -143,6 +151,20 @@ function checkGroups({ groups, blockSize }: SchedulerConfig): void {
   }
   if (groups.some((group) => group.blockSize === blockSize)) return;
   throw wrong(`must have one with blocks of blockSize (${blockSize}) tokens`);
+}
+
+function checkRecurrent({ recurrent, maxNumSeqs }: SchedulerConfig): void {
+  if (recurrent === undefined) return;
+  const least = { ...leastSizes(maxNumSeqs), interval: 1, numHostSlots: 0 };
+  for (const name of Object.keys(least) as (keyof typeof least)[]) {
+    const value = recurrent[name] ?? (name === 'numHostSlots' ? 0 : Number.NaN);
+    const most = name === 'numHostSlots' ? MAX_HOST_SLOTS : 2 ** 31 - 1;
+    if (Number.isInteger(value) && value >= least[name] && value <= most) continue;
+    throw refusal(
+      'recurrent',
+      `recurrent.${name} must be an integer from ${least[name]} to ${most}, not ${recurrent[name]}`,
+    );
+  }
 }
 
 function refusal(param: string, sentence: string) {

@@ -5,8 +5,10 @@
 import { assert } from '../errors.js';
 import { BlockPool, NULL_BLOCK } from './block-pool.js';
 import { BlockTables } from './block-table.js';
-import { HostBlocks } from './host-blocks.js';
+import { FreeIds } from './free-ids.js';
+import type { HostedState } from './hosted-states.js';
 import { KvGroups } from './kv-groups.js';
+import { RecurrentStates } from './recurrent-states.js';
 import type { SchedulerConfig } from './scheduler-config.js';
 import type { FinishReason, Sequence, SequenceGroup } from './sequence.js';
 
@@ -23,6 +25,9 @@ export interface SchedulerStats {
   /** Blocks moved to the host pool, and back. */
   numSwappedOut: number;
   numSwappedIn: number;
+  /** The same of the states of recurrent layers. */
+  numStatesSwappedOut: number;
+  numStatesSwappedIn: number;
 }
 
 export class SchedulerState {
@@ -30,12 +35,15 @@ export class SchedulerState {
   readonly pool: BlockPool;
   readonly kvGroups: KvGroups;
   readonly tables: BlockTables;
-  readonly hostBlocks: HostBlocks;
+  /** Blocks of the host pool. A block there has one user: a group, whose sequences may share it. */
+  readonly hostBlocks: FreeIds;
+  /** null: the model has no recurrent layers. */
+  readonly states: RecurrentStates | null;
   /** Every group that is not finished. */
   readonly groups = new Map<string, SequenceGroup>();
   /** First to be admitted first. */
   readonly waiting: SequenceGroup[] = [];
-  /** Groups whose blocks are in the host pool, first to come back first. */
+  /** Groups that are in the host's memory, first to come back first. */
   readonly swapped: SequenceGroup[] = [];
   /** Sequences with a table of their own, in the order of {@link precedes}, groups together. */
   readonly running: Sequence[] = [];
@@ -57,6 +65,8 @@ export class SchedulerState {
     numBlockCopies: 0,
     numSwappedOut: 0,
     numSwappedIn: 0,
+    numStatesSwappedOut: 0,
+    numStatesSwappedIn: 0,
   };
   /** Groups aborted while a step runs: their blocks are not handed out before it ends. */
   readonly #fenced: SequenceGroup[] = [];
@@ -67,7 +77,8 @@ export class SchedulerState {
     this.kvGroups = new KvGroups(config);
     this.pool = new BlockPool({ numBlocks, blockSize, hashSeed, groups: this.kvGroups });
     this.tables = new BlockTables(this.pool, config.maxNumSeqs, blocksPerRow, this.kvGroups);
-    this.hostBlocks = new HostBlocks(config.numHostBlocks);
+    this.hostBlocks = new FreeIds(config.numHostBlocks);
+    this.states = statesOf(config, this.kvGroups.coarsest);
     this.byRow = new Array(config.maxNumSeqs).fill(null);
   }
 
@@ -95,7 +106,7 @@ export class SchedulerState {
     this.running.splice(at, 0, ...active);
   }
 
-  /** Into the line of those whose blocks are in the host pool. */
+  /** Into the line of those that are in the host's memory. */
   enqueueSwapped(group: SequenceGroup): void {
     group.state = 'swapped';
     insert(this.swapped, group);
@@ -168,8 +179,10 @@ export class SchedulerState {
 
   /** One sequence has ended, its finishReason says why. True: so has its group. */
   retire(sequence: Sequence): boolean {
+    const { group, finishReason } = sequence;
+    // A conversation goes on from here; nobody goes on from a beam.
+    if (finishReason !== 'error' && group.beams === null) this.states?.publish(sequence);
     this.#letGo(sequence);
-    const { group } = sequence;
     if (--group.numUnfinished > 0) return false;
     this.#forget(group);
     return true;
@@ -206,6 +219,7 @@ export class SchedulerState {
     child.waitNoMore();
     this.tables.fork(parent, child, child.forkAt);
     child.continueFrom(parent);
+    this.states?.fork(parent.row, child.row);
     this.promiseWindows(child);
   }
 
@@ -240,15 +254,15 @@ export class SchedulerState {
     const { pool, tables } = this;
     pool.checkInvariants();
     const counts = new Int32Array(pool.numBlocks);
-    let rows = 0;
     let promised = 0;
     const hosted = new Set<number>();
     let numHosted = 0;
     const holders = new Set([...this.groups.values(), ...this.#fenced]);
+    const withRow: Sequence[] = [];
     for (const group of holders) {
       for (const sequence of group.sequences) {
         for (const block of sequence.hostTable ?? []) hosted.add(block);
-        if (sequence.row >= 0) rows++;
+        if (sequence.row >= 0) withRow.push(sequence);
         else assert(sequence.numSlots === 0, 'blocks without a row');
         const isFound = sequence.row < 0 || this.byRow[sequence.row] === sequence;
         assert(isFound, 'a row belongs to somebody else');
@@ -267,8 +281,12 @@ export class SchedulerState {
     }
     hosted.delete(-1);
     assert(hosted.size === numHosted, 'swapped blocks are shared between groups, or lost');
-    assert(numHosted + this.hostBlocks.numFree === this.hostBlocks.numBlocks, 'swap space leaks');
-    assert(rows + tables.numFreeRows === tables.numRows, 'rows were lost');
+    assert(numHosted + this.hostBlocks.numFree === this.hostBlocks.length, 'swap space leaks');
+    this.states?.host.check([...holders].map(hostedOf));
+    this.states?.checkInvariants(
+      withRow.filter(({ forkParent, isSpare }) => !isSpare && !forkParent),
+    );
+    assert(withRow.length + tables.numFreeRows === tables.numRows, 'rows were lost');
     assert(promised === this.numPromised, 'promised blocks were miscounted');
   }
 
@@ -299,18 +317,25 @@ export class SchedulerState {
     }
   }
 
-  /** Table, row and promised blocks. */
-  #letGo(sequence: Sequence): void {
+  /** A sequence gives up what it has computed. */
+  releaseComputed(sequence: Sequence): void {
     this.tables.release(sequence);
+    this.states?.release(sequence.row);
+  }
+
+  /** What it has computed, its row and promised blocks. */
+  #letGo(sequence: Sequence): void {
+    this.releaseComputed(sequence);
     this.byRow[sequence.row] = null;
     this.tables.giveRow(sequence);
     this.numPromised += sequence.promise(0);
   }
 
-  /** Gives the group's host blocks back. */
+  /** Gives back what the group has in the host's memory. */
   #leaveHost(group: SequenceGroup): void {
     this.swapped.splice(this.swapped.indexOf(group), 1);
     const given = new Set<number>();
+    this.states?.host.drop(hostedOf(group));
     for (const sequence of group.sequences) {
       for (const block of sequence.hostTable ?? []) if (block >= 0) given.add(block);
       sequence.moveTo(null);
@@ -325,6 +350,17 @@ export class SchedulerState {
     this.apart.delete(group);
     this.pool.prefixes.releaseRoot(group.root);
   }
+}
+
+/** What recurrent layers keep of a group in the host's memory. */
+function hostedOf({ sequences }: SequenceGroup): HostedState[] {
+  return sequences.flatMap(({ hostState }) => hostState ?? []);
+}
+
+function statesOf(config: SchedulerConfig, coarsest: number): RecurrentStates | null {
+  return config.recurrent === undefined
+    ? null
+    : new RecurrentStates({ ...config, ...config.recurrent, coarsest });
 }
 
 /**

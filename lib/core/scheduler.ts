@@ -10,7 +10,8 @@ import { assert, octavoError } from '../errors.js';
 import { Admission, checkAdmissible, checkFeasible, type GroupExtent } from './admission.js';
 import type { BlockPool } from './block-pool.js';
 import { commitStep } from './committing.js';
-import { planGroup, planRunning, undoCopies } from './planning.js';
+import { planGroup, planRunning, undoWrites } from './planning.js';
+import type { RecurrentStates } from './recurrent-states.js';
 import {
   allocated,
   type SchedulerConfig,
@@ -38,7 +39,8 @@ export class Scheduler {
   constructor(options: SchedulerOptions) {
     this.config = schedulerConfig(options);
     const { maxNumSeqs, maxNumBatchedTokens, groups } = this.config;
-    const record = () => new Step(maxNumSeqs, maxNumBatchedTokens, groups.length);
+    const hasStates = this.config.recurrent !== undefined;
+    const record = () => new Step(maxNumSeqs, maxNumBatchedTokens, groups.length, hasStates);
     this.#state = allocated(this.config, () => new SchedulerState(this.config));
     this.#records = allocated(this.config, () => [record(), record()]);
     this.#admission = new Admission(this.#state);
@@ -57,6 +59,11 @@ export class Scheduler {
   /** For reading: usage, free blocks, counts. */
   get pool(): BlockPool {
     return this.#state.pool;
+  }
+
+  /** The same of what recurrent layers keep; null: there are none. */
+  get states(): RecurrentStates | null {
+    return this.#state.states;
   }
 
   get stats(): Readonly<SchedulerStats> {
@@ -139,12 +146,14 @@ export class Scheduler {
     assert(this.#inFlight === null, 'schedule() before the step in flight was committed');
     const step = this.#records[this.#turn];
     step.clear();
+    this.#state.states?.startStep();
     if (!this.#planApart(step)) {
-      const preempted = planRunning(this.#state, step) || step.numSwapOuts > 0;
+      const preempted = planRunning(this.#state, step) || step.swappedOut.length > 0;
       if (!preempted) this.#admission.admit(step);
     }
     if (step.numSeqs === 0) {
-      assert(step.numSwapOuts + step.numSwapIns === 0, 'a step that swaps and computes nothing');
+      const numSwapped = step.swappedOut.length + step.swappedIn.length;
+      assert(numSwapped === 0, 'a step that swaps and computes nothing');
       return null;
     }
     step.number = this.#nextStep++;
@@ -176,7 +185,7 @@ export class Scheduler {
    */
   putBack(step: Step, apart = false): void {
     const state = this.#state;
-    undoCopies(state, step, 0, 0);
+    undoWrites(state, step, 0, 0);
     this.#land(step);
     for (let i = 0; i < step.numSeqs && apart; i++) {
       const sequence = this.sequenceAt(step.seqRows[i]);
@@ -220,7 +229,9 @@ export class Scheduler {
 
   /** Forgets all cached prefixes; refused (false) while any block is in use. */
   resetPrefixCache(): boolean {
-    return this.#state.pool.resetPrefixes();
+    if (!this.#state.pool.resetPrefixes()) return false;
+    this.states?.slots.forgetAll();
+    return true;
   }
 
   /** Throws where an invariant does not hold; for tests and simulation. */

@@ -8,6 +8,7 @@
 import { assert } from '../errors.js';
 import { BeamSearch, type Candidates } from './beam-search.js';
 import type { TableOwner } from './block-table.js';
+import type { HostedState } from './hosted-states.js';
 import { UNSALTED_ROOT } from './prefix-hash.js';
 import type { DrawParams } from './sampling-params.js';
 import type { TokenConstraint } from './structured.js';
@@ -51,6 +52,8 @@ export class Sequence implements TableOwner {
    * in the host pool.
    */
   hostTable: Int32Array | null = null;
+  /** And what recurrent layers keep of it; null also where there are none. */
+  hostState: HostedState | null = null;
   /** Blocks from its start (those of the finest group) that the prefix cache knows about. */
   numPublished = 0;
   /** numComputed at which the next one can be published. */
@@ -138,6 +141,12 @@ export class Sequence implements TableOwner {
   /** Its constraint takes the last token; false where that is none it allows. */
   advanceConstraint(): boolean {
     return this.constraint === null || this.constraint.advance(this.lastToken);
+  }
+
+  /** Obeys nothing from now on. */
+  dropConstraint(): void {
+    this.constraint?.close();
+    this.constraint = null;
   }
 
   /** It has another row, or other tokens: nothing of it is known there. */
@@ -237,7 +246,7 @@ export class Sequence implements TableOwner {
     assert(this.numSlots === 0, 'a spare sequence has blocks');
     this.isSpare = true;
     this.candidates = null;
-    this.constraint = null;
+    this.dropConstraint();
   }
 
   /** A spare one goes live with all that a live beam has. */
@@ -247,9 +256,10 @@ export class Sequence implements TableOwner {
     this.copyTokens(parent);
   }
 
-  /** Its blocks are in the host pool, as `table` says; null: not any more. */
-  moveTo(table: Int32Array | null): void {
+  /** It is in the host's memory, its blocks as `table` says; null: not any more. */
+  moveTo(table: Int32Array | null, state: HostedState | null = null): void {
     this.hostTable = table;
+    this.hostState = state;
   }
 
   /** Keeps so many blocks for its fork; returns how many more than before. */
@@ -279,7 +289,9 @@ export class Sequence implements TableOwner {
     }
     this.numTokens = from.numTokens;
     this.lastToken = from.lastToken;
-    this.constraint = from.constraint === null ? null : from.constraint.fork();
+    const constraint = from.constraint === null ? null : from.constraint.fork();
+    this.dropConstraint();
+    this.constraint = constraint;
     this.forgetSent();
   }
 
@@ -335,6 +347,8 @@ export class SequenceGroup {
   hasNewForks = false;
   /** The engine's own; core never looks at it. */
   attachment: unknown = null;
+  /** Told of each preemption, where somebody listens. */
+  onPreemption: ((bySwap: boolean) => void) | null = null;
 
   constructor(options: GroupOptions) {
     const { id, params, constraint = null } = options;
@@ -385,6 +399,7 @@ export class SequenceGroup {
   countPreemption(bySwap: boolean): void {
     this.numPreemptions++;
     if (bySwap) this.numSwaps++;
+    this.onPreemption?.(bySwap);
   }
 
   /** Prompt positions whose logprob is asked for and not there yet: from here on. */

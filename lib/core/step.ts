@@ -6,10 +6,13 @@
  * for every token.
  */
 import type { CopySink } from './block-table.js';
+import type { SwapSink } from './hosted-states.js';
 import { IntList } from './int-list.js';
+import type { StateSink } from './recurrent-states.js';
 import { NO_UPDATE, RowUpdates } from './row-updates.js';
 import type { Sequence } from './sequence.js';
 import type { TokenConstraint } from './structured.js';
+import { SwapList } from './swap-list.js';
 
 /**
  * Which tokens the mask of a row allows in a draw: all, what a new one says, as before, or what its
@@ -24,7 +27,7 @@ export const MASKS = {
   constraintLists: 4,
 } as const;
 
-export class Step implements CopySink {
+export class Step implements CopySink, StateSink, SwapSink {
   /** Of the steps of a scheduler, which one; given by it. */
   number = -1;
   numSeqs = 0;
@@ -32,8 +35,6 @@ export class Step implements CopySink {
   numCopies = 0;
   numSamples = 0;
   numPromptRows = 0;
-  numSwapOuts = 0;
-  numSwapIns = 0;
   // One entry per sequence: its row in the slabs; tokens that it computes now, and that its cache
   // holds afterwards; 1 where its angles come from the long table.
   readonly seqRows: Int32Array;
@@ -42,14 +43,24 @@ export class Step implements CopySink {
   readonly longRope: Int32Array;
   /** Of each KV group, one entry per sequence: blocks of its table. */
   readonly numBlocks: readonly Int32Array[];
+  /** Are there recurrent layers? */
+  readonly hasStates: boolean;
+  // For these, one entry per sequence: the slots of the state that it reads, and that it writes;
+  // and of all sequences, one after the other, the records that it reads and those that it writes.
+  readonly stateIns: Int32Array;
+  readonly stateOuts: Int32Array;
+  readonly records = new IntList();
   /** Of all queries, one after the other. */
   readonly tokenIds: Int32Array;
   /** (entry of the table slab, block) pairs: what has changed since the step before, in order. */
   tableChanges = new IntList();
   /** (source, target) pairs. */
   readonly copies: Int32Array;
-  /** (block of the pool, block of the host pool) pairs; a step has one direction only. */
-  readonly swaps = new IntList();
+  /** Blocks of the pool and of the host pool. */
+  readonly swaps = new SwapList();
+  /** The same of recurrent layers' states, and of their records. */
+  readonly stateSwaps = new SwapList();
+  readonly recordSwaps = new SwapList();
   /** Arrivals of the groups that this step swaps out, and of those that it swaps in. */
   readonly swappedOut: number[] = [];
   readonly swappedIn: number[] = [];
@@ -71,9 +82,9 @@ export class Step implements CopySink {
   readonly promptTokenRows: Int32Array;
   readonly promptTargets: Int32Array;
   readonly promptNumTops: Int32Array;
-  readonly #mark = new Int32Array(7);
+  readonly #mark = new Int32Array(8);
 
-  constructor(maxNumSeqs: number, maxNumTokens: number, numGroups = 1) {
+  constructor(maxNumSeqs: number, maxNumTokens: number, numGroups = 1, hasStates = false) {
     const perSeq = () => new Int32Array(maxNumSeqs);
     const perToken = () => new Int32Array(maxNumTokens);
     this.seqRows = perSeq();
@@ -81,6 +92,9 @@ export class Step implements CopySink {
     this.contextLens = perSeq();
     this.longRope = perSeq();
     this.numBlocks = Array.from({ length: numGroups }, perSeq);
+    this.hasStates = hasStates;
+    this.stateIns = new Int32Array(hasStates ? maxNumSeqs : 0);
+    this.stateOuts = new Int32Array(hasStates ? maxNumSeqs : 0);
     this.tokenIds = perToken();
     // Of each sequence and group the block that is being written to.
     this.copies = new Int32Array(maxNumSeqs * numGroups * 2);
@@ -103,10 +117,9 @@ export class Step implements CopySink {
     this.numCopies = 0;
     this.numSamples = 0;
     this.numPromptRows = 0;
-    this.numSwapOuts = 0;
-    this.numSwapIns = 0;
+    this.records.cut(0);
     this.tableChanges.cut(0);
-    this.swaps.cut(0);
+    for (const list of [this.swaps, this.stateSwaps, this.recordSwaps]) list.clear();
     this.swappedOut.length = 0;
     this.swappedIn.length = 0;
     this.updates.cut(0);
@@ -132,22 +145,28 @@ export class Step implements CopySink {
     if (sequence.waitingForks !== null) this.#sampleForks(sequence.waitingForks, end);
   }
 
+  addStates(stateIn: number, stateOut: number): void {
+    this.stateIns[this.numSeqs] = stateIn;
+    this.stateOuts[this.numSeqs] = stateOut;
+  }
+
+  addRecords(ids: Int32Array, from: number, to: number): void {
+    this.records.append(ids, from, to);
+  }
+
   addCopy(source: number, target: number): void {
     const at = 2 * this.numCopies++;
     this.copies[at] = source;
     this.copies[at + 1] = target;
   }
 
-  addSwapOut(block: number, host: number): void {
-    this.swaps.push(block);
-    this.swaps.push(host);
-    this.numSwapOuts++;
+  /** Blocks that go out, and that come in. */
+  get numSwapOuts(): number {
+    return this.swaps.numOuts;
   }
 
-  addSwapIn(block: number, host: number): void {
-    this.swaps.push(block);
-    this.swaps.push(host);
-    this.numSwapIns++;
+  get numSwapIns(): number {
+    return this.swaps.numIns;
   }
 
   /** Of the sequence that is added next. */
@@ -168,6 +187,7 @@ export class Step implements CopySink {
     this.#mark[4] = this.numPromptRows;
     this.#mark[5] = this.updates.length;
     this.#mark[6] = this.constraints.length;
+    this.#mark[7] = this.records.length;
   }
 
   /** Sequences before the mark. */
@@ -192,6 +212,7 @@ export class Step implements CopySink {
     this.numPromptRows = this.#mark[4];
     this.updates.cut(this.#mark[5]);
     this.constraints.length = this.#mark[6];
+    this.records.cut(this.#mark[7]);
   }
 
   #sample(sequence: Sequence): void {

@@ -5,6 +5,7 @@
 
 /** A schema of the zod library (version 4), whichever copy of it. */
 export interface ZodSchema<T = unknown> {
+  /** What zod knows of it. */
   readonly _zod: { readonly output: T };
 }
 
@@ -16,7 +17,8 @@ export interface ZodSchema<T = unknown> {
 export interface StructuredOutputs<T = unknown> {
   /**
    * JSON that is valid by a schema: a JSON Schema (2020-12, draft 7 or 4; as an object, a boolean
-   * or its JSON text), or a zod schema. Properties come in the order in which the schema has them.
+   * or its JSON text), or a zod schema. Properties come in the order in which the schema has them;
+   * names like "10", which objects of JavaScript put first, keep their place only in a text.
    */
   readonly json?: ZodSchema<T> | object | string | boolean;
   /** A regular expression (ECMAScript without look-around and back-references): all of the text. */
@@ -37,7 +39,8 @@ export interface StructuredOutputs<T = unknown> {
   readonly whitespacePattern?: string;
   /**
    * A keyword of a schema that cannot be enforced is an error. False: it is left out, and said in
-   * the warnings of `compileGrammar()`. Default true.
+   * the warnings of `compileGrammar()`. Default true. A `format` that nothing is known of is said
+   * there in any case, and never an error.
    */
   readonly strict?: boolean;
 }
@@ -48,6 +51,8 @@ export interface TokenConstraint {
   advance(token: number): boolean;
   /** One in the same state that goes on by itself. */
   fork(): TokenConstraint;
+  /** Gives its memory back; nothing is asked of it any more. */
+  close(): void;
 }
 
 /** Whether a value is a schema of zod 4. */

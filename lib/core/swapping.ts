@@ -1,10 +1,10 @@
 /**
  * Preemption by swap: the computed blocks of a group go to the host pool, shared ones once, and
- * come back, as shared as before, when there is room and their turn (see admission). Nothing is
- * computed again.
+ * come back, as shared as before, when there is room and their turn (see admission). What recurrent
+ * layers keep of it goes and comes with them. Nothing is computed again.
  *
  * A step never has both directions: who is swapped in comes after the running were planned without
- * preempting anybody. So host blocks read by a step are never written by the same step.
+ * preempting anybody. So what a step reads in the host's memory it never writes.
  */
 import { assert } from '../errors.js';
 import { NULL_BLOCK } from './block-pool.js';
@@ -18,25 +18,31 @@ const NO_BLOCK = -1;
 
 /** Moves a group that is not planned in this step out of the pool; false: there is no room. */
 export function swapOut(state: SchedulerState, step: Step, group: SequenceGroup): boolean {
-  const { tables, hostBlocks } = state;
+  const { tables, hostBlocks, states } = state;
   const hostOf = new Map<number, number>();
   const holders = group.sequences.filter((s) => s.finishReason === null && !tables.isEmpty(s));
   for (const sequence of holders) {
     for (const block of computedBlocks(state, sequence)) hostOf.set(block, NO_BLOCK);
   }
   hostOf.delete(NULL_BLOCK);
-  if (hostOf.size === 0 || hostOf.size > hostBlocks.numFree) return false;
+  const isComputed = holders.some((sequence) => sequence.numComputed > 0);
+  if (!isComputed || hostOf.size > hostBlocks.numFree) return false;
+  const numStatesBefore = step.stateSwaps.numOuts;
+  const rows = holders.map((sequence) => sequence.row);
+  const kept = states === null ? [] : states.swapOut(rows, step);
+  if (kept === null) return false;
   for (const block of hostOf.keys()) {
     const host = hostBlocks.take();
     hostOf.set(block, host);
-    step.addSwapOut(block, host);
+    step.swaps.addOut(block, host);
   }
-  for (const sequence of holders) {
+  for (const [i, sequence] of holders.entries()) {
     const hosts = computedBlocks(state, sequence).map((block) => hostOf.get(block) ?? NO_BLOCK);
-    sequence.moveTo(Int32Array.from(hosts));
+    sequence.moveTo(Int32Array.from(hosts), kept[i]);
   }
   group.holdOnHost(hostOf.size);
   state.stats.numSwappedOut += hostOf.size;
+  state.stats.numStatesSwappedOut += step.stateSwaps.numOuts - numStatesBefore;
   step.swappedOut.push(group.arrival);
   return true;
 }
@@ -120,6 +126,7 @@ function restore(
 ): void {
   const { pool, tables, hostBlocks, config, kvGroups } = state;
   state.giveRows(group);
+  restoreStates(state, step, active);
   const blockOf = new Map<number, number>([[NO_BLOCK, NULL_BLOCK]]);
   for (const sequence of active) {
     const fresh: number[] = [];
@@ -130,7 +137,7 @@ function restore(
         blockOf.set(host, block);
         fresh.push(block);
         hostBlocks.give(host);
-        step.addSwapIn(block, host);
+        step.swaps.addIn(block, host);
       }
       return block;
     });
@@ -152,4 +159,14 @@ function restore(
   }
   state.promiseBlocks(group);
   state.enterRunning(group, active);
+}
+
+/** They never lack room here: there are slots and records for all that have a row. */
+function restoreStates(state: SchedulerState, step: Step, active: readonly Sequence[]): void {
+  if (state.states === null) return;
+  const before = step.stateSwaps.numIns;
+  const rows = active.map(({ row }) => row);
+  const kept = active.map(({ hostState }) => hostState!);
+  state.states.swapIn(rows, kept, step);
+  state.stats.numStatesSwappedIn += step.stateSwaps.numIns - before;
 }

@@ -6,7 +6,9 @@ import type { StepResult } from './step-result.js';
 
 /** One token with its raw log-softmax (before penalties, bias and temperature), in nats. */
 export interface TokenLogprob {
+  /** The token. */
   readonly tokenId: number;
+  /** Its logprob. */
   readonly logprob: number;
   /** 1 = the most likely token. */
   readonly rank: number;

@@ -3,7 +3,7 @@
  * said: the same arrivals and results into a fresh scheduler must give the same decisions, step by
  * step (the scheduler has no clock and no randomness of its own). A trace holds token ids: they
  * decide prefix hits and when sequences end. Constraints are not in it: what they allowed shows in
- * what was drawn, and a replay draws nothing.
+ * what was drawn, and a replay draws nothing; what they refused of that is in it.
  */
 import { isOctavoError, octavoError } from '../errors.js';
 import { checkWidth } from './admission.js';
@@ -14,6 +14,7 @@ import { type FinishReason, SequenceGroup } from './sequence.js';
 import type { Step } from './step.js';
 import { appendTokens, offsetsOf, resultOfTokens, type StepResult } from './step-result.js';
 import type { FindStop } from './stop.js';
+import type { TokenConstraint } from './structured.js';
 
 export const TRACE_VERSION = 1;
 
@@ -26,6 +27,12 @@ export interface TracedPlan {
   /** (block, host block) pairs, flat; the first `numSwapOuts` pairs go out, the others come in. */
   readonly swaps: readonly number[];
   readonly numSwapOuts: number;
+  /** Where there are recurrent layers: (slot read, slot written or −1) pairs, flat; and records. */
+  readonly states?: readonly number[];
+  readonly records?: readonly number[];
+  /** Of these, too, (here, in the host's memory) pairs; left out where none moves. */
+  readonly stateSwaps?: readonly number[];
+  readonly recordSwaps?: readonly number[];
 }
 
 type Json<T> = { [K in keyof T]: T[K] extends ArrayBufferView | null ? number[] | null : T[K] };
@@ -54,6 +61,11 @@ export type TraceEvent =
       readonly topLogprobs: readonly (number | null)[];
       /** What was found for each token that joined a text, in order: stop strings. */
       readonly stops: readonly (string | null)[];
+      /**
+       * [sample, n]: its constraint refused the n-th of its tokens, which ended it. Left out where
+       * none did.
+       */
+      readonly refused?: readonly (readonly [sample: number, n: number])[];
       /** What older traces call `stops`. */
       readonly verdicts?: readonly (string | null)[];
     }
@@ -100,13 +112,13 @@ export class RecordingScheduler extends Scheduler {
     const stops: (string | null)[] = [];
     const { tokensAt } = result;
     const samples = Array.from({ length: step.numSamples }, (_, i) => i);
-    const beams = samples.some(
-      (i) => (this.sequenceAt(step.sampleRows[i])?.group.beams ?? null) !== null,
-    );
+    const drawn = samples.map((i) => this.sequenceAt(step.sampleRows[i]));
+    const before = drawn.map((sequence) => sequence?.numTokens ?? 0);
+    const beams = drawn.some((sequence) => sequence !== null && sequence.group.beams !== null);
     const moreOf = (i: number) =>
       Array.from(result.tokenIds.subarray(tokensAt[i] + 1, tokensAt[i + 1]));
-    const event: TraceEvent = {
-      type: 'commit',
+    const event = {
+      type: 'commit' as const,
       tokenIds: samples.map((i) =>
         tokensAt[i] < tokensAt[i + 1] ? result.tokenIds[tokensAt[i]] : -1,
       ),
@@ -122,7 +134,12 @@ export class RecordingScheduler extends Scheduler {
       stops.push(stop);
       return stop;
     });
-    this.#sink(event);
+    const refused = samples.flatMap((i) => {
+      const sequence = drawn[i];
+      const isRefused = sequence?.finishReason === 'error' && tokensAt[i] < tokensAt[i + 1];
+      return isRefused ? [[i, Math.max(1, sequence.numTokens - before[i])] as const] : [];
+    });
+    this.#sink(refused.length === 0 ? event : { ...event, refused });
     return ended;
   }
 
@@ -272,15 +289,43 @@ class Replay {
       topLogprobs: Float64Array.from(event.topLogprobs, (x) => x ?? Number.NEGATIVE_INFINITY),
     });
     const result = event.more === undefined ? drawn : appendTokens(drawn, event.more);
+    for (const [i, n] of event.refused ?? []) this.#refuse(step.sampleRows[i], n);
     let next = 0;
     this.#scheduler.commit(step, result, () => stops[next++] ?? null);
     this.#step = null;
+  }
+
+  /** Beams end together, by whichever of them. */
+  #refuse(row: number, n: number): void {
+    const sequence = this.#scheduler.sequenceAt(row);
+    const beams = sequence?.group.beams?.live ?? [];
+    for (const one of sequence === null ? [] : [sequence, ...beams]) one.obey(new Refusal(n));
   }
 
   #running(line: number): Step {
     if (this.#step === null) throw traceError(`line ${line} ends a step that was not scheduled`);
     return this.#step;
   }
+}
+
+/** What is known of a constraint: that it refused a token. */
+class Refusal implements TokenConstraint {
+  #left: number;
+
+  /** @param n which of the tokens to come */
+  constructor(n: number) {
+    this.#left = n;
+  }
+
+  advance(): boolean {
+    return --this.#left > 0;
+  }
+
+  fork(): Refusal {
+    return new Refusal(this.#left);
+  }
+
+  close(): void {}
 }
 
 /** JSON has no infinity. */
@@ -297,6 +342,18 @@ function planOf(scheduler: Scheduler, step: Step): TracedPlan {
     copies: Array.from(step.copies.subarray(0, 2 * step.numCopies)),
     swaps: Array.from(step.swaps.view),
     numSwapOuts: step.numSwapOuts,
+    ...(step.hasStates ? statesOf(step) : {}),
+  };
+}
+
+function statesOf(step: Step) {
+  const { numSeqs, stateIns, stateOuts, records, stateSwaps, recordSwaps } = step;
+  const pairs = Array.from({ length: numSeqs }, (_, i) => [stateIns[i], stateOuts[i]]);
+  return {
+    states: pairs.flat(),
+    records: Array.from(records.view),
+    ...(stateSwaps.length > 0 ? { stateSwaps: Array.from(stateSwaps.view) } : {}),
+    ...(recordSwaps.length > 0 ? { recordSwaps: Array.from(recordSwaps.view) } : {}),
   };
 }
 

@@ -14,6 +14,7 @@ import type { Intake } from './intake.js';
 import type { RequestOutput } from './outputs.js';
 import { ofPrompt } from './prompts.js';
 import type { Request } from './request.js';
+import { type TraceParent, traceParent, traceRequest } from './tracing.js';
 
 /** Texts of one batch that are encoded at once. */
 const NUM_ENCODING = 2;
@@ -50,11 +51,12 @@ export class Batches {
     const taken = takeList(prompts, 'prompts');
     const each = Array.isArray(params) ? takeList(params, 'params') : null;
     const deadline = new Deadline(checked);
+    const parent = traceParent(checked.traceHeaders);
     this.#intake.calls.begin(deadline);
     try {
       deadline.check();
       const calls = await this.#check(taken, each ?? params, checked, deadline);
-      const batch = new Batch(this.#intake, calls, checked.onOutput, deadline);
+      const batch = new Batch(this.#intake, calls, checked.onOutput, deadline, parent);
       this.#feeding.add(batch);
       return await batch.outputs(() => this.#feed()).finally(() => this.#feeding.delete(batch));
     } finally {
@@ -116,6 +118,7 @@ class Batch {
   readonly #calls: readonly Call[];
   readonly #onOutput: BatchOptions['onOutput'];
   readonly #deadline: Deadline;
+  readonly #parent: TraceParent | null;
   /** By place; an entry goes when it is fed. */
   readonly #encoded = new Map<number, EncodedCall>();
   readonly #outputs: RequestOutput[] = [];
@@ -133,7 +136,9 @@ class Batch {
     calls: readonly Call[],
     onOutput: BatchOptions['onOutput'],
     deadline: Deadline,
+    parent: TraceParent | null,
   ) {
+    this.#parent = parent;
     this.#intake = intake;
     this.#calls = calls;
     this.#onOutput = onOutput;
@@ -186,6 +191,7 @@ class Batch {
     try {
       const request = this.#intake.gate.request(encoded);
       this.#intake.engine.submit(request);
+      if (this.#parent !== null) traceRequest(request, this.#parent);
       this.#running.add(request);
       this.#waiting.push(request);
       void this.#await(request, i);

@@ -5,7 +5,6 @@ import type { ChatMessage, RenderOptions } from '../text/chat-template.js';
 import { bytesOfToken } from '../text/token-bytes.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { Answer } from '../tools/answer.js';
-import type { AnswerOptions } from '../tools/answer-reader.js';
 import type { ChatPlan } from '../tools/chat-plan.js';
 import type { Fence } from '../tools/format.js';
 import type { Beginning } from '../tools/parser.js';
@@ -13,15 +12,22 @@ import type { ChatOptions } from '../tools/types.js';
 import { GrammarConstraint } from './constraint.js';
 import type { Prompt } from './prompts.js';
 import type { RequestOptions } from './request.js';
+import { jsonData } from './structured.js';
 
 /** Ids at a prompt's end that tell whether it ends within reasoning. */
 const TAIL = 64;
 
 /** What `chat()` takes beside messages and parameters. */
 export interface ChatCallOptions extends RequestOptions, ChatOptions {
+  /** How the conversation is rendered. */
   readonly template?: RenderOptions;
+  /** True: control tokens that messages, tools or variables spell are control tokens. Default
+   * false: they are text. */
   readonly parseSpecialTokens?: boolean;
 }
+
+/** Of all tools of a call, as JSON. */
+const MAX_TOOLS_BYTES = 2 ** 24;
 
 const CHAT_OPTIONS = [
   ...(['tools', 'toolChoice', 'parallelToolCalls', 'reasoning'] as const),
@@ -42,6 +48,9 @@ export function chatCall(
   for (const name of CHAT_OPTIONS) {
     chat[name] = rest[name];
     delete rest[name];
+  }
+  if (chat.tools != null) {
+    chat.tools = jsonData(chat.tools, 'tools', { param: 'tools', maxBytes: MAX_TOOLS_BYTES });
   }
   return { prompt: { messages, template, parseSpecialTokens, chat } as Prompt, options: rest };
 }
@@ -77,9 +86,10 @@ export async function startChat(
   return { plan, beginning, grammar, ending };
 }
 
-/** @param options as the text's: stop strings, and the prompt's end */
-export function newAnswer({ plan, beginning }: ChatStart, options: AnswerOptions): Answer {
-  return new Answer(plan.reader(beginning, options));
+/** Makes what tells a sample's answer apart; null where all of it is content. */
+export function answersOf({ plan, beginning }: ChatStart): (() => Answer) | null {
+  const parsers = plan.parsers(beginning);
+  return parsers && (() => new Answer(parsers()));
 }
 
 export function chatConstraint(
@@ -105,7 +115,13 @@ interface Budget {
   readonly isOver: boolean;
 }
 
-/** A grammar, and another one as soon as so many tokens of reasoning have come. */
+/** Bytes of a character that may follow its first. */
+const MORE_BYTES = 3;
+
+/**
+ * A grammar, and another one as soon as so many tokens of reasoning have come; those that complete
+ * a character are let come beyond it.
+ */
 export class BudgetConstraint extends GrammarConstraint {
   readonly #ending: CachedGrammar;
   readonly #watch: ReasoningWatch;
@@ -132,10 +148,12 @@ export class BudgetConstraint extends GrammarConstraint {
     const wasReasoning = this.#watch.state === 'reasoning';
     const state = this.#watch.push(token);
     if (state === 'over') this.#isOver = true;
-    else if (state === 'reasoning' && (wasReasoning ? --this.#left : this.#left) <= 0) {
-      this.#isOver = true;
-      this.matcher = this.#ending.start();
-    }
+    if (state !== 'reasoning') return true;
+    if (wasReasoning) this.#left--;
+    if (this.#left > 0 || (!this.#watch.isWhole && this.#left > -MORE_BYTES)) return true;
+    this.#isOver = true;
+    this.matcher.close();
+    this.matcher = this.#ending.start();
     return true;
   }
 
@@ -148,6 +166,9 @@ export class BudgetConstraint extends GrammarConstraint {
     });
   }
 }
+
+/** The least first byte of a character of more bytes than that. */
+const LEADS = [0, 0xc0, 0xe0, 0xf0];
 
 /** Longest beginning of an answer in which reasoning may begin, in bytes, its marker aside. */
 const LEAD = 16;
@@ -176,15 +197,27 @@ export class ReasoningWatch {
       : bytesOfToken(this.#tokenizer, id);
     this.#text += Buffer.from(spelled).toString('latin1');
     if (this.state === 'before') {
-      if (this.#text.includes(this.#start)) {
+      const at = this.#text.indexOf(this.#start);
+      if (at >= 0) {
         this.state = 'reasoning';
-        this.#text = '';
+        this.#text = this.#text.slice(at + this.#start.length);
       } else if (this.#text.length > this.#start.length + LEAD) this.state = 'over';
-    } else if (this.state === 'reasoning') {
+    }
+    if (this.state === 'reasoning') {
       if (this.#text.includes(this.#end)) this.state = 'over';
-      this.#text = this.#text.slice(1 - this.#end.length);
+      this.#text = this.#text.slice(-Math.max(this.#end.length - 1, MORE_BYTES));
     }
     return this.state;
+  }
+
+  /** Whether the text ends with a whole character, as far as can be seen of its last bytes. */
+  get isWhole(): boolean {
+    for (let length = 1; length <= MORE_BYTES; length++) {
+      const byte = this.#text.charCodeAt(this.#text.length - length); // NaN before its beginning
+      if (byte >= 0x80 && byte < 0xc0) continue; // one that follows
+      return !(byte >= LEADS[length] && byte < 0xf8);
+    }
+    return true;
   }
 
   fork(): ReasoningWatch {

@@ -5,7 +5,7 @@ import type { CachedGrammar, Matcher } from '../grammar/compile.js';
 import { Pacer } from '../text/pacer.js';
 import { bytesOfToken } from '../text/token-bytes.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { allowedTokens, newMask } from './constraint.js';
+import { bitsOf, newMask } from './constraint.js';
 
 interface Vocabulary {
   readonly vocabSize: number;
@@ -17,7 +17,7 @@ interface Vocabulary {
  * be freed.
  */
 export class CompiledGrammar {
-  /** What of a schema is not enforced: with `strict: false` only. */
+  /** What of a schema is not enforced: with `strict: false`, and formats that are not known. */
   readonly warnings: readonly string[];
   readonly #grammar: CachedGrammar;
   readonly #tokenizer: Tokenizer;
@@ -47,39 +47,57 @@ export class CompiledGrammar {
    * Whether an output may be this, from its first to its last token: a text, tokenized as the model
    * would, or token ids, at whose end EOS may stand or not. Each token is looked up in the mask of
    * its place, as generation does.
-   * @throws ERR_INVALID_PARAM, ERR_GRAMMAR where a limit is met
+   * @throws ERR_INVALID_PARAM, ERR_CLOSED, ERR_GRAMMAR where a limit is met
    */
   async accepts(output: string | ArrayLike<number>): Promise<boolean> {
     const ids = typeof output === 'string' ? await this.#tokenize(output) : this.#idsOf(output);
     if (ids === null) return false;
-    const matcher = this.#grammar.start();
-    const mask = newMask(this.#vocabulary.vocabSize);
-    const pacer = new Pacer(1);
-    for (const [i, id] of ids.entries()) {
-      const isTaken = takes(matcher, mask, id);
-      if (matcher.failure) throw outOfBounds(matcher.failure);
-      if (!isTaken) return false;
-      const isLast = i === ids.length - 1;
-      if (isLast && this.#vocabulary.eosTokenIds.includes(id)) return true;
-      if (pacer.due()) await pacer.turn();
-    }
-    return matcher.complete();
+    return this.#asking(async (matcher) => {
+      const mask = newMask(this.#vocabulary.vocabSize);
+      const pacer = new Pacer(1);
+      for (const [i, id] of ids.entries()) {
+        await fill(matcher, mask);
+        if (!hasBit(mask, id)) return false;
+        assert(matcher.advance(id), 'a mask and its matcher disagree');
+        const isLast = i === ids.length - 1;
+        if (isLast && this.#vocabulary.eosTokenIds.includes(id)) return true;
+        if (pacer.due()) await pacer.turn();
+      }
+      await fill(matcher, mask);
+      return this.#vocabulary.eosTokenIds.some((id) => hasBit(mask, id));
+    });
   }
 
   /**
    * The ids that may come next after these, ascending; those of EOS among them where the output may
    * end. Empty where the ids themselves are not allowed.
-   * @throws ERR_INVALID_PARAM
+   * @throws ERR_INVALID_PARAM, ERR_CLOSED, ERR_GRAMMAR where a limit is met
    */
-  allowedTokens(tokenIds: ArrayLike<number>): Int32Array {
-    const matcher = this.#grammar.start();
-    for (const id of this.#idsOf(tokenIds)) if (!matcher.advance(id)) return new Int32Array(0);
-    return Int32Array.from(allowedTokens(matcher, newMask(this.#vocabulary.vocabSize)));
+  async allowedTokens(tokenIds: ArrayLike<number>): Promise<Int32Array> {
+    const ids = this.#idsOf(tokenIds);
+    return this.#asking(async (matcher) => {
+      for (const id of ids) if (!matcher.advance(id)) return new Int32Array(0);
+      const mask = newMask(this.#vocabulary.vocabSize);
+      await fill(matcher, mask);
+      return Int32Array.from(bitsOf(mask));
+    });
   }
 
-  /** How many of a text's UTF-8 bytes an output may begin with: up to the first that is wrong. */
-  acceptedBytes(text: string): number {
-    return this.#grammar.start().acceptsBytes(Buffer.from(text));
+  /**
+   * How many of a text's UTF-8 bytes an output may begin with: up to the first that is wrong.
+   * @throws ERR_CLOSED, ERR_GRAMMAR where a limit is met
+   */
+  async acceptedBytes(text: string): Promise<number> {
+    return this.#asking((matcher) => matcher.acceptsBytes(Buffer.from(text)));
+  }
+
+  async #asking<T>(ask: (matcher: Matcher) => Promise<T>): Promise<T> {
+    const matcher = this.#grammar.start();
+    try {
+      return await ask(matcher);
+    } finally {
+      matcher.close();
+    }
   }
 
   #idsOf(given: ArrayLike<number>): number[] {
@@ -114,16 +132,14 @@ export class CompiledGrammar {
   }
 }
 
-/** A limit was met while the grammar was used. */
-function outOfBounds(failure: string): Error {
-  return octavoError('ERR_GRAMMAR', failure, { param: 'structuredOutputs' });
-}
-
-function takes(matcher: Matcher, mask: Int32Array, id: number): boolean {
-  matcher.fillMask(mask, 0);
-  const isAllowed = hasBit(mask, id);
-  assert(matcher.advance(id) === isAllowed, 'a mask and its matcher disagree');
-  return isAllowed;
+/** Fills the mask of a matcher's place. @throws ERR_GRAMMAR where a limit is met */
+async function fill(matcher: Matcher, mask: Int32Array): Promise<void> {
+  if (!matcher.fillMask(mask, 0)) {
+    await matcher.settle();
+    matcher.fillMask(mask, 0);
+  }
+  if (!matcher.failure) return;
+  throw octavoError('ERR_GRAMMAR', matcher.failure, { param: 'structuredOutputs' });
 }
 
 function hasBit(mask: Int32Array, id: number): boolean {

@@ -19,9 +19,14 @@ export class GrammarConstraint implements TokenConstraint {
     return new GrammarConstraint(this.matcher.fork(), this.#vocabSize);
   }
 
-  /** The ids that may come next, ascending. */
-  allowed(): number[] {
-    return allowedTokens(this.matcher, newMask(this.#vocabSize));
+  close(): void {
+    this.matcher.close();
+  }
+
+  /** The ids that may come next, ascending; undefined where it takes too long to find out. */
+  allowed(): number[] | undefined {
+    const mask = newMask(this.#vocabSize);
+    return this.matcher.fillMask(mask, 0) ? bitsOf(mask) : undefined;
   }
 }
 
@@ -29,9 +34,8 @@ export function newMask(vocabSize: number): Int32Array {
   return new Int32Array(Math.ceil(vocabSize / 32));
 }
 
-/** The ids that a matcher allows, ascending, by way of this mask. */
-export function allowedTokens(matcher: Matcher, mask: Int32Array): number[] {
-  matcher.fillMask(mask, 0);
+/** The ids of a mask, ascending. */
+export function bitsOf(mask: Int32Array): number[] {
   const allowed: number[] = [];
   for (const [i, word] of mask.entries()) {
     for (let bits = word; bits !== 0; bits &= bits - 1) {

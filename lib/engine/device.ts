@@ -7,6 +7,8 @@ export interface Device {
   readonly kind: 'cpu' | 'cuda' | 'simt';
   /** −1 on the CPU. */
   readonly index: number;
+  /** Bytes of its own memory, other processes' included; the CPU has none of its own. */
+  readonly memory?: number;
 }
 
 export const CPU: Device = { kind: 'cpu', index: -1 };
@@ -20,10 +22,13 @@ let fallbackTold = false;
 export async function chooseDevice(wish: string, addon?: NativeAddon): Promise<Device> {
   if (wish === 'cpu') return CPU;
   const probe = await probeDevices(addon);
-  if (wish === 'simt' && probe.kind === 'simt') return { kind: 'simt', index: 0 };
+  const found = (kind: 'simt' | 'cuda', index: number): Device => {
+    return { kind, index, memory: probe.devices[index].memory };
+  };
+  if (wish === 'simt' && probe.kind === 'simt') return found('simt', 0);
   const usable = (index: number) => (probe.devices[index]?.major ?? 0) >= 8;
   if (wish === 'auto') {
-    if (probe.kind === 'cuda' && usable(0)) return { kind: 'cuda', index: 0 };
+    if (probe.kind === 'cuda' && usable(0)) return found('cuda', 0);
     if (probe.kind === 'cuda' && !fallbackTold) {
       fallbackTold = true;
       const why = probe.reason || `${probe.devices[0].name} is older than compute capability 8.0`;
@@ -34,7 +39,7 @@ export async function chooseDevice(wish: string, addon?: NativeAddon): Promise<D
     return CPU;
   }
   const index = Number(wish.split(':')[1] ?? 0);
-  if (probe.kind === 'cuda' && wish !== 'simt' && usable(index)) return { kind: 'cuda', index };
+  if (probe.kind === 'cuda' && wish !== 'simt' && usable(index)) return found('cuda', index);
   throw octavoError(
     'ERR_DEVICE_NOT_FOUND',
     `device ${wish}: ${missing(wish, index, probe)}; use "auto" or "cpu"`,

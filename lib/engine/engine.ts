@@ -8,6 +8,7 @@
  * executor is lost, or when something of its own is wrong.
  */
 import type { GroupExtent } from '../core/admission.js';
+import { KvGroups } from '../core/kv-groups.js';
 import { Scheduler } from '../core/scheduler.js';
 import { allocated, type SchedulerOptions } from '../core/scheduler-config.js';
 import type { Sequence, SequenceGroup } from '../core/sequence.js';
@@ -15,6 +16,7 @@ import type { Step } from '../core/step.js';
 import type { StepResult } from '../core/step-result.js';
 import { RecordingScheduler, type TraceSink } from '../core/trace.js';
 import { octavoError } from '../errors.js';
+import type { GrammarCounts } from '../grammar/compile.js';
 import type { NativeStepResult } from '../native.js';
 import { Pacer } from '../text/pacer.js';
 import { decodeResult } from '../wire/decode.js';
@@ -22,11 +24,14 @@ import { StepEncoder } from '../wire/encode.js';
 import type { GrammarConstraint } from './constraint.js';
 import { EventFeed } from './events.js';
 import type { Executor } from './executor.js';
+import { figuresOf, stepEvent } from './figures.js';
 import type { JumpForward } from './jump-forward.js';
+import { type KvEventSink, KvEvents } from './kv-events.js';
 import type { EngineStats } from './outputs.js';
 import { type Request, unreadable } from './request.js';
-import { closedError, coded, endOf, FATAL, nothingToDraw } from './request-ends.js';
+import { closedError, coded, endOf, FATAL, failureOf, nothingToDraw } from './request-ends.js';
 import { recordOf } from './snapshot.js';
+import { Watch, type Watcher } from './watch.js';
 
 /** A committed step whose callers have not heard of it yet. */
 interface CommittedStep {
@@ -49,6 +54,7 @@ export class Engine {
   readonly #encoder: StepEncoder;
   readonly #executor: Executor;
   readonly #jump: JumpForward | null;
+  #kvEvents: KvEvents | null = null;
   readonly events = new EventFeed();
   /** Called when requests may have left the waiting queue, and when the engine has ended. */
   onRoom: () => void = () => {};
@@ -60,6 +66,8 @@ export class Engine {
   #closing: Promise<void> | null = null;
   #fatal: Error | null = null;
   #committed: CommittedStep | null = null;
+  /** null: nobody watches. */
+  #watch: Watch | null = null;
   /** Drawn tokens in whose text nobody looks for stop strings. */
   #unread: UnreadToken[] = [];
   /** Requests whose text could not be read while a step was committed. */
@@ -72,6 +80,7 @@ export class Engine {
     numRequestsFinished: 0,
     numRequestsAborted: 0,
     numMasks: 0,
+    numTokensForced: 0,
     peakKvCacheUsage: 0,
   };
 
@@ -94,6 +103,12 @@ export class Engine {
     this.#encoder = allocated(config, () => new StepEncoder(config));
   }
 
+  /** From now on `sink` is told what the prefix cache has; before the first request. */
+  tellPrefixes(sink: KvEventSink): void {
+    const { pool, config } = this.#scheduler;
+    this.#kvEvents = new KvEvents(pool.prefixes, new KvGroups(config), sink);
+  }
+
   /**
    * Takes a request in, or throws and takes nothing. One that was aborted before is passed over.
    * @throws ERR_CLOSED, ERR_OVERLOADED, ERR_REQUEST_TOO_LARGE, ERR_PROMPT_TOO_LONG, and what
@@ -105,6 +120,7 @@ export class Engine {
     this.#scheduler.add(request.group);
     request.group.attachment = request;
     this.#requests.add(request);
+    this.#watch?.begin(request);
     this.#loop ??= this.#run();
   }
 
@@ -134,7 +150,7 @@ export class Engine {
     if (request.settled) return;
     if (error === undefined && this.#requests.has(request)) {
       for (const sequence of request.group.sequences) {
-        if (sequence.finishReason === null) this.#finishText(sequence);
+        if (sequence.finishReason === null) this.#endText(sequence);
       }
     }
     this.#settle(request, error ?? null);
@@ -142,27 +158,24 @@ export class Engine {
   }
 
   stats(): EngineStats {
-    const { pool, stats, numRunning, numWaiting, numSwapped } = this.#scheduler;
-    return {
-      numRequestsRunning: numRunning,
-      numRequestsWaiting: numWaiting,
-      numRequestsSwapped: numSwapped,
-      kvCacheUsage: pool.usage,
-      ...this.#counts,
-      numRequestsBy: { ...this.#numRequestsBy },
-      prefixCacheQueries: stats.numPrefixQueries,
-      prefixCacheHits: stats.numPrefixHits,
-      numPreemptions: stats.numPreemptions,
-      numTokensForced: this.#jump?.numTokens ?? 0,
-      numBlockCopies: stats.numBlockCopies,
-      numBlocksSwappedOut: stats.numSwappedOut,
-      numBlocksSwappedIn: stats.numSwappedIn,
-    };
+    const numRequestsBy = { ...this.#numRequestsBy };
+    return { ...figuresOf(this.#scheduler), ...this.#counts, numRequestsBy };
+  }
+
+  /** What all it does is told to, until the last who watches leaves. @throws ERR_CLOSED */
+  watch(grammars: () => GrammarCounts): Watcher {
+    this.checkOpen();
+    this.#watch ??= new Watch(this.#scheduler, this, { grammars, requests: this.#requests });
+    return this.#watch.enter(() => {
+      this.#watch = null;
+    });
   }
 
   /** Forgets all cached prefixes; false while any block is in use. */
   resetPrefixCache(): boolean {
-    return this.#scheduler.resetPrefixCache();
+    const isReset = this.#scheduler.resetPrefixCache();
+    this.#kvEvents?.flush();
+    return isReset;
   }
 
   /** Ends all requests with ERR_CLOSED, waits for the step in flight, frees; idempotent. */
@@ -179,6 +192,7 @@ export class Engine {
     // The executor is told at once: a step that hangs may end only because it closes.
     const [, closed] = await Promise.allSettled([this.#loop, this.#executor.close()]);
     this.events.close();
+    this.#watch?.close();
     if (closed.status === 'rejected') throw closed.reason;
   }
 
@@ -223,6 +237,7 @@ export class Engine {
     }
     const drawn: Sequence[] = [];
     for (let i = 0; i < step.numSamples; i++) drawn.push(scheduler.sequenceAt(step.sampleRows[i])!);
+    this.#watch?.plan(step);
     const { usage } = scheduler.pool;
     if (usage > this.#counts.peakKvCacheUsage) this.#counts.peakKvCacheUsage = usage;
     const started = performance.now();
@@ -251,7 +266,9 @@ export class Engine {
     const numMasks = step.constraints.length;
     this.#committed = { drawn, numMasks, result, ended };
     this.#count(this.#committed);
-    if (this.events.isHeard) this.#publish(step, performance.now() - started, raw.computeMs);
+    const times = { ms: performance.now() - started, computeMs: raw.computeMs };
+    if (this.events.isHeard) this.events.publish(stepEvent(scheduler, step, this.stats(), times));
+    this.#watch?.note(step, drawn, times.ms, times.computeMs);
   }
 
   #count({ drawn, numMasks, result: { tokensAt }, ended }: CommittedStep): void {
@@ -268,6 +285,8 @@ export class Engine {
           : numOutputTokens - recordOf(drawn[i]).numTokens;
       request.numGenerated += numTokens;
       this.#counts.generationTokens += numTokens;
+      // One was drawn; what came with it was not.
+      this.#counts.numTokensForced += Math.max(0, numTokens - 1);
     }
     this.#counts.numRequestsFinished += ended.length;
   }
@@ -277,13 +296,13 @@ export class Engine {
    * looks for some is read at once. Nothing may be thrown here, in the middle of a commit.
    */
   readonly #findStop = (sequence: Sequence, _at: number, mayStop: boolean): string | null => {
-    const { text } = recordOf(sequence);
-    if (!text.canStop) {
+    const record = recordOf(sequence);
+    if (!record.text.canStop) {
       this.#unread.push({ sequence, token: sequence.lastToken });
       return null;
     }
     try {
-      return text.push(sequence.lastToken, { mayStop }).stop;
+      return record.push(sequence.lastToken, mayStop);
     } catch (cause) {
       this.#unreadable.push({ request: requestOf(sequence.group), cause });
       return null;
@@ -292,6 +311,7 @@ export class Engine {
 
   /** Callers hear of the last step: the next one is being computed, or there is none. */
   #deliver(): void {
+    this.#kvEvents?.flush();
     const committed = this.#committed;
     if (committed === null) return;
     this.#committed = null;
@@ -309,35 +329,13 @@ export class Engine {
     const request = requestOf(sequence.group);
     if (request.settled) return;
     try {
-      recordOf(sequence).text.push(token);
+      recordOf(sequence).push(token);
     } catch (cause) {
       this.#settle(request, unreadable(cause));
     }
   }
 
-  #publish(step: Step, ms: number, computeMs: number): void {
-    const { pool, config, numFreeHostBlocks } = this.#scheduler;
-    this.events.publish({
-      ...this.stats(),
-      time: Date.now(),
-      numBlocksUsed: pool.numUsable - pool.numFree,
-      numBlocksFree: pool.numFree,
-      numBlocksCached: pool.prefixes.numPublished,
-      numTableEntries: this.#scheduler.numTableEntries,
-      numHostBlocksUsed: config.numHostBlocks - numFreeHostBlocks,
-      step: {
-        ms,
-        computeMs,
-        numSeqs: step.numSeqs,
-        numTokens: step.numTokens,
-        numBlockCopies: step.numCopies,
-        numBlocksSwappedOut: step.numSwapOuts,
-        numBlocksSwappedIn: step.numSwapIns,
-      },
-    });
-  }
-
-  /** Logprobs of the tokens drawn; their text has been read. */
+  /** Logprobs of the tokens drawn, and who ended; their text has been read. */
   #record({ drawn, result }: CommittedStep): void {
     const { tokensAt, tokenIds, logprobs, ranks, topAt } = result;
     const touched = new Set<Request>();
@@ -345,14 +343,18 @@ export class Engine {
       const sequence = drawn[i];
       const { group } = sequence;
       const request = requestOf(group);
-      if (request.settled || tokensAt[i] === tokensAt[i + 1]) continue;
-      touched.add(request);
+      if (request.settled) continue;
+      if (tokensAt[i] < tokensAt[i + 1]) touched.add(request);
       if (group.beams !== null) continue;
       const record = recordOf(sequence);
       for (let t = tokensAt[i]; t < tokensAt[i + 1]; t++) {
         record.logprobs?.push(tokenIds[t], logprobs[t], ranks[t], result, topAt[t]);
       }
-      if (sequence.finishReason !== null) this.#finishText(sequence);
+      if (sequence.finishReason === 'error') record.error = nothingToDraw(sequence);
+      if (sequence.finishReason !== null) {
+        this.#endText(sequence);
+        sequence.dropConstraint();
+      }
       record.update(sequence);
     }
     for (const request of touched) {
@@ -361,18 +363,17 @@ export class Engine {
   }
 
   /** Gives out what was held back of a text that ends, unless a stop string has cut it. */
-  #finishText(sequence: Sequence): void {
-    if (sequence.attachment === null || typeof sequence.stopReason === 'string') return;
+  #endText(sequence: Sequence): void {
+    if (sequence.attachment === null) return;
     try {
-      recordOf(sequence).text.finish();
+      recordOf(sequence).end(typeof sequence.stopReason === 'string');
     } catch (cause) {
       this.#settle(requestOf(sequence.group), unreadable(cause));
     }
   }
 
   #finish(group: SequenceGroup): void {
-    const failed = group.sequences.some((sequence) => sequence.finishReason === 'error');
-    this.#settle(requestOf(group), failed ? nothingToDraw(group) : null);
+    this.#settle(requestOf(group), failureOf(group));
   }
 
   /**
@@ -399,12 +400,14 @@ export class Engine {
     if (request.settled) return;
     const wasAccepted = this.#requests.delete(request);
     if (wasAccepted) this.#numRequestsBy[endOf(request, error)]++;
+    this.#watch?.end(request, error);
     if (wasAccepted && !request.group.finished) {
       this.#counts.numRequestsAborted++;
       this.#scheduler.abort(request.group.id);
     }
     if (error === null) request.finish();
     else request.fail(error);
+    for (const sequence of request.group.sequences) sequence.dropConstraint();
   }
 
   /** Something of the engine's own is wrong, or the executor is lost: nobody is served any more. */

@@ -7,6 +7,7 @@ import { octavoError } from '../errors.js';
 import type { EngineEvent } from './outputs.js';
 import { Reader } from './reader.js';
 
+/** Of `events()`. */
 export interface EventOptions {
   /** At most one event in so many milliseconds. Default 0: after every step. */
   readonly intervalMs?: number;

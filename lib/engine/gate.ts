@@ -26,7 +26,7 @@ import { OutputText } from '../text/output-text.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { type ChatPlan, ChatPlanner } from '../tools/chat-plan.js';
 import type { CallOptions } from './call-options.js';
-import { type ChatStart, chatConstraint, newAnswer, startChat } from './chat-tools.js';
+import { answersOf, type ChatStart, chatConstraint, startChat } from './chat-tools.js';
 import { GrammarConstraint } from './constraint.js';
 import type { Deadline } from './deadline.js';
 import { type EncodingQueue, encodings } from './encoding-queue.js';
@@ -268,20 +268,27 @@ export class Gate {
   request({ call, prompt, params, grammar, chat }: EncodedCall): Request {
     const { tokenizer } = this.#encoder;
     const { vocabSize } = this.#limits;
-    const constraint = grammar && new GrammarConstraint(grammar.start(), vocabSize);
+    const first =
+      chat === null
+        ? grammar && new GrammarConstraint(grammar.start(), vocabSize)
+        : chatConstraint(chat, tokenizer, vocabSize);
     const group = new SequenceGroup({
       id: call.id,
       promptTokens: prompt.tokenIds,
       params: call.params.hasSeed ? params : Object.freeze({ ...params, seed: call.seed }),
       priority: call.priority,
-      constraint: chat === null ? constraint : chatConstraint(chat, tokenizer, vocabSize),
+      constraint: first,
     });
+    // Each of its sequences has a fork.
+    first?.close();
     const ids = Array.from(prompt.tokenIds);
-    const options = { ...params, promptTail: ids.slice(-16) };
-    const emptyText = new OutputText(tokenizer, options);
+    const newAnswer = chat && answersOf(chat);
+    const marks = newAnswer === null ? undefined : chat?.plan.marks;
+    const emptyText = new OutputText(tokenizer, { ...params, promptTail: ids.slice(-16), marks });
     return new Request(group, prompt.text, ids, emptyText, {
       parse: call.params.structured?.parse ?? null,
-      newAnswer: chat && (() => newAnswer(chat, options)),
+      isChat: chat !== null,
+      newAnswer,
       warnings: [...(chat?.plan.warnings ?? []), ...((chat?.grammar ?? grammar)?.warnings ?? [])],
     });
   }

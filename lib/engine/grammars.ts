@@ -10,6 +10,7 @@ import {
   type GrammarSource,
 } from '../grammar/compile.js';
 import type { SpecLimits } from '../grammar/index.js';
+import { markLate } from '../grammar/problem.js';
 import {
   fromNative,
   type NativeAddon,
@@ -19,10 +20,14 @@ import {
 import { byteTokens, tokenBytes } from '../text/token-bytes.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { CompiledGrammar } from './compiled-grammar.js';
+import { GrammarReader } from './grammar-reader.js';
 import { type Structured, structuredOf } from './structured.js';
 
 /** Even where nothing is kept, one grammar may take so much while it is used. */
 const MIN_BYTES = 2 ** 25;
+
+/** Work of reading that may be done for each ms of the limit: an idle core does it in a tenth. */
+const WORK_PER_MS = 60;
 
 /** What of a model's options says how far grammars may go. */
 export interface GrammarOptions {
@@ -42,16 +47,17 @@ export interface GrammarModel {
 
 /** The model may be closed at any time, and the grammar with it. */
 function coded(grammar: NativeGrammar): CompiledProgram {
+  const attempt = <T>(call: () => T): T => {
+    try {
+      return call();
+    } catch (error) {
+      throw fromNative(error);
+    }
+  };
   return {
-    start() {
-      try {
-        return grammar.start();
-      } catch (error) {
-        throw fromNative(error);
-      }
-    },
+    start: () => attempt(() => grammar.start()),
     get memory() {
-      return grammar.memory;
+      return attempt(() => grammar.memory);
     },
     close: () => grammar.close(),
   };
@@ -68,6 +74,7 @@ export class Grammars {
   readonly #tokenizer: Tokenizer;
   readonly #model: GrammarModel;
   readonly #options: GrammarOptions;
+  readonly #reader: GrammarReader;
   readonly #cache: GrammarCache;
   readonly limits: SpecLimits;
   #vocabulary: Promise<Vocabulary> | undefined;
@@ -82,7 +89,11 @@ export class Grammars {
     this.#tokenizer = tokenizer;
     this.#model = model;
     this.#options = options;
-    this.#cache = new GrammarCache((program) => this.#compile(program), options.grammarCacheBytes);
+    const { grammarMaxCompileMs: maxMs } = options;
+    this.#reader = new GrammarReader({ maxMs, maxWork: maxMs * WORK_PER_MS });
+    this.#cache = new GrammarCache((program) => this.#compile(program), options.grammarCacheBytes, {
+      read: (source) => this.#reader.read(source),
+    });
     this.limits = {
       maxSchemaBytes: options.grammarMaxSchemaBytes,
       maxDepth: options.grammarMaxDepth,
@@ -132,16 +143,20 @@ export class Grammars {
       maxBytes: Math.max(grammarCacheBytes, MIN_BYTES),
       maxMs: grammarMaxCompileMs,
     };
+    const started = performance.now();
     try {
       return coded(await this.#addon.Grammar.compile(tokens, program, limits));
-    } catch (error) {
-      throw fromNative(error);
+    } catch (cause) {
+      const error = fromNative(cause);
+      if (performance.now() - started >= grammarMaxCompileMs) markLate(error);
+      throw error;
     }
   }
 
   /** Gives all memory back, that of grammars in use as soon as nobody uses them. */
   async close(): Promise<void> {
     this.#cache.close();
+    await this.#reader.close();
     const vocabulary = await this.#vocabulary?.catch(() => undefined);
     vocabulary?.tokens.close();
   }

@@ -5,6 +5,7 @@ import type { Engine } from './engine.js';
 import { Entrance } from './entrance.js';
 import type { Call, CallExtras, EncodedCall, Gate } from './gate.js';
 import type { Request } from './request.js';
+import { traceParent, traceRequest } from './tracing.js';
 
 export class Intake extends Entrance {
   readonly engine: Engine;
@@ -51,6 +52,7 @@ export class Intake extends Entrance {
     extras?: CallExtras,
   ): Promise<Request> {
     this.checkRoom();
+    const parent = traceParent(options.traceHeaders);
     const checked = this.gate.checkParams(params, options);
     const call = this.gate.check(prompt, checked, options, extras);
     this.checkFeasible(call);
@@ -58,6 +60,7 @@ export class Intake extends Entrance {
       const request = this.gate.request(await deadline.race(this.gate.encode(call, deadline)));
       deadline.check();
       this.engine.submit(request);
+      if (parent !== null) traceRequest(request, parent);
       deadline.onEnd((error) => this.end(request, error));
       request.onSettled(() => this.ended(deadline));
       return request;

@@ -6,10 +6,13 @@
  * gives the same tokens whatever runs beside it.
  *
  * They have no logprobs of their own (under the grammar each is certain: 0), so requests that ask
- * for logprobs draw every token, as beams do and whoever has lists that forbid some.
+ * for logprobs draw every token, as beams do and whoever has lists that forbid some. What is drawn
+ * depends on the seed and the place in the output: where a text is drawn in other tokens than it
+ * would be joined in, what follows has other places, and the same seed may go on otherwise.
  */
 import type { Sequence } from '../core/sequence.js';
 import { appendTokens, type StepResult } from '../core/step-result.js';
+import type { Matcher } from '../grammar/compile.js';
 import { bytesOfToken } from '../text/token-bytes.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { GrammarConstraint } from './constraint.js';
@@ -19,13 +22,15 @@ const MAX_KNOWN = 4096;
 /** Most bytes that are looked at for one token drawn. */
 const MAX_BYTES = 1024;
 
+/** How often it is asked which bytes must come, where a pool thread has to find out. */
+const MAX_ROUNDS = 4;
+
 const NONE: readonly number[] = Object.freeze([]);
+const NO_BYTES = new Uint8Array(0);
 
 export class JumpForward {
   readonly #tokenizer: Tokenizer;
   readonly #known = new Map<string, readonly number[]>();
-  /** Tokens that were not drawn. */
-  numTokens = 0;
 
   constructor(tokenizer: Tokenizer) {
     this.#tokenizer = tokenizer;
@@ -45,20 +50,22 @@ export class JumpForward {
       forced.push(ids);
       count += ids.length;
     }
-    if (count === 0) return result;
-    this.numTokens += count;
-    return appendTokens(result, forced);
+    return count === 0 ? result : appendTokens(result, forced);
   }
 
   async #after({ constraint, group }: Sequence, token: number): Promise<readonly number[]> {
     if (group.params.endTokenIds.includes(token)) return NONE;
     const next = (constraint as GrammarConstraint).fork();
-    if (!next.advance(token)) return NONE;
-    const text = textOf(next.matcher.forcedBytes().subarray(0, MAX_BYTES));
-    if (text.length < 2) return NONE;
-    const ids = this.#known.get(text) ?? (await this.#tokenize(text));
-    for (const id of ids) if (!next.advance(id)) return NONE;
-    return ids;
+    try {
+      if (!next.advance(token)) return NONE;
+      const text = textOf((await forcedBytes(next.matcher)).subarray(0, MAX_BYTES));
+      if (text.length < 2) return NONE;
+      const ids = this.#known.get(text) ?? (await this.#tokenize(text));
+      for (const id of ids) if (!next.advance(id)) return NONE;
+      return ids;
+    } finally {
+      next.close();
+    }
   }
 
   /** All tokens of a text but the last; none where they do not spell it. */
@@ -71,6 +78,16 @@ export class JumpForward {
     this.#known.set(text, kept);
     return kept;
   }
+}
+
+/** The bytes that must come: found out elsewhere where that takes long, and given up at last. */
+async function forcedBytes(matcher: Matcher): Promise<Uint8Array> {
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const bytes = matcher.forcedBytes();
+    if (bytes !== null) return bytes;
+    await matcher.settle();
+  }
+  return NO_BYTES;
 }
 
 function mayJump({ constraint, group, finishReason }: Sequence): boolean {

@@ -1,7 +1,7 @@
 /** The library's face: load a model, generate, stream, close. */
 import { takeObject } from '../arguments.js';
 import type { EngineOptions } from '../config/options.js';
-import { type BeamSearchParams, isBeamSearch } from '../core/beam-params.js';
+import { type BeamSearchParams, isBeamSearch, withWidth } from '../core/beam-params.js';
 import type { SamplingParams } from '../core/sampling-params.js';
 import type { StructuredOutputs } from '../core/structured.js';
 import { octavoError } from '../errors.js';
@@ -15,6 +15,7 @@ import type { CompiledGrammar } from './compiled-grammar.js';
 import { Engine } from './engine.js';
 import { Entrance } from './entrance.js';
 import type { EventOptions } from './events.js';
+import type { LoadOptions } from './find-model.js';
 import { Gate, type GenerateParams } from './gate.js';
 import type { Grammars } from './grammars.js';
 import { Intake } from './intake.js';
@@ -46,7 +47,7 @@ import type { Prompt } from './prompts.js';
 import type { Request, RequestOptions } from './request.js';
 import { seedSource } from './seeds.js';
 import { OutputStream } from './stream.js';
-import type { TraceWriter } from './trace-file.js';
+import type { Watcher } from './watch.js';
 
 /** What a model generates with. */
 interface Generator {
@@ -56,12 +57,13 @@ interface Generator {
 }
 
 /**
- * A model, loaded. Any number of `generate()`, `chat()` and `stream()` calls may run at once; they
- * are batched together. The same request (prompt, params, seed) gives the same tokens and logprobs,
- * bit for bit, whatever runs beside it.
+ * A model, loaded. Any number of calls may run at once; they are batched together. The same request
+ * (prompt, params, seed) gives the same tokens and logprobs, bit for bit, whatever runs beside it.
  */
 export class LLM {
+  /** What is loaded. */
   readonly info: ModelInfo;
+  /** From text to ids and back, as the model knows them. */
   readonly tokenizer: Tokenizer;
   readonly #engine: Engine | PoolingEngine;
   readonly #gate: Gate;
@@ -69,14 +71,15 @@ export class LLM {
   readonly #generator: Generator | null;
   readonly #pooler: Pooler | null;
   readonly #grammars: Grammars | null;
-  readonly #trace: TraceWriter | null;
+  /** What ends after the engine. */
+  readonly #beside: readonly ({ close(): Promise<void> } | null)[];
 
   private constructor(parts: LoadedModel) {
     const { info, tokenizer, engine, pooling, config } = parts;
     this.info = info;
     this.tokenizer = tokenizer;
     this.#engine = engine;
-    this.#trace = parts.trace;
+    this.#beside = [parts.trace, parts.kvPublisher, parts.grammars];
     const { seed, maxLogprobs, maxListLength, maxNumWaiting } = config;
     const limits = { ...info, maxLogprobs, maxListLength };
     this.#grammars = parts.grammars;
@@ -96,18 +99,17 @@ export class LLM {
   }
 
   /**
-   * Loads a model: weights are read, the KV pool is reserved, nothing blocks the event loop but
-   * the construction of the tokenizer (see Tokenizer.fromJson).
-   * @throws ERR_INVALID_OPTION, ERR_MODEL_NOT_FOUND, ERR_MODEL_FORMAT, ERR_MODEL_UNSUPPORTED,
-   * ERR_TOKENIZER, ERR_OUT_OF_MEMORY, ERR_DEVICE_NOT_FOUND, ERR_NATIVE_MISSING
+   * Loads a model, by name out of the cache or downloaded (`loading`): weights are read, the KV
+   * pool is reserved; only building the tokenizer blocks the event loop (see Tokenizer.fromJson).
+   * @throws ERR_INVALID_OPTION, ERR_MODEL_…, ERR_TOKENIZER, and of downloads, memory or devices
    */
-  static load(options: EngineOptions = {}): Promise<LLM> {
-    return LLM.loadWith(options);
+  static async load(options: EngineOptions = {}, loading: LoadOptions = {}): Promise<LLM> {
+    return new LLM(await loadModel(options, loading));
   }
 
   /** @internal `addon` is another build of the native side, for tests. */
   static async loadWith(options: EngineOptions, addon?: NativeAddon): Promise<LLM> {
-    return new LLM(await loadModel(options, addon));
+    return new LLM(await loadModel(options, {}, addon));
   }
 
   /**
@@ -122,7 +124,8 @@ export class LLM {
    * refuses, ends it then: one error ends all of a batch, with `promptIndex` where it is a
    * prompt's own.
    * @throws ERR_INVALID_PROMPT, ERR_INVALID_PARAM, ERR_PROMPT_TOO_LONG, ERR_REQUEST_TOO_LARGE,
-   * ERR_MODEL_TASK, ERR_OVERLOADED, ERR_ABORTED, ERR_CLOSED
+   * ERR_MODEL_TASK, ERR_OVERLOADED, ERR_ABORTED, ERR_CLOSED; ERR_GRAMMAR for what cannot be
+   * compiled, and where a grammar left no sample a token (else see `finishReason`)
    */
   generate<T = unknown>(
     prompt: Prompt,
@@ -398,6 +401,11 @@ export class LLM {
     return this.#engine.events.subscribe(options);
   }
 
+  /** @internal Spans of requests and the state of each block; null: it generates nothing. */
+  watch(): Watcher | null {
+    return this.#generator?.engine.watch(() => this.#grammars!.counts) ?? null;
+  }
+
   /** Forgets all cached prefixes; false (and nothing happens) while any request runs. */
   resetPrefixCache(): boolean {
     return this.#generator?.engine.resetPrefixCache() ?? true;
@@ -414,14 +422,13 @@ export class LLM {
   }
 
   /**
-   * Ends what runs with ERR_CLOSED, waits for the step in flight, gives all memory back.
-   * Idempotent.
+   * Ends what runs (ERR_CLOSED), waits for the step in flight, gives all memory back. Idempotent.
    */
   async close(): Promise<void> {
     try {
       await this.#engine.close();
     } finally {
-      await Promise.all([this.#trace?.close(), this.#grammars?.close()]);
+      await Promise.all(this.#beside.map((one) => one?.close()));
     }
   }
 
@@ -429,10 +436,4 @@ export class LLM {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-/** `beamWidth` is 4 where it is not given. */
-function withWidth(params: unknown): BeamSearchParams {
-  const given = takeObject(params, 'parameters of a beam search', 'params');
-  return { ...given, beamWidth: (given.beamWidth === undefined ? 4 : given.beamWidth) as number };
 }

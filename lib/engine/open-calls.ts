@@ -3,6 +3,7 @@ import { takeOptions } from '../arguments.js';
 import { octavoError } from '../errors.js';
 import type { Deadline } from './deadline.js';
 
+/** Of `drain()`. */
 export interface DrainOptions {
   /** What has not ended after so many milliseconds ends with ERR_DRAINING. Default: no limit. */
   readonly timeoutMs?: number;

@@ -5,25 +5,22 @@
  */
 import { availableMemory } from '../config/machine.js';
 import type { EngineConfig } from '../config/options.js';
-import {
-  type GroupSizes,
-  type KvGroup,
-  KvGroups,
-  type PlannedGroup,
-  planGroups,
-} from '../core/kv-groups.js';
+import { type GroupSizes, KvGroups, type PlannedGroup } from '../core/kv-groups.js';
 import { type SchedulerConfig, schedulerConfig } from '../core/scheduler-config.js';
 import { octavoError } from '../errors.js';
-import { type CacheElement, kvBytesPerToken, layerKv, type ModelSpec } from '../model/spec.js';
+import { type CacheElement, hasLatent, kvBytesPerToken, type ModelSpec } from '../model/spec.js';
 import {
-  DTYPE_KINDS,
   DTYPES,
   type DTypeName,
+  kindOf,
   type NativeDevice,
   type NativeLimits,
   type NativeLoaded,
 } from '../native.js';
 import type { Device } from './device.js';
+import { blocksWithoutKv, groupsOf, keeping, ofScheduler } from './kv-plan.js';
+import { planRecurrent, type RecurrentPlan } from './recurrent-plan.js';
+import { planSwaps } from './swap-plan.js';
 
 const GiB = 2 ** 30;
 const MAX_BLOCKS = 2 ** 30;
@@ -62,6 +59,8 @@ export interface EnginePlan extends DevicePlan {
    * go, at least so many: the chunk under way is counted for each. 0 = measured.
    */
   readonly numFullSeqs: number;
+  /** What recurrent layers keep; null: there are none. */
+  readonly recurrent: RecurrentPlan | null;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
   /** Block ids in a table of the finest group. */
@@ -78,6 +77,7 @@ export interface KvGroupInfo {
   readonly chunked?: boolean;
   /** Tokens per KV block of this group. */
   readonly blockSize: number;
+  /** How many layers it has. */
   readonly numLayers: number;
 }
 
@@ -94,6 +94,7 @@ export function kvGroupsOf({ groups }: EnginePlan): readonly KvGroupInfo[] {
  * no option gives its size: then `numBlocks` is 0 and `maxModelLen` what was asked.
  * @param hashSeed of the prefix cache; drawn at random per engine
  * @param room bytes of the host's memory that the weights leave
+ * @param roomOnDevice of a GPU's
  * @throws ERR_INVALID_OPTION naming the option: a context longer than the model's, a pool that
  * cannot hold one sequence, a KV type this device has no kernels for, a step too small
  */
@@ -103,6 +104,7 @@ export function planEngine(
   device: Device,
   hashSeed = 0,
   room = availableMemory(),
+  roomOnDevice = Number.POSITIVE_INFINITY,
 ): EnginePlan {
   const onDevice = device.kind !== 'cpu';
   const kvCacheDtype = cacheDtype(device, config, model);
@@ -110,16 +112,29 @@ export function planEngine(
   const element = elementOf(kvCacheDtype);
   const wantedLen = contextLength(config, model);
   const { groups, pageBytes } = groupsOf(model, element, wantedLen, blockSize);
-  const maxNumSeqs = config.maxNumSeqs ?? Math.min(256, config.maxNumBatchedTokens ?? 256);
+  const wantedSeqs = config.maxNumSeqs ?? Math.min(256, config.maxNumBatchedTokens ?? 256);
+  const stateRoom = onDevice ? roomOnDevice : room;
+  const recurrent = planRecurrent(model.layers, config, wantedSeqs, stateRoom);
+  const maxNumSeqs = recurrent?.maxNumSeqs ?? wantedSeqs;
   // Without chunks a step takes what the context takes: of a shorter one, so much less.
   const maxNumBatchedTokens = stepTokens(config, maxNumSeqs, wantedLen, onDevice);
   const { longPrefillTokenThreshold: longPrefillThreshold } = config;
   const needs = { groups, blockSize, maxNumBatchedTokens, longPrefillThreshold };
   // What windows let go of is still worth having, for those who come again.
-  const useful = maxNumSeqs * blocksOfWhole(groups, wantedLen) + 1;
-  const numBlocks = poolBlocks(config, pageBytes, onDevice ? 0 : room, useful);
+  const attends = groups.some(({ layers }) => layers.length > 0);
+  const useful =
+    attends || recurrent === null
+      ? maxNumSeqs * blocksOfWhole(groups, wantedLen) + 1
+      : blocksWithoutKv(recurrent, blocksOfOne(needs, wantedLen), blockSize);
+  const kvRoom = onDevice ? 0 : room - (recurrent?.bytes ?? 0);
+  const numBlocks = attends
+    ? poolBlocks(config, pageBytes, kvRoom, useful)
+    : (config.numGpuBlocksOverride ?? useful);
   const isMeasured = onDevice && numBlocks === 0;
   const maxModelLen = isMeasured ? wantedLen : longestIn(config, needs, numBlocks, wantedLen);
+  const blocksHere = onDevice ? useful : numBlocks;
+  const swapped = { blockBytes: pageBytes, numBlocks: blocksHere, recurrent, attends };
+  const { numHostBlocks, numHostSlots } = planSwaps(config, swapped, room);
   return finished(
     {
       device,
@@ -130,9 +145,12 @@ export function planEngine(
       blockBytes: pageBytes,
       numBlocks,
       maxNumBlocks: Math.min(MAX_BLOCKS, useful),
-      numHostBlocks: hostBlocks(config, pageBytes, room, onDevice ? useful : numBlocks),
+      numHostBlocks,
+      recurrent: recurrent && withHost(recurrent, numHostSlots),
       maxModelLen,
-      numFullSeqs: isMeasured ? 0 : fullSeqs(needs, numBlocks, maxModelLen),
+      numFullSeqs: isMeasured
+        ? 0
+        : Math.min(fullSeqs(needs, numBlocks, maxModelLen), attends ? MAX_BLOCKS : maxNumSeqs),
       maxNumSeqs,
       maxNumBatchedTokens: stepTokens(config, maxNumSeqs, maxModelLen, onDevice),
       blocksPerRow: Math.ceil(maxModelLen / blockSize),
@@ -152,9 +170,11 @@ export function planEngine(
 export function measured(
   plan: EnginePlan,
   config: EngineConfig,
-  loaded: Pick<NativeLoaded, 'numBlocks' | 'blockBytes'>,
+  loaded: Pick<NativeLoaded, 'numBlocks' | 'blockBytes' | 'stateBytes' | 'recordBytes'>,
 ): EnginePlan {
   checkNative('bytes of a KV block', loaded.blockBytes, plan.blockBytes);
+  checkNative('bytes of a state', loaded.stateBytes, plan.recurrent?.stateBytes ?? 0);
+  checkNative('bytes of a record', loaded.recordBytes, plan.recurrent?.recordBytes ?? 0);
   if (plan.numBlocks !== 0) {
     checkNative('KV blocks', loaded.numBlocks, plan.numBlocks);
     return plan;
@@ -173,10 +193,11 @@ export function measured(
 /** What native sizes its buffers by. */
 export function nativeLimits(plan: EnginePlan): NativeLimits {
   const { numBlocks, blockSize, groups, maxNumSeqs, maxNumBatchedTokens } = plan;
-  const { maxModelLen, blocksPerRow, numHostBlocks } = plan;
+  const { maxModelLen, blocksPerRow, numHostBlocks, recurrent } = plan;
   return {
     ...{ numBlocks, blockSize, groups, maxNumSeqs, maxNumBatchedTokens },
     ...{ maxModelLen, blocksPerRow, numHostBlocks },
+    ...(recurrent === null ? {} : { recurrent: recurrent.sizes }),
   };
 }
 
@@ -221,36 +242,10 @@ function finished(
     schedulingPolicy: config.schedulingPolicy,
     groups: sizes.groups.map(ofScheduler),
     longRopeFrom: model.longRopeFrom,
+    recurrent: sizes.recurrent?.sizes,
     hashSeed,
   });
   return Object.freeze({ ...sizes, scheduling });
-}
-
-/** The layers of the model in groups; what no sequence of `maxLen` tokens outgrows is no window. */
-function groupsOf(
-  { layers }: PlannedModel,
-  element: CacheElement,
-  maxLen: number,
-  blockSize: number,
-) {
-  const kept = layers.map(({ attention }) => ({
-    window: attention.window < maxLen ? attention.window : 0,
-    chunked: attention.chunked,
-    ...layerKv(attention, element),
-  }));
-  return planGroups(kept, blockSize);
-}
-
-/** Groups of a context that came out shorter than they were planned for. */
-function keeping(groups: readonly PlannedGroup[], maxModelLen: number): readonly PlannedGroup[] {
-  return groups.map((group) => {
-    const { chunked: _, ...whole } = group;
-    return group.window < maxModelLen ? group : { ...whole, window: 0 };
-  });
-}
-
-function ofScheduler({ layers: _, ...group }: PlannedGroup): KvGroup {
-  return group;
 }
 
 /** @throws ERR_INVALID_OPTION */
@@ -276,6 +271,10 @@ function blocksOfOne({ groups, blockSize, ...steps }: PoolNeeds, numTokens: numb
   const { maxNumBatchedTokens, longPrefillThreshold } = steps;
   const sizes = { groups, blockSize, maxNumBatchedTokens, longPrefillThreshold };
   return new KvGroups({ ...sizes, maxModelLen: numTokens }).worstCase(0, numTokens, 1);
+}
+
+function withHost(recurrent: RecurrentPlan, numHostSlots: number): RecurrentPlan {
+  return { ...recurrent, sizes: { ...recurrent.sizes, numHostSlots } };
 }
 
 /** Blocks for all that a sequence computes, if it keeps them. */
@@ -349,21 +348,6 @@ function poolBlocks(
   return Math.min(useful, Math.floor(Math.min(4 * GiB, room / 2) / blockBytes));
 }
 
-/** @param useful blocks that the pool itself has at most */
-function hostBlocks(
-  config: EngineConfig,
-  blockBytes: number,
-  space: number,
-  useful: number,
-): number {
-  if (config.preemptionPolicy === 'recompute') return 0;
-  if (config.swapSpace !== undefined) {
-    return Math.min(MAX_BLOCKS, Math.floor((config.swapSpace * GiB) / blockBytes));
-  }
-  const room = Math.floor(Math.min(4 * GiB, space / 4) / blockBytes);
-  return Math.min(room, useful - 1);
-}
-
 function stepTokens(
   config: EngineConfig,
   maxNumSeqs: number,
@@ -383,7 +367,7 @@ function stepTokens(
 function cacheDtype(
   device: Device,
   { kvCacheDtype, activations, quantize }: EngineConfig,
-  { dtype }: Pick<ModelSpec, 'dtype'>,
+  { dtype, layers }: Pick<ModelSpec, 'dtype' | 'layers'>,
 ): NativeDevice['kvCacheDtype'] {
   const types = device.kind === 'cpu' ? CPU_CACHES : DEVICE_CACHES;
   if (!types.includes(kvCacheDtype)) {
@@ -393,8 +377,15 @@ function cacheDtype(
       { param: 'kvCacheDtype' },
     );
   }
+  if (elementOf(kvCacheDtype).scale > 0 && hasLatent(layers)) {
+    throw octavoError(
+      'ERR_INVALID_OPTION',
+      `kvCacheDtype ${kvCacheDtype} is not for rows of latent attention; use auto or 16 bits`,
+      { param: 'kvCacheDtype' },
+    );
+  }
   if (kvCacheDtype !== 'auto' || device.kind !== 'cpu') return kvCacheDtype;
-  const kind = quantize === undefined ? DTYPE_KINDS[dtype as DTypeName] : 'quantised';
+  const kind = quantize === undefined ? kindOf(dtype as DTypeName) : 'quantised';
   const roundsTo = (type: typeof activations) => activations === 'auto' || activations === type;
   if (quantize === undefined && dtype === 'BF16' && roundsTo('bf16')) return 'bfloat16';
   const coarse = kind === 'quantised' ? roundsTo('int8') : kind === 'half';

@@ -1,9 +1,11 @@
 /** What a loaded model makes of texts, as `info` tells it. */
 import type { Pooling } from '../wire/layout.js';
 
+/** How a model that is loaded to pool makes vectors, scores or labels, if a call does not say. */
 export interface PoolingInfo {
-  /** Where a call does not say. */
+  /** How the vectors of tokens become one. */
   readonly pooling: Pooling;
+  /** Whether vectors are divided by their length. */
   readonly normalize: boolean;
   /** What compares two vectors, as the files say. */
   readonly similarity: 'cosine' | 'dot';
@@ -11,6 +13,7 @@ export interface PoolingInfo {
   readonly width: number;
   /** What may stand in front of texts, by name. */
   readonly prompts: Readonly<Record<string, string>>;
+  /** The one that stands there if a call names none. */
   readonly defaultPromptName: string | undefined;
   /** Most tokens of a text, special ones included. */
   readonly maxSeqLength: number;

@@ -6,7 +6,8 @@ import { POOLINGS, type Pooling } from '../wire/layout.js';
 import { callFields } from './call-fields.js';
 import type { SignalOptions } from './call-options.js';
 
-interface TruncateOptions extends SignalOptions {
+/** Of any call that takes texts for vectors or scores. */
+export interface TruncateOptions extends SignalOptions {
   /**
    * Whether a text that is too long is cut (true), special tokens kept, or refused with
    * ERR_PROMPT_TOO_LONG (false, the default). A number cuts to so many tokens, and to no more than

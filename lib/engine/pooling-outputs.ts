@@ -7,10 +7,13 @@ interface PooledOutput {
   readonly isTruncated: boolean;
 }
 
+/** Of `embed()`. */
 export interface EmbeddingOutput extends PooledOutput {
+  /** The vector of the text. */
   readonly embedding: Float32Array;
 }
 
+/** Of `score()`. */
 export interface ScoreOutput extends PooledOutput {
   /** Place of the document among those given. */
   readonly index: number;
@@ -20,13 +23,17 @@ export interface ScoreOutput extends PooledOutput {
   readonly logits?: Float32Array;
 }
 
+/** Of `rank()`. */
 export interface RankOutput extends ScoreOutput {
+  /** As it was given. */
   readonly document: string;
 }
 
+/** Of `classify()`. */
 export interface ClassifyOutput extends PooledOutput {
   /** The label with the highest score. */
   readonly label: string;
+  /** Its score. */
   readonly score: number;
   /** Of all labels, in the order of `info.pooling.labels`. */
   readonly scores: Float32Array;

@@ -24,7 +24,7 @@ export interface PoolingPlan extends DevicePlan {
 }
 
 function seesLeftOnly({ layers }: Checkpoint['spec']): boolean {
-  return layers.every(({ attention }) => attention.causal);
+  return layers.every(({ attention }) => attention?.causal ?? true);
 }
 
 /** What decides for what a model is loaded. */
@@ -77,6 +77,12 @@ export function planPooling(
 ): PoolingPlan {
   if (pooling.refusal !== undefined) {
     const sentence = `${pooling.refusal}; runner "generate" loads this model without it`;
+    throw octavoError('ERR_MODEL_UNSUPPORTED', sentence, { param: 'runner' });
+  }
+  if (spec.layers.some(({ recurrent }) => recurrent !== undefined)) {
+    const sentence =
+      'this model has layers that keep a state, and texts are pooled without one; load it with ' +
+      'runner "generate"';
     throw octavoError('ERR_MODEL_UNSUPPORTED', sentence, { param: 'runner' });
   }
   refuseCacheOptions(config);

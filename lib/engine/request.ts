@@ -24,6 +24,14 @@ import {
   takeDelta,
 } from './snapshot.js';
 
+/** W3C trace context, as requests of HTTP have it. What is damaged counts as not there. */
+export interface TraceHeaders {
+  /** The trace, the caller's span, whether it is recorded. */
+  readonly traceparent?: string;
+  /** What tracers say to each other beside it. */
+  readonly tracestate?: string;
+}
+
 /** What belongs to a call rather than to the drawing of tokens. */
 export interface RequestOptions {
   /** Aborts the request; its KV is free before the next step. The caller gets ERR_ABORTED. */
@@ -36,6 +44,10 @@ export interface RequestOptions {
    * included, or the caller gets ERR_TIMEOUT and its KV is free before the next step. Default: no
    * limit. */
   readonly timeoutMs?: number;
+  /** The caller's span, where it is not the active one of this process: `traceparent` and
+   * `tracestate` of a request of HTTP, say. Read where the program has registered a tracer of
+   * OpenTelemetry. */
+  readonly traceHeaders?: TraceHeaders;
   /** Take sampling values of the model's generation_config.json where none are given. */
   readonly useModelDefaults?: boolean;
 }
@@ -83,6 +95,11 @@ export class Request {
       const lists = logprobs === undefined ? null : new TokenLogprobs(numLogprobs);
       sequence.attachment = new SequenceRecord(emptyText.clone(), lists, makes);
     }
+  }
+
+  /** What it has ended with, where that is no output. */
+  get error(): Error | null {
+    return this.#error;
   }
 
   /** It has ended, well or not. */
@@ -159,7 +176,7 @@ export class Request {
       numCachedTokens: group.numCachedTokens,
       outputs: group.sequences.filter(hasNews).map(takeDelta),
       finished: this.settled,
-      metrics: this.settled ? this.#metrics() : null,
+      metrics: this.settled ? this.metrics() : null,
       ...this.#warnings,
     };
     if (group.params.promptLogprobs !== undefined) {
@@ -208,7 +225,7 @@ export class Request {
       numBlockCopies: group.numBlockCopies,
       numPreemptions: group.numPreemptions,
       numSwaps: group.numSwaps,
-      metrics: this.#metrics(),
+      metrics: this.metrics(),
       ...this.#warnings,
     };
     if (group.params.promptLogprobs !== undefined) {
@@ -222,7 +239,8 @@ export class Request {
     return warnings.length === 0 ? {} : { warnings };
   }
 
-  #metrics(): RequestMetrics {
+  /** Its times so far, or to its end. */
+  metrics(): RequestMetrics {
     const since = (t: number | null) => (t === null ? null : t - this.#arrived);
     const { group } = this;
     const [started, first] = [this.#started, this.#firstToken];

@@ -2,9 +2,10 @@
 import type { FinishedBeam } from '../core/beam-search.js';
 import type { Sequence } from '../core/sequence.js';
 import type { TokenLogprobs } from '../core/token-logprobs.js';
+import type { OctavoError } from '../errors.js';
 import type { OutputText } from '../text/output-text.js';
 import type { Answer } from '../tools/answer.js';
-import { join } from '../tools/answer-reader.js';
+import { join } from '../tools/chat-events.js';
 import type { ChatEvent } from '../tools/types.js';
 import { addLate, once, PRINTABLE } from './lazy.js';
 import type {
@@ -23,13 +24,20 @@ export type Parse = (text: string) => unknown;
 export interface Makes {
   /** A value, where one was asked for. */
   readonly parse: Parse | null;
-  /** What reads the answer of a conversation. */
+  /** Whether it answers a conversation. */
+  readonly isChat: boolean;
+  /** What tells an answer apart; null where it is all content. */
   readonly newAnswer: (() => Answer) | null;
   /** What of the request has no effect. */
   readonly warnings: readonly string[];
 }
 
-export const NOTHING: Makes = Object.freeze({ parse: null, newAnswer: null, warnings: [] });
+export const NOTHING: Makes = Object.freeze({
+  parse: null,
+  isChat: false,
+  newAnswer: null,
+  warnings: [],
+});
 
 /**
  * What the engine attaches to a sequence: its text, its logprobs, and how far both are. A step is
@@ -44,11 +52,13 @@ export class SequenceRecord {
   numTaken = 0;
   /** Its reader knows that it has ended. */
   endTaken = false;
+  /** Why nothing could be drawn for it. */
+  error: OctavoError | null = null;
   readonly parse: Parse | null;
+  readonly isChat: boolean;
   readonly answer: Answer | null;
-  /** Tokens that the answer has been told, and whether all of it has. */
-  #numRead = 0;
-  #isRead = false;
+  /** Of the answer, since they were taken. */
+  #events: ChatEvent[] = [];
 
   constructor(
     readonly text: OutputText,
@@ -57,23 +67,28 @@ export class SequenceRecord {
     makes: Makes,
   ) {
     this.parse = makes.parse;
+    this.isChat = makes.isChat;
     this.answer = makes.newAnswer?.() ?? null;
   }
 
-  /** Tells apart what was not yet; whoever looks at the answer calls this before. */
-  read(sequence: Sequence): ChatEvent[] {
-    const { answer, numTokens, finishReason, stopReason } = this;
-    if (answer === null || this.#isRead) return [];
-    // The id that ends an answer has no text; one that completes a stop string has.
-    const isEnd = finishReason === 'stop' && typeof stopReason !== 'string';
-    const to = sequence.numPromptTokens + numTokens - (isEnd ? 1 : 0);
-    const events: ChatEvent[] = [];
-    const from = sequence.numPromptTokens + this.#numRead;
-    this.#numRead = Math.max(this.#numRead, to - sequence.numPromptTokens);
-    join(events, answer.push(sequence.tokens.subarray(from, to)));
-    if (finishReason === null) return events;
-    this.#isRead = true;
-    join(events, answer.finish());
+  /** The next token joins the text; returns the stop string that ends it there. */
+  push(token: number, mayStop = true): string | null {
+    const { stop } = this.text.push(token, { mayStop });
+    if (this.answer !== null) join(this.#events, this.answer.push(this.text.takeMarked()));
+    return stop;
+  }
+
+  /** The text ends; what is held back belongs to it, unless a stop string has cut it. */
+  end(isCut: boolean): void {
+    if (!isCut) this.text.finish();
+    if (this.answer !== null) join(this.#events, this.answer.finish(this.text.takeMarked()));
+  }
+
+  /** What is new of the answer to a conversation, told apart. @param text the same as a text */
+  takeEvents(text: string): ChatEvent[] {
+    if (this.answer === null) return text === '' ? [] : [{ type: 'content', text }];
+    const events = this.#events;
+    this.#events = [];
     return events;
   }
 
@@ -101,7 +116,6 @@ export function completion(sequence: Sequence): CompletionOutput {
   const record = recordOf(sequence);
   const { logprobs, numTokens } = record;
   const { text } = record.text;
-  record.read(sequence);
   const output: CompletionOutput & { readonly __proto__: object } = {
     __proto__: PRINTABLE,
     index: sequence.index,
@@ -113,9 +127,18 @@ export function completion(sequence: Sequence): CompletionOutput {
     stopReason: record.stopReason,
   };
   if (logprobs !== null) addLate(output, 'logprobs', () => logprobs.list(0, numTokens));
-  addAnswer(output, record.answer);
-  addJson(output, record.parse);
+  addRest(output, record);
   return output;
+}
+
+/** How it failed, its answer told apart, and its value: each where there is one. */
+function addRest(
+  output: { -readonly [K in keyof CompletionOutput]: CompletionOutput[K] },
+  { error, parse, isChat, answer }: Pick<SequenceRecord, 'error' | 'parse' | 'isChat' | 'answer'>,
+): void {
+  if (error !== null) output.error = error;
+  if (isChat) addAnswer(output, answer);
+  addJson(output, parse);
 }
 
 /** The value of an output that has ended by itself, where one was asked for. */
@@ -124,16 +147,16 @@ function addJson(output: CompletionOutput, parse: Parse | null): void {
   addLate(output, 'json', () => parse(output.content ?? output.text));
 }
 
-/** What has been told apart by now. */
-function addAnswer(output: ChatAnswer, answer: Answer | null): void {
-  if (answer === null) return;
+/** What has been told apart by now; all of it is content where nothing tells it apart. */
+function addAnswer(output: ChatAnswer & { readonly text: string }, answer: Answer | null): void {
+  if (answer === null) {
+    Object.assign(output, { content: output.text, numReasoningTokens: 0 });
+    return;
+  }
   const { content, reasoning, toolCalls, numReasoningTokens } = answer;
-  Object.assign(output, {
-    content,
-    ...(reasoning === undefined ? {} : { reasoning }),
-    ...(toolCalls === undefined ? {} : { toolCalls }),
-    numReasoningTokens,
-  });
+  Object.assign(output, { content, ...(reasoning === undefined ? {} : { reasoning }) });
+  if (toolCalls !== undefined) addLate(output, 'toolCalls', toolCalls);
+  Object.assign(output, { numReasoningTokens });
 }
 
 /** What is new of a sample, which is taken with that: what all that streams is made of. */
@@ -143,21 +166,23 @@ export function takeDelta(sequence: Sequence): CompletionDelta {
   const { tokens, numPromptTokens: base } = sequence;
   record.numTaken = to;
   record.endTaken = record.finishReason !== null;
-  const events = record.read(sequence);
+  const newText = record.text.takeDelta();
   const newTokenIds: number[] = [];
   for (let i = base + from; i < base + to; i++) newTokenIds.push(tokens[i]);
   const delta: CompletionDelta & { readonly __proto__: object } = {
     __proto__: PRINTABLE,
     index: sequence.index,
-    newText: record.text.takeDelta(),
+    newText,
     newTokenIds,
     finishReason: record.toldReason,
     stopReason: record.stopReason,
   };
   if (logprobs !== null) addLate(delta, 'newLogprobs', () => logprobs.list(from, to));
-  if (record.answer !== null) {
-    const { numReasoningTokens } = record.answer;
-    Object.assign(delta, { events, numReasoningTokens });
+  const { error, isChat, answer } = record;
+  if (error !== null) Object.assign(delta, { error });
+  if (isChat) {
+    const numReasoningTokens = answer?.numReasoningTokens ?? 0;
+    Object.assign(delta, { events: record.takeEvents(newText), numReasoningTokens });
   }
   return delta;
 }
@@ -196,8 +221,7 @@ export function takeCompletion(sequence: Sequence): StreamedCompletion {
     addLate(output, 'deltaLogprobs', () => logprobs.list(from, to));
   }
   if (events !== undefined) Object.assign(output, { events });
-  addAnswer(output, record.answer);
-  addJson(output, record.parse);
+  addRest(output, record);
   return output;
 }
 
@@ -206,16 +230,15 @@ export function beamOutput(
   beam: FinishedBeam,
   index: number,
   text: OutputText,
-  { parse, newAnswer }: Makes,
+  makes: Makes,
 ): CompletionOutput {
   const tokenIds = Array.from(beam.tokens);
-  const joins = beam.finishReason === 'stop' ? tokenIds.slice(0, -1) : tokenIds;
-  for (const id of joins) text.push(id);
-  text.finish();
-  const answer = newAnswer?.() ?? null;
-  answer?.push(joins);
-  answer?.finish();
-  const reason = beam.finishReason as EndReason;
+  const record = new SequenceRecord(text, null, makes);
+  for (const id of beam.finishReason === 'stop' ? tokenIds.slice(0, -1) : tokenIds) {
+    record.push(id);
+  }
+  record.end(false);
+  record.finishReason = beam.finishReason;
   const output: CompletionOutput = {
     index,
     text: text.text,
@@ -223,10 +246,9 @@ export function beamOutput(
     tokenIds,
     cumulativeLogprob: beam.cumulativeLogprob,
     score: beam.score,
-    finishReason: reason === 'stop' && answer?.hasCalled ? 'tool_calls' : reason,
+    finishReason: record.toldReason,
     stopReason: beam.stopReason,
   };
-  addAnswer(output, answer);
-  addJson(output, parse);
+  addRest(output, record);
   return output;
 }

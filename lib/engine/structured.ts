@@ -1,8 +1,9 @@
 /** From what a caller wrote as `structuredOutputs` to a grammar, and from a text to a value. */
 import { z } from 'zod';
 import { readArgument } from '../arguments.js';
+import { takeData } from '../core/data.js';
 import { isZod, type StructuredOutputs, type ZodSchema } from '../core/structured.js';
-import { isOctavoError, octavoError } from '../errors.js';
+import { octavoError } from '../errors.js';
 import { type GrammarSource, specSource } from '../grammar/compile.js';
 import type { GrammarSpec, SpecLimits } from '../grammar/index.js';
 
@@ -16,60 +17,62 @@ export interface Structured {
 
 /**
  * Reads the caller's objects for the last time: they may change as soon as the call has returned.
- * @throws ERR_INVALID_PARAM where a schema is no data
+ * @throws ERR_INVALID_PARAM where a schema is no data, with its place as `pointer`; ERR_GRAMMAR
+ *   where it is too large
  */
 export function structuredOf(given: StructuredOutputs, limits: SpecLimits): Structured {
   const { json, structuralTag, jsonObject, ...rest } = given;
   const spec: Record<string, unknown> = { ...rest };
   if (jsonObject) spec.jsonObject = true;
-  if (structuralTag !== undefined) spec.structuralTag = copied(structuralTag, 'structuralTag');
+  if (structuralTag !== undefined) {
+    spec.structuralTag = taken(structuralTag, 'structuralTag', limits);
+  }
   if (json === undefined) {
     return { ...sourceOf(spec, limits), parse: jsonObject ? parseJson : null };
   }
-  if (isZod(json)) {
-    spec.json = schemaOfZod(json);
-    return { ...sourceOf(spec, limits), parse: (text) => parseZod(json, text) };
-  }
-  if (typeof json === 'object' && '_def' in json && !('$schema' in json)) {
-    throw octavoError(
-      'ERR_INVALID_PARAM',
-      'structuredOutputs.json is a schema of zod 3, which cannot be read; import zod 4, or give ' +
-        'the JSON Schema that zod-to-json-schema makes of it',
-      { param: 'structuredOutputs' },
-    );
-  }
-  spec.json = copied(json, 'json');
-  return { ...sourceOf(spec, limits), parse: parseJson };
+  const zod = isZod(json) ? json : undefined;
+  spec.json = taken(zod === undefined ? json : schemaOfZod(zod), 'json', limits);
+  const parse = zod === undefined ? parseJson : (text: string) => parseZod(zod, text);
+  return { ...sourceOf(spec, limits), parse };
 }
 
 function sourceOf(given: Record<string, unknown>, limits: SpecLimits) {
   const spec = given as GrammarSpec;
-  const { key, build } = specSource(spec, limits);
-  return { spec, source: { key, build: () => named(build) } };
+  // Whatever is wrong with the spec, it stands in this parameter.
+  return { spec, source: { ...specSource(spec, limits), param: 'structuredOutputs' } };
 }
 
-/** Whatever is wrong with the spec, it stands in this parameter. */
-function named<T>(build: () => T): T {
-  try {
-    return build();
-  } catch (error) {
-    if (isOctavoError(error) && error.param === undefined) {
-      Object.defineProperty(error, 'param', { value: 'structuredOutputs', enumerable: true });
-    }
-    throw error;
+/** A text is read later. */
+function taken(value: unknown, name: string, { maxSchemaBytes = Infinity }: SpecLimits): unknown {
+  if (typeof value === 'string') return value;
+  const param = 'structuredOutputs';
+  return jsonData(value, `${param}.${name}`, { param, maxBytes: maxSchemaBytes });
+}
+
+/**
+ * A copy of what has to be JSON data.
+ * @param what the value's name in sentences
+ * @throws ERR_INVALID_PARAM with the place as `pointer`; ERR_GRAMMAR where it is too large
+ */
+export function jsonData(
+  value: unknown,
+  what: string,
+  { param, maxBytes }: { readonly param: string; readonly maxBytes: number },
+): unknown {
+  const found = readArgument(
+    () => takeData(value, maxBytes),
+    (cause) => octavoError('ERR_INVALID_PARAM', `${what} cannot be read`, { param, cause }),
+  );
+  if (found === 'too large') {
+    const sentence = `${what} is larger than ${maxBytes} bytes or nested too deep: make it smaller`;
+    throw octavoError('ERR_GRAMMAR', sentence, { param });
   }
-}
-
-function copied(value: unknown, name: string): unknown {
-  if (typeof value !== 'object') return value;
-  const refusal = (cause?: unknown) =>
-    octavoError('ERR_INVALID_PARAM', `structuredOutputs.${name} cannot be read as JSON`, {
-      param: 'structuredOutputs',
-      cause,
-    });
-  const text = readArgument(() => JSON.stringify(value), refusal);
-  if (text === undefined) throw refusal();
-  return JSON.parse(text);
+  if ('data' in found) return found.data;
+  const at = found.pointer === '' ? '' : `at ${found.pointer} `;
+  const sentence = `${what} has to be JSON data, and ${at}is ${found.what}`;
+  const error = octavoError('ERR_INVALID_PARAM', sentence, { param });
+  Object.defineProperty(error, 'pointer', { value: found.pointer, enumerable: true });
+  throw error;
 }
 
 /**

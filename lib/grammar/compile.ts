@@ -1,29 +1,42 @@
 /**
  * Compiled grammars, kept for whoever asks for the same again. Calls that ask at once share one
  * compilation; which grammars stay is decided by when they were last asked for, within a limit of
- * bytes. One that is no longer kept lives on with those that use it.
+ * bytes. One that is no longer kept lives on with those that use it. What was refused is kept for a
+ * while as well: the same text costs its work once.
  */
 import { createHash } from 'node:crypto';
-import type { Grammar } from './grammar.js';
-import { compileSpec, type GrammarSpec, type SpecLimits } from './index.js';
-import { encodeProgram } from './program.js';
-import { within } from './work-clock.js';
+import { isOctavoError, octavoError } from '../errors.js';
+import { Budget } from './budget.js';
+import { errorOf, type GrammarFailure, grammarFailure } from './problem.js';
+import { type GrammarSource, type Program, readProgram } from './reading.js';
 
-/** The state of one text under a grammar; the native side's. */
+export { type GrammarSource, specSource } from './reading.js';
+
+/**
+ * The state of one text under a grammar; the native side's. What would hold the thread for more
+ * than a few milliseconds has no answer (null, false) before `settle()` has found it out.
+ */
 export interface Matcher {
-  /** Takes a token. False: it is not allowed here, and nothing has changed. */
+  /**
+   * Takes a token. False: it is not allowed here, and nothing has changed. One that would take long
+   * is taken on trust: where it was not allowed after all, nothing is behind it.
+   */
   advance(token: number): boolean;
   fork(): Matcher;
   /** Whether the text may end here. */
-  complete(): boolean;
+  complete(): boolean | null;
   /** How many of the bytes could be taken; nothing changes. */
-  acceptsBytes(bytes: Uint8Array): number;
+  acceptsBytes(bytes: Uint8Array): Promise<number>;
   /** Why nothing is allowed any more: a limit was exceeded. Empty: none was. */
   readonly failure: string;
   /** The bytes with which every continuation begins. */
-  forcedBytes(): Uint8Array;
+  forcedBytes(): Uint8Array | null;
   /** Writes which tokens are allowed: ⌈vocabulary / 32⌉ words, bit id % 32 of word id / 32. */
-  fillMask(into: Int32Array, offset: number): void;
+  fillMask(into: Int32Array, offset: number): boolean;
+  /** Finds out, off the thread, what the other calls need of this place. */
+  settle(): Promise<void>;
+  /** Gives it back. */
+  close(): void;
 }
 
 /** What the native side makes of a program. */
@@ -32,14 +45,6 @@ export interface CompiledProgram {
   close(): void;
   /** Bytes that it takes now; what is found out while it is used is kept, too. */
   readonly memory: number;
-}
-
-/** A grammar that is not compiled yet. */
-export interface GrammarSource {
-  /** Names it wholly: sources of the same key build the same grammar. */
-  readonly key: string;
-  /** @throws ERR_GRAMMAR */
-  build(): { readonly grammar: Grammar; readonly warnings: readonly string[] };
 }
 
 export interface CachedGrammar {
@@ -59,42 +64,57 @@ export interface GrammarCounts {
   readonly numBytes: number;
 }
 
-/** The source of what a caller asked for. */
-export function specSource(spec: GrammarSpec, limits: SpecLimits = {}): GrammarSource {
-  return { key: JSON.stringify(spec), build: () => compileSpec(spec, limits) };
-}
-
 interface Entry {
   readonly promise: Promise<CachedGrammar>;
   /** Set once it is compiled. */
   grammar: CachedGrammar | null;
 }
 
-/** Of ordinary schemas 99 of 100 take a tenth of it. */
-const MAX_BUILD_MS = 1_000;
+interface Refused {
+  readonly failure: GrammarFailure;
+  /** As `now` counts. */
+  readonly until: number;
+}
+
+/** What was refused, and would be refused again, is known for so long; */
+const REFUSED_MS = 60_000;
+/** what another time might suffice for, only so long. */
+const LATE_MS = 2_000;
+const MAX_REFUSED = 256;
+
+interface CacheOptions {
+  /** Makes programs; by default here and now. */
+  readonly read?: (source: GrammarSource) => Promise<Program>;
+  /** In ms. */
+  readonly now?: () => number;
+}
 
 export class GrammarCache {
   readonly #compile: (program: Int32Array) => Promise<CompiledProgram>;
   readonly #maxBytes: number;
-  readonly #maxBuildMs: number;
+  readonly #read: (source: GrammarSource) => Promise<Program>;
+  readonly #now: () => number;
   /** By hash, in the order in which they were last asked for. */
   readonly #entries = new Map<string, Entry>();
+  /** By hash, the oldest first. */
+  readonly #refused = new Map<string, Refused>();
   #numCompiled = 0;
   #numHits = 0;
+  #isClosed = false;
 
   /**
    * @param compile off the event loop; rejects with ERR_GRAMMAR
    * @param maxBytes of all that are kept
-   * @param maxBuildMs of making a program, which holds the event loop
    */
   constructor(
     compile: (program: Int32Array) => Promise<CompiledProgram>,
     maxBytes: number,
-    maxBuildMs = MAX_BUILD_MS,
+    { read = readHere, now = () => performance.now() }: CacheOptions = {},
   ) {
     this.#compile = compile;
     this.#maxBytes = maxBytes;
-    this.#maxBuildMs = maxBuildMs;
+    this.#read = read;
+    this.#now = now;
   }
 
   get counts(): GrammarCounts {
@@ -108,9 +128,10 @@ export class GrammarCache {
 
   /**
    * A grammar, compiled now or before.
-   * @throws ERR_GRAMMAR; what failed is not kept
+   * @throws ERR_GRAMMAR, what was refused shortly before without another try; ERR_CLOSED
    */
   compile(source: GrammarSource): Promise<CachedGrammar> {
+    if (this.#isClosed) return Promise.reject(closed());
     const hash = createHash('sha256').update(source.key).digest('base64');
     const known = this.#entries.get(hash);
     if (known !== undefined) {
@@ -119,7 +140,14 @@ export class GrammarCache {
       this.#entries.set(hash, known);
       return known.promise;
     }
-    const promise = this.#build(source);
+    const refused = this.#refused.get(hash);
+    if (refused !== undefined) {
+      if (this.#now() < refused.until) return Promise.reject(errorOf(refused.failure));
+      this.#refused.delete(hash);
+    }
+    const promise = this.#build(source).catch((error: unknown) => {
+      throw aboutParam(error, source.param);
+    });
     const entry: Entry = { promise, grammar: null };
     this.#entries.set(hash, entry);
     promise.then(
@@ -127,13 +155,17 @@ export class GrammarCache {
         entry.grammar = grammar;
         this.#evict();
       },
-      () => this.#entries.delete(hash),
+      (error: unknown) => {
+        this.#entries.delete(hash);
+        this.#refuse(hash, error);
+      },
     );
     return promise;
   }
 
   /** Gives back what is kept, what is still being compiled included. */
   close(): void {
+    this.#isClosed = true;
     for (const { promise } of this.#entries.values()) {
       promise.then(
         (grammar) => grammar.close(),
@@ -143,12 +175,18 @@ export class GrammarCache {
     this.#entries.clear();
   }
 
+  #refuse(hash: string, error: unknown): void {
+    const failure = grammarFailure(error);
+    if (failure === null) return;
+    const until = this.#now() + (failure.isLate ? LATE_MS : REFUSED_MS);
+    this.#refused.set(hash, { failure, until });
+    const [oldest] = this.#refused.keys();
+    if (this.#refused.size > MAX_REFUSED) this.#refused.delete(oldest);
+  }
+
   async #build(source: GrammarSource): Promise<CachedGrammar> {
-    const { program, warnings } = within(this.#maxBuildMs, () => {
-      const built = source.build();
-      return { program: encodeProgram(built.grammar), warnings: built.warnings };
-    });
-    const compiled = await this.#compile(program);
+    const { words, warnings } = await this.#read(source);
+    const compiled = await this.#compile(words);
     this.#numCompiled++;
     return {
       warnings: Object.freeze([...warnings]),
@@ -176,4 +214,20 @@ export class GrammarCache {
       this.#entries.delete(hash);
     }
   }
+}
+
+async function readHere(source: GrammarSource): Promise<Program> {
+  return readProgram(source, new Budget());
+}
+
+/** @returns the error; one that is about no parameter is now about this one */
+function aboutParam(error: unknown, param: string | undefined): unknown {
+  if (param !== undefined && isOctavoError(error) && error.param === undefined) {
+    Object.defineProperty(error, 'param', { value: param, enumerable: true });
+  }
+  return error;
+}
+
+function closed(): Error {
+  return octavoError('ERR_CLOSED', 'the model is closed, and compiles no grammars any more');
 }

@@ -35,6 +35,7 @@ class Derivatives {
   classes(regex: Regex): Classes {
     let known = this.#classes.get(regex);
     if (known === undefined) {
+      this.#builder.budget.spend(4);
       known = this.#partition(regex);
       this.#classes.set(regex, known);
     }
@@ -44,7 +45,7 @@ class Derivatives {
   #partition(regex: Regex): Classes {
     switch (regex.kind) {
       case 'bytes':
-        return renumber((byte) => Number(hasByte(regex.set, byte)));
+        return renumber(2, (byte) => Number(hasByte(regex.set, byte)));
       case 'automaton':
         return { count: regex.dfa.numClasses, of: regex.dfa.classOf };
       case 'concat': {
@@ -99,35 +100,40 @@ class Derivatives {
   }
 }
 
-/** Gives the classes of `classOf` numbers from 0, in the order in which they come. */
-function renumber(classOf: (byte: number) => number): Classes {
-  const numbers = new Map<number, number>();
+/** Gives the values of `classOf`, all below `count`, numbers from 0, in the order they come in. */
+function renumber(count: number, classOf: (byte: number) => number): Classes {
+  const numbers = new Int32Array(count).fill(-1);
   const of = new Uint8Array(256);
+  let used = 0;
   for (let byte = 0; byte < 256; byte++) {
     const value = classOf(byte);
-    if (!numbers.has(value)) numbers.set(value, numbers.size);
-    of[byte] = numbers.get(value)!;
+    if (numbers[value] < 0) numbers[value] = used++;
+    of[byte] = numbers[value];
   }
-  return { count: numbers.size, of };
+  return { count: used, of };
 }
 
 function cross(a: Classes, b: Classes): Classes {
   if (a.count === 1 || a === b) return b;
   if (b.count === 1) return a;
-  return renumber((byte) => a.of[byte] * 256 + b.of[byte]);
+  return renumber(a.count * b.count, (byte) => a.of[byte] * b.count + b.of[byte]);
 }
 
 /**
  * Whether no string at all is of the regex; undefined where that is not found out within
  * `maxStates` different remainders.
  */
-export function isEmpty(regex: Regex, maxStates = 10_000): boolean | undefined {
+export function isEmpty(
+  regex: Regex,
+  maxStates = 10_000,
+  builder = new RegexBuilder(),
+): boolean | undefined {
   if (regex.nullable) return false;
-  if (!isSearched(regex, new Map())) return regex.kind === 'empty';
+  if (!isSearched(regex)) return regex.kind === 'empty';
   // Remainders are many: they go into a builder of their own and count for nothing in the grammar.
-  const builder = new RegexBuilder();
-  const derivatives = new Derivatives(builder);
-  const states = new Set([copyRegex(regex, builder, new Map())]);
+  const own = builder.sibling();
+  const derivatives = new Derivatives(own);
+  const states = new Set([copyRegex(regex, own, new Map())]);
   for (const state of states) {
     if (states.size > maxStates) return undefined;
     for (const next of derivatives.all(state)) {
@@ -145,7 +151,7 @@ export function isSubset(
   builder: RegexBuilder,
   maxStates?: number,
 ): boolean | undefined {
-  return part === whole || isEmpty(builder.and(part, builder.not(whole)), maxStates);
+  return part === whole || isEmpty(builder.and(part, builder.not(whole)), maxStates, builder);
 }
 
 /** Whether no string is of both; undefined as with {@link isEmpty}. */
@@ -155,22 +161,25 @@ export function areDisjoint(
   builder: RegexBuilder,
   maxStates?: number,
 ): boolean | undefined {
-  return isEmpty(builder.and(a, b), maxStates);
+  return isEmpty(builder.and(a, b), maxStates, builder);
 }
 
+const searched = new WeakMap<Regex, boolean>();
+
 /** Whether the regex has parts that may be empty by what they mean, not by how they are written. */
-function isSearched(regex: Regex, known: Map<Regex, boolean>): boolean {
-  let found = known.get(regex);
+function isSearched(regex: Regex): boolean {
+  let found = searched.get(regex);
   if (found === undefined) {
     const itself = regex.kind === 'and' || regex.kind === 'not' || regex.kind === 'automaton';
-    found = itself || childrenOf(regex).some((part) => isSearched(part, known));
-    known.set(regex, found);
+    found = itself || childrenOf(regex).some(isSearched);
+    searched.set(regex, found);
   }
   return found;
 }
 
 /** The same language in another builder. */
 export function copyRegex(regex: Regex, into: RegexBuilder, known: Map<Regex, Regex>): Regex {
+  if (into.shares(regex)) return regex;
   let copied = known.get(regex);
   if (copied === undefined) {
     copied = copyNode(regex, into, (part) => copyRegex(part, into, known));

@@ -35,7 +35,7 @@ class GbnfReader {
   readonly #tokens: TokenLookup | undefined;
 
   constructor(source: string, builder: GrammarBuilder, tokens: TokenLookup | undefined) {
-    this.#scanner = new Scanner(source);
+    this.#scanner = new Scanner(source, builder.budget);
     this.#builder = builder;
     this.#tokens = tokens;
   }

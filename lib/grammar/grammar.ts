@@ -1,4 +1,6 @@
+import { Budget } from './budget.js';
 import { checkCounts, MAX_COUNT, type Regex, RegexBuilder } from './ir.js';
+import { JSON_BASE } from './json.js';
 import { grammarError } from './problem.js';
 
 declare const ruleBrand: unique symbol;
@@ -37,15 +39,23 @@ const COUNTED = 16;
 /**
  * Collects rules. The helpers ({@link sequence}, {@link choice}, {@link star}, …) return a symbol
  * to be used anywhere; what is made of terminals only becomes one terminal, and equal calls give
- * the same symbol. Every method throws ERR_GRAMMAR past MAX_RULES or MAX_SYMBOLS.
+ * the same symbol. Every method throws ERR_GRAMMAR past MAX_RULES or MAX_SYMBOLS, or where the
+ * budget does not suffice.
  */
 export class GrammarBuilder {
+  readonly budget: Budget;
   /** Makes this grammar's terminals. */
-  readonly regex = new RegexBuilder();
+  readonly regex: RegexBuilder;
   readonly #rules: { name: string; alternatives: (readonly Sym[])[] }[] = [];
   readonly #made = new Map<string, Sym>();
   #symbols = 0;
   #start: RuleId | undefined;
+
+  /** @param budget of all the work that is done for the grammar */
+  constructor(budget = new Budget()) {
+    this.budget = budget;
+    this.regex = new RegexBuilder(budget, JSON_BASE);
+  }
 
   /** A rule that has no alternatives yet. The name is for messages only. */
   newRule(name?: string): RuleId {
@@ -57,6 +67,7 @@ export class GrammarBuilder {
   /** `rule` may also be these symbols, one after another; none: the empty string. */
   addAlternative(rule: RuleId, symbols: readonly Sym[]): void {
     this.#symbols += symbols.length + 1;
+    this.budget.spend(1 + symbols.length / 8);
     if (this.#symbols > MAX_SYMBOLS) throw tooMany('symbols', MAX_SYMBOLS);
     this.#rules[rule].alternatives.push(symbols.slice());
   }
@@ -207,6 +218,7 @@ export class GrammarBuilder {
     number(this.#start);
     for (let i = 0; i < order.length; i++) {
       const { name, alternatives } = this.#rules[order[i]];
+      this.budget.spend(1 + alternatives.length / 2);
       const live = alternatives.filter((symbols) => symbols.every((s) => isProductive(s, gives)));
       rules.push({
         name,
@@ -301,16 +313,25 @@ export class GrammarBuilder {
   /** Of each rule: whether some string comes of it. */
   #productive(): boolean[] {
     const gives: boolean[] = new Array(this.#rules.length).fill(false);
-    const users: number[][] = this.#rules.map(() => []);
+    const found: number[] = [];
+    const add = (rule: number) => {
+      if (!gives[rule]) found.push(rule);
+      gives[rule] = true;
+    };
+    /** Of each rule: alternatives that wait for it, with how many rules they wait for. */
+    const waiting: { readonly rule: number; missing: number }[][] = this.#rules.map(() => []);
     this.#rules.forEach(({ alternatives }, rule) => {
-      for (const symbol of alternatives.flat()) if ('rule' in symbol) users[symbol.rule].push(rule);
+      for (const symbols of alternatives) {
+        this.budget.spend(1 + symbols.length / 8);
+        if (symbols.some((s) => 'terminal' in s && s.terminal.kind === 'empty')) continue;
+        const used = symbols.flatMap((symbol) => ('rule' in symbol ? [symbol.rule] : []));
+        if (used.length === 0) add(rule);
+        const way = { rule, missing: used.length };
+        for (const other of used) waiting[other].push(way);
+      }
     });
-    const queue = this.#rules.map((_, rule) => rule);
-    for (let rule = queue.pop(); rule !== undefined; rule = queue.pop()) {
-      if (gives[rule]) continue;
-      const { alternatives } = this.#rules[rule];
-      gives[rule] = alternatives.some((symbols) => symbols.every((s) => isProductive(s, gives)));
-      if (gives[rule]) for (const user of users[rule]) queue.push(user);
+    for (let rule = found.pop(); rule !== undefined; rule = found.pop()) {
+      for (const way of waiting[rule]) if (--way.missing === 0) add(way.rule);
     }
     return gives;
   }

@@ -1,8 +1,10 @@
 /** What a caller may ask of a text, as a grammar. */
+import type { Budget } from './budget.js';
 import { choiceToSym } from './choice.js';
 import { ebnfToGrammar } from './ebnf.js';
 import { type Grammar, GrammarBuilder, type Sym } from './grammar.js';
-import { jsonObject } from './json.js';
+import { readJson } from './json-text.js';
+import { anyJson } from './notation.js';
 import { grammarError } from './problem.js';
 import { regexToTerminal, splitLiteral } from './regex.js';
 import { schemaToGrammar } from './schema/index.js';
@@ -38,7 +40,7 @@ export interface SpecLimits {
 
 export interface CompiledSpec {
   readonly grammar: Grammar;
-  /** What was left out because it cannot be enforced; only where not strict. */
+  /** What is not enforced: where strict, formats that nothing is known of. */
   readonly warnings: readonly string[];
 }
 
@@ -49,13 +51,17 @@ const MAX_SCHEMA_BYTES = 65_536;
  * The grammar of all texts that a spec allows.
  * @throws ERR_GRAMMAR where it is malformed, too large, or (if strict) cannot be enforced
  */
-export function compileSpec(spec: GrammarSpec, limits: SpecLimits = {}): CompiledSpec {
+export function compileSpec(
+  spec: GrammarSpec,
+  limits: SpecLimits = {},
+  budget?: Budget,
+): CompiledSpec {
   const given = CONSTRAINTS.filter((name) => spec[name] !== undefined);
   if (given.length !== 1) {
     const found = given.length === 0 ? 'has none' : `has ${given.join(' and ')}`;
     throw grammarError(`a constraint is one of ${CONSTRAINTS.join(', ')}; this one ${found}`);
   }
-  const builder = new GrammarBuilder();
+  const builder = new GrammarBuilder(budget);
   const warnings: string[] = [];
   builder.start(symbolOf(spec, limits, builder, warnings));
   return { grammar: builder.build(), warnings };
@@ -95,16 +101,16 @@ export function symbolOf(
   }
   if (spec.structuralTag !== undefined) {
     const { structuralTag: tag } = spec;
-    if (typeof tag === 'string') sized('the structural tag', tag);
+    sized('the structural tag', typeof tag === 'string' ? tag : JSON.stringify(tag));
     return structuralTagToGrammar(tag, { ...options, tokenIds }, builder);
   }
-  if (spec.jsonObject === true) return jsonObject(builder, options);
+  if (spec.jsonObject === true) return anyJson(builder, options).object;
   throw grammarError('jsonObject can only be true: leave it out for any text');
 }
 
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return readJson(text);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw grammarError(`the schema is no JSON: ${why}`);

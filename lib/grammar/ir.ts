@@ -1,7 +1,7 @@
 import { assert } from '../errors.js';
+import { Budget } from './budget.js';
 import { type ByteSet, type CharSet, utf8Regex } from './bytes.js';
 import { grammarError } from './problem.js';
-import { tick } from './work-clock.js';
 
 /**
  * A regular language over bytes, made by a {@link RegexBuilder} and never changed. Equal nodes of
@@ -61,21 +61,57 @@ const UTF8 = new TextEncoder();
 /**
  * Makes regexes; one builder per grammar. Simplifies what is plain to see (concatenation with the
  * empty language, alternatives of byte sets, …), nothing that takes a search.
- * Every method throws ERR_GRAMMAR where nodes, depth or sizes pass the bounds above.
+ * Every method throws ERR_GRAMMAR where nodes, depth or sizes pass the bounds above, or the budget
+ * does not suffice.
  */
 export class RegexBuilder {
+  readonly budget: Budget;
   readonly #nodes = new Map<string, Regex>();
   readonly #singles: Regex[] = [];
   #empty: Regex | undefined;
   #bare: Regex | undefined;
   #all: Regex | undefined;
   readonly #tables = new Map<Int32Array, number>();
+  /** Whose nodes it begins with, and how many these are. */
+  readonly #base: RegexBuilder | undefined;
+  readonly #numShared: number;
+  #shared: ReadonlySet<Regex> | undefined;
   #words = 0;
   #automata = 0;
 
+  /**
+   * @param budget of all the work that is done for the same text
+   * @param base with whose nodes it begins; that one makes no more
+   */
+  constructor(budget = new Budget(), base?: RegexBuilder) {
+    this.budget = budget;
+    this.#base = base;
+    this.#numShared = base?.numNodes ?? 0;
+  }
+
+  /** Another that begins as this one did, with the same budget. */
+  sibling(): RegexBuilder {
+    return new RegexBuilder(this.budget, this.#base);
+  }
+
+  isOn(base: RegexBuilder): boolean {
+    return this.#base === base;
+  }
+
+  /** Whether it began with this node. */
+  shares(regex: Regex): boolean {
+    const base = this.#base;
+    return base === undefined ? false : base.#members().has(regex);
+  }
+
+  #members(): ReadonlySet<Regex> {
+    this.#shared ??= new Set(this.#nodes.values());
+    return this.#shared;
+  }
+
   /** How many different nodes there are. */
   get numNodes(): number {
-    return this.#nodes.size + this.#automata;
+    return this.#numShared + this.#nodes.size + this.#automata;
   }
 
   /** No string at all. */
@@ -93,13 +129,12 @@ export class RegexBuilder {
   /** One byte of the set; an empty set is {@link empty}. */
   bytes(set: ByteSet): Regex {
     if (set.every((word) => word === 0)) return this.empty();
-    return this.#intern(
-      `2:${String.fromCharCode(...new Uint16Array(set.slice().buffer))}`,
-      (id) => {
-        this.#use(8);
-        return { id, kind: 'bytes', set: set.slice(), nullable: false, depth: 1 };
-      },
-    );
+    let key = '2:';
+    for (const word of set) key += String.fromCharCode(word & 0xffff, word >>> 16);
+    return this.#intern(key, (id) => {
+      this.#use(8);
+      return { id, kind: 'bytes', set: set.slice(), nullable: false, depth: 1 };
+    });
   }
 
   /** Any one byte. */
@@ -115,12 +150,20 @@ export class RegexBuilder {
 
   /** Exactly these bytes. */
   byteString(bytes: Uint8Array): Regex {
-    return this.concatOf(Array.from(bytes, (byte) => this.#single(byte)));
+    const parts: Regex[] = [];
+    for (const byte of bytes) parts.push(this.#single(byte));
+    return this.concatOf(parts);
   }
 
   /** Exactly this text, as UTF-8. @throws ERR_GRAMMAR where it has half a surrogate pair */
   text(text: string): Regex {
-    return this.byteString(encodeText(text));
+    const parts: Regex[] = [];
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i);
+      if (code >= 0x80) return this.byteString(encodeText(text));
+      parts.push(this.#single(code));
+    }
+    return this.concatOf(parts);
   }
 
   /** Any one of these texts. Common beginnings are written once, so long lists stay cheap. */
@@ -161,15 +204,14 @@ export class RegexBuilder {
   altOf(parts: readonly Regex[]): Regex {
     if (parts.length === 1) return parts[0];
     const flat = new Set<Regex>();
-    const union = new Uint32Array(8);
+    const sets: ByteSet[] = [];
     const add = (part: Regex) => {
       if (part.kind === 'alt' && part.parts.length <= FLATTENED) part.parts.forEach(add);
-      else if (part.kind === 'bytes') for (let i = 0; i < 8; i++) union[i] |= part.set[i];
+      else if (part.kind === 'bytes') sets.push(part.set);
       else if (part.kind !== 'empty') flat.add(part);
     };
     parts.forEach(add);
-    const set = this.bytes(union);
-    if (set.kind !== 'empty') flat.add(set);
+    if (sets.length > 0) flat.add(this.bytes(union(sets)));
     // An alternative that takes the empty string anyway makes the bare one needless.
     const bare = this.epsilon();
     if (flat.has(bare) && [...flat].some((part) => part !== bare && part.nullable)) {
@@ -313,7 +355,9 @@ export class RegexBuilder {
   }
 
   #list(kind: 'concat' | 'alt' | 'and', parts: readonly Regex[]): Regex {
-    const key = `${kind}:${parts.map((part) => part.id).join()}`;
+    this.budget.spend(parts.length / 16);
+    let key: string = kind;
+    for (const part of parts) key += `,${part.id}`;
     return this.#intern(key, (id) => {
       this.#use(parts.length);
       const nullable =
@@ -324,8 +368,9 @@ export class RegexBuilder {
   }
 
   #intern(key: string, make: (id: number) => Regex): Regex {
-    tick();
-    const known = this.#nodes.get(key);
+    this.budget.spend();
+    const base = this.#base;
+    const known = this.#nodes.get(key) ?? (base === undefined ? undefined : base.#nodes.get(key));
     if (known !== undefined) return known;
     if (this.numNodes >= MAX_NODES) throw tooMany('parts', MAX_NODES);
     const made = make(this.numNodes);
@@ -337,6 +382,12 @@ export class RegexBuilder {
     this.#words += words;
     if (this.#words > MAX_POOL_WORDS) throw tooMany('words of memory', MAX_POOL_WORDS);
   }
+}
+
+function union(sets: readonly ByteSet[]): ByteSet {
+  const all = new Uint32Array(8);
+  for (const set of sets) for (let i = 0; i < 8; i++) all[i] |= set[i];
+  return all;
 }
 
 function encodeText(text: string): Uint8Array {

@@ -1,6 +1,6 @@
-import { byteSet, type CharSet, intersectChars, subtractChars } from './bytes.js';
-import type { GrammarBuilder, Sym } from './grammar.js';
-import type { Regex, RegexBuilder } from './ir.js';
+import { Budget } from './budget.js';
+import { ALL_CHARS, byteSet, type CharSet, intersectChars, subtractChars } from './bytes.js';
+import { type Regex, RegexBuilder } from './ir.js';
 import { regexToTerminal } from './regex.js';
 
 export interface JsonOptions {
@@ -56,20 +56,11 @@ export class JsonSyntax {
     this.colon = builder.concat(beforeColon, text(':'), afterColon);
     this.emptyObject = builder.concat(text('{'), gap, text('}'));
     this.emptyArray = builder.concat(text('['), gap, text(']'));
-    this.char = anyChar(builder);
-    this.chars = builder.repeat(this.char, 0, Infinity);
-    const digit = builder.bytes(byteSet([0x30, 0x39]));
-    const lead = builder.bytes(byteSet([0x31, 0x39]));
-    const minus = builder.optional(text('-'));
-    const whole = builder.concat(lead, builder.repeat(digit, 0, MAX_DIGITS - 1));
-    this.integer = builder.alt(text('0'), builder.concat(minus, whole));
-    const fraction = builder.concat(text('.'), builder.repeat(digit, 1, MAX_DIGITS));
-    this.number = builder.concat(
-      minus,
-      builder.alt(text('0'), whole),
-      builder.optional(fraction),
-      builder.optional(exponent(builder, digit)),
-    );
+    const { char, chars, integer, number } = partsOf(builder);
+    this.char = char;
+    this.chars = chars;
+    this.integer = integer;
+    this.number = number;
   }
 
   /** A string with its quotes, of what stands within them. */
@@ -83,62 +74,28 @@ export class JsonSyntax {
     return encodeChars(set, this.builder);
   }
 
-  /** The spelling that is written of a text. */
+  /** The one spelling of a text that serializers write, without the quotes. */
   spell(text: string): string {
-    return spell(text);
+    return JSON.stringify(text).slice(1, -1);
   }
 
-  /** Any value that is neither an object nor an array. */
-  scalar(): Regex {
-    const words = this.builder.texts(['null', 'true', 'false']);
-    return this.builder.alt(words, this.number, this.quoted(this.chars));
+  /** What is written of texts. */
+  texts(texts: readonly string[]): Regex {
+    return this.builder.texts(texts.map((text) => this.spell(text)));
   }
-}
 
-/** Any JSON value. */
-export function jsonValue(builder: GrammarBuilder, options: JsonOptions = {}): Sym {
-  return new AnyJson(builder, new JsonSyntax(builder.regex, options)).value;
-}
+  /** All that `encode` gives of a text. */
+  spellings(text: string): Regex {
+    if (!/[\p{Cc}/]/u.test(text)) return this.builder.text(this.spell(text));
+    return this.encoded(text);
+  }
 
-/** Any JSON object. */
-export function jsonObject(builder: GrammarBuilder, options: JsonOptions = {}): Sym {
-  return new AnyJson(builder, new JsonSyntax(builder.regex, options)).object;
-}
-
-/** Any JSON array. */
-export function jsonArray(builder: GrammarBuilder, options: JsonOptions = {}): Sym {
-  return new AnyJson(builder, new JsonSyntax(builder.regex, options)).array;
-}
-
-/** The rules of unconstrained JSON, once per grammar and syntax. */
-export class AnyJson {
-  readonly value: Sym;
-  readonly object: Sym;
-  readonly array: Sym;
-
-  constructor(builder: GrammarBuilder, syntax: JsonSyntax) {
-    const { regex } = builder;
-    const [value, object, array] = ['json', 'json object', 'json array'].map((name) =>
-      builder.newRule(name),
-    );
-    const [members, items] = [builder.newRule('json members'), builder.newRule('json items')];
-    const terminal = (...parts: Regex[]) => builder.terminal(regex.concat(...parts));
-    const key = regex.concat(syntax.quoted(syntax.chars), syntax.colon);
-    this.value = { rule: value };
-    this.object = { rule: object };
-    this.array = { rule: array };
-    builder.addAlternative(value, [terminal(syntax.scalar())]);
-    builder.addAlternative(value, [this.object]);
-    builder.addAlternative(value, [this.array]);
-    builder.addAlternative(object, [terminal(syntax.emptyObject)]);
-    builder.addAlternative(object, [{ rule: members }, terminal(syntax.objectClose)]);
-    builder.addAlternative(members, [terminal(syntax.objectOpen, key), this.value]);
-    // Left recursion: the rows of the parser come out the same however many members there were.
-    builder.addAlternative(members, [{ rule: members }, terminal(syntax.comma, key), this.value]);
-    builder.addAlternative(array, [terminal(syntax.emptyArray)]);
-    builder.addAlternative(array, [{ rule: items }, terminal(syntax.arrayClose)]);
-    builder.addAlternative(items, [terminal(syntax.arrayOpen), this.value]);
-    builder.addAlternative(items, [{ rule: items }, terminal(syntax.comma), this.value]);
+  protected encoded(text: string): Regex {
+    const chars = Array.from(text, (char) => {
+      const code = char.codePointAt(0)!;
+      return this.encode([[code, code]]);
+    });
+    return this.builder.concatOf(chars);
   }
 }
 
@@ -149,6 +106,10 @@ export class AnyJson {
  * written. A slash may be escaped, a control also be written as \u00XX.
  */
 export function encodeChars(set: CharSet, builder: RegexBuilder): Regex {
+  return set === ALL_CHARS ? partsOf(builder).encoded : encodedChars(set, builder);
+}
+
+function encodedChars(set: CharSet, builder: RegexBuilder): Regex {
   const plain = subtractChars(set, [
     [0, 0x1f],
     [0x22, 0x22],
@@ -174,11 +135,6 @@ export function isText(text: string): boolean {
   return !/\p{Surrogate}/u.test(text);
 }
 
-/** The one spelling of a text that serializers write, without the quotes. */
-export function spell(text: string): string {
-  return JSON.stringify(text).slice(1, -1);
-}
-
 function controlEscape(code: number, builder: RegexBuilder): Regex {
   const digit = (code & 15).toString(16);
   return builder.concat(
@@ -187,7 +143,8 @@ function controlEscape(code: number, builder: RegexBuilder): Regex {
   );
 }
 
-function anyChar(builder: RegexBuilder): Regex {
+/** One character of a text in JSON, in any spelling. */
+export function anyChar(builder: RegexBuilder): Regex {
   const hex = (from: number, to: number) => {
     const letters = [0x41, 0x61].map((a) => [Math.max(a, a + from - 10), a + to - 10] as const);
     const decimal = [0x30 + from, 0x30 + Math.min(to, 9)] as const;
@@ -252,4 +209,41 @@ function whitespace(builder: RegexBuilder, options: JsonOptions) {
     afterColon: builder.optional(space),
     beforeComma: none,
   };
+}
+
+/** What no option changes. */
+class JsonParts {
+  readonly char: Regex;
+  readonly chars: Regex;
+  readonly integer: Regex;
+  readonly number: Regex;
+  /** Any one character, as {@link encodeChars} writes it. */
+  readonly encoded: Regex;
+
+  constructor(builder: RegexBuilder) {
+    const text = (value: string) => builder.text(value);
+    this.char = anyChar(builder);
+    this.chars = builder.repeat(this.char, 0, Infinity);
+    const digit = builder.bytes(byteSet([0x30, 0x39]));
+    const lead = builder.bytes(byteSet([0x31, 0x39]));
+    const minus = builder.optional(text('-'));
+    const whole = builder.concat(lead, builder.repeat(digit, 0, MAX_DIGITS - 1));
+    this.integer = builder.alt(text('0'), builder.concat(minus, whole));
+    const fraction = builder.concat(text('.'), builder.repeat(digit, 1, MAX_DIGITS));
+    this.number = builder.concat(
+      minus,
+      builder.alt(text('0'), whole),
+      builder.optional(fraction),
+      builder.optional(exponent(builder, digit)),
+    );
+    this.encoded = encodedChars(ALL_CHARS, builder);
+  }
+}
+
+/** Builders of grammars begin with the parts of JSON, which are made once. */
+export const JSON_BASE = new RegexBuilder(new Budget({ maxWork: Infinity }));
+const BASE_PARTS = new JsonParts(JSON_BASE);
+
+function partsOf(builder: RegexBuilder): JsonParts {
+  return builder.isOn(JSON_BASE) ? BASE_PARTS : new JsonParts(builder);
 }

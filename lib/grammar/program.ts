@@ -1,3 +1,4 @@
+import { Budget } from './budget.js';
 import type { Grammar, Sym } from './grammar.js';
 import { MAX_POOL_WORDS, type Regex } from './ir.js';
 import { grammarError } from './problem.js';
@@ -26,10 +27,11 @@ export const SYMBOL_SHIFT = 28;
  * A grammar as the one array that native code compiles; native/grammar reads the same layout:
  * header [magic, counts of regex nodes, terminals, token sets, rules, alternatives and symbols,
  * start rule, words of the pool], then these tables in this order, then the pool.
- * @throws ERR_GRAMMAR where it is too large
+ * @param budget of the grammar's text
+ * @throws ERR_GRAMMAR where it is too large, or the budget does not suffice
  */
-export function encodeProgram(grammar: Grammar): Int32Array {
-  const pool = new Pool();
+export function encodeProgram(grammar: Grammar, budget = new Budget()): Int32Array {
+  const pool = new Pool(budget);
   const regexes = new RegexTable(pool);
   const terminals = new Numbers<Regex>();
   const tokenSets: number[] = [];
@@ -55,8 +57,10 @@ export function encodeProgram(grammar: Grammar): Int32Array {
 
   for (const rule of grammar.rules) {
     rules.push(alternatives.length / 2, rule.alternatives.length);
+    budget.spend();
     for (const alternative of rule.alternatives) {
       alternatives.push(symbols.length, alternative.length);
+      budget.spend(1 + alternative.length / 8);
       for (const symbol of alternative) symbols.push(numberOf(symbol));
     }
   }
@@ -86,10 +90,16 @@ export function encodeProgram(grammar: Grammar): Int32Array {
 }
 
 class Pool {
+  readonly budget: Budget;
   readonly words: number[] = [];
+
+  constructor(budget: Budget) {
+    this.budget = budget;
+  }
 
   add(words: ArrayLike<number>): number {
     const offset = this.words.length;
+    this.budget.spend(1 + words.length / 64);
     if (offset + words.length > MAX_POOL_WORDS) {
       throw grammarError(
         `the grammar comes to more than ${MAX_POOL_WORDS} words: make it smaller or split it`,
@@ -136,6 +146,7 @@ class RegexTable {
           for (const child of missing) stack.push(child);
           continue;
         }
+        this.#pool.budget.spend();
         const words = this.#words(node);
         this.#numbers.set(node, this.words.length / 4);
         this.words.push(REGEX_OPS[node.kind], ...words);

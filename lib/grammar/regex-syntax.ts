@@ -1,4 +1,5 @@
 /** Reads regular expressions as ECMAScript writes them (with the meaning of flag u). */
+import { Budget } from './budget.js';
 import {
   ALL_CHARS,
   type CharSet,
@@ -63,9 +64,9 @@ interface Modes {
 /**
  * @param flags of `i`, `s` and `u`; u is always on
  * @throws ERR_GRAMMAR where it is malformed, or needs look-around, back-references, word
- *   boundaries or other flags
+ *   boundaries or other flags, or the budget does not suffice
  */
-export function parseRegex(source: string, flags = ''): RegexAst {
+export function parseRegex(source: string, flags = '', budget = new Budget()): RegexAst {
   if (source.length > MAX_REGEX_LENGTH) {
     throw grammarError(
       `a regex of ${source.length} characters is too long: ${MAX_REGEX_LENGTH} is the most`,
@@ -75,11 +76,8 @@ export function parseRegex(source: string, flags = ''): RegexAst {
   if (wrong !== null) {
     throw grammarError(`regex flag ${wrong[0]} is not supported: i, s and u are`);
   }
-  const reader = new RegexReader(source, {
-    ignoreCase: flags.includes('i'),
-    dotAll: flags.includes('s'),
-  });
-  return reader.whole();
+  const modes = { ignoreCase: flags.includes('i'), dotAll: flags.includes('s') };
+  return new RegexReader(source, modes, budget).whole();
 }
 
 export function concatAst(parts: readonly RegexAst[]): RegexAst {
@@ -105,10 +103,12 @@ class RegexReader {
   #at = 0;
   #depth = 0;
   #modes: Modes;
+  readonly #budget: Budget;
 
-  constructor(source: string, modes: Modes) {
+  constructor(source: string, modes: Modes, budget: Budget) {
     this.#chars = Array.from(source);
     this.#modes = modes;
+    this.#budget = budget;
   }
 
   whole(): RegexAst {
@@ -186,7 +186,12 @@ class RegexReader {
   }
 
   #set(set: CharSet): RegexAst {
-    return setAst(this.#modes.ignoreCase ? foldCase(set) : set);
+    return setAst(this.#folded(set));
+  }
+
+  #folded(set: CharSet): CharSet {
+    this.#budget.spend(1 + set.length / 16);
+    return this.#modes.ignoreCase ? foldCase(set, this.#budget) : set;
   }
 
   #quantified(of: RegexAst): RegexAst {
@@ -290,7 +295,7 @@ class RegexReader {
       }
     }
     const set = charSetOf(sets.flat());
-    const folded = this.#modes.ignoreCase ? foldCase(set) : set;
+    const folded = this.#folded(set);
     return inverted ? invertChars(folded) : folded;
   }
 
@@ -350,7 +355,7 @@ class RegexReader {
     const text = this.#chars.slice(this.#at, this.#at + 140).join('');
     const match = /^\{([^}]*)\}/.exec(text);
     if (match === null) throw this.#wrong('has \\p without a {property}');
-    const set = propertySet(match[1]);
+    const set = propertySet(match[1], this.#budget);
     this.#at += Array.from(match[0]).length;
     return inverted ? subtractChars(ALL_CHARS, set) : set;
   }

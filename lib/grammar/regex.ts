@@ -25,7 +25,7 @@ export function regexToTerminal(
   builder: RegexBuilder,
   options: LowerOptions & { readonly flags?: string } = {},
 ): Regex {
-  return lowerRegex(parseRegex(source, options.flags), builder, options);
+  return lowerRegex(parseRegex(source, options.flags, builder.budget), builder, options);
 }
 
 /** `/…/flags` with an i among the flags is taken apart; all else is a source without flags. */

@@ -1,16 +1,19 @@
+import type { Budget } from './budget.js';
 import { grammarError } from './problem.js';
 import { MAX_BRACKETS_DEEP, MAX_SOURCE_LENGTH } from './rules.js';
 
 /** A place in a grammar text that moves on; knows its line for messages. */
 export class Scanner {
   readonly text: string;
+  readonly #budget: Budget;
   at = 0;
   #deep = 0;
   /** The line of a place up to which lines were counted. */
   #line = 1;
   #counted = 0;
 
-  constructor(text: string) {
+  constructor(text: string, budget: Budget) {
+    this.#budget = budget;
     if (text.length > MAX_SOURCE_LENGTH) {
       throw grammarError(
         `a grammar of ${text.length} characters is too long: ${MAX_SOURCE_LENGTH} is the most`,
@@ -38,6 +41,7 @@ export class Scanner {
 
   /** What the sticky pattern matches here, or null; does not move. */
   look(pattern: RegExp): RegExpExecArray | null {
+    this.#budget.spend();
     pattern.lastIndex = this.at;
     return pattern.exec(this.text);
   }

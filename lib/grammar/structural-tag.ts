@@ -2,6 +2,7 @@ import { shown } from '../arguments.js';
 import { ebnfToGrammar } from './ebnf.js';
 import { textUntil, textWithout } from './free-text.js';
 import type { GrammarBuilder, Sym } from './grammar.js';
+import { readJson } from './json-text.js';
 import { regexToTerminal } from './regex.js';
 import { isObject, type JsonObject, keyword } from './schema/document.js';
 import { type SchemaOptions, schemaToGrammar } from './schema/index.js';
@@ -326,7 +327,7 @@ function placed(error: unknown, prefix: string): unknown {
 
 function parsed(source: string): unknown {
   try {
-    return JSON.parse(source);
+    return readJson(source);
   } catch (error) {
     throw wrong('', `it is no JSON: ${error instanceof Error ? error.message : String(error)}`);
   }

@@ -2,6 +2,7 @@
  * Sets of code points out of the JavaScript engine's own Unicode tables: what its regular
  * expressions say of each character, asked once and kept.
  */
+import { Budget } from './budget.js';
 import {
   ALL_CHARS,
   type CharSet,
@@ -9,6 +10,7 @@ import {
   countChars,
   hasChar,
   intersectChars,
+  subtractChars,
   unionChars,
 } from './bytes.js';
 import { grammarError } from './problem.js';
@@ -18,17 +20,28 @@ const FULL_PLANES = [0, 1, 2, 3, 14];
 const UNIFORM_PLANES = [4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16];
 const MAX_KEPT = 256;
 
+/** What a property costs where it is not kept: in units of work, and in ms of one piece. */
+const PROPERTY_WORK = 5_000;
+const PROPERTY_MS = 200;
+/** What it takes to learn which characters equal others. */
+const FOLDINGS_MS = 100;
+/** Characters beyond ASCII of a set that are looked at one by one; of more, all foldings are. */
+const FEW_CHARS = 3_000;
+const MANY_MS = 20;
+
 const kept = new Map<string, CharSet>();
 let planes: readonly string[] | undefined;
 
 /**
- * The code points of `\p{…}`.
- * @throws ERR_GRAMMAR where the engine knows no such property
+ * The code points of `\p{…}`. It costs as much of the budget whether it is kept from before or not.
+ * @throws ERR_GRAMMAR where the engine knows no such property, or the budget does not suffice
  */
-export function propertySet(name: string): CharSet {
+export function propertySet(name: string, budget = new Budget()): CharSet {
+  budget.spendOnce(`\\p{${name}}`, PROPERTY_WORK);
   const known = kept.get(name);
   if (known !== undefined) return known;
   if (!/^[A-Za-z0-9_]{1,64}(=[A-Za-z0-9_]{1,64})?$/.test(name)) throw unknownProperty(name);
+  budget.reserve(PROPERTY_MS);
   let runs: RegExp;
   try {
     runs = new RegExp(`\\p{${name}}+`, 'gu');
@@ -132,10 +145,18 @@ function foldings(): Map<number, readonly number[]> {
 const ASCII_UPPER: CharSet = [[0x41, 0x5a]];
 const ASCII_LOWER: CharSet = [[0x61, 0x7a]];
 
-/** The set and all that equals one of it where case is ignored (flags i and u together). */
-export function foldCase(set: CharSet): CharSet {
+/**
+ * The set and all that equals one of it where case is ignored (flags i and u together).
+ * @throws ERR_GRAMMAR where the budget does not suffice
+ */
+export function foldCase(set: CharSet, budget = new Budget()): CharSet {
+  const isAscii = set.length === 0 || set[set.length - 1][1] < 0x80;
+  const numWide = isAscii ? 0 : countChars(subtractChars(set, [[0, 0x7f]]));
+  budget.spend(4 + 3 * Math.min(numWide, FEW_CHARS));
   let known = foldedSets.get(set);
   if (known === undefined) {
+    if (numWide > 0 && folded === undefined) budget.reserve(FOLDINGS_MS);
+    else if (numWide > FEW_CHARS) budget.reserve(MANY_MS);
     known = fold(set);
     foldedSets.set(set, known);
     foldedSets.set(known, known);

@@ -1,15 +1,27 @@
 /** Matches the tensors of a checkpoint with those that its spec asks for. */
 import { shown } from '../arguments.js';
-import { DTYPES, type DTypeName, type NativeTensor } from '../native.js';
+import {
+  DTYPES,
+  type DTypeName,
+  type FilePart,
+  type NativeTensor,
+  type StoredParts,
+} from '../native.js';
 import { damaged, unsupported } from './files.js';
-import { joined, type Scales } from './mxfp4.js';
 import { type Place, placeOf, type SkippedPart, skippedPart, type TensorNames } from './names.js';
 import type { ReadSpec } from './read-spec.js';
 import type { FileTensor } from './safetensors.js';
-import { type ModelSpec, type Shape, tensorShapes } from './spec.js';
+import type { ModelSpec } from './spec.js';
+import { type Shape, tensorShapes } from './tensor-shapes.js';
 
 /** A tensor and the index of its file. */
-export type Found = FileTensor & { readonly file: number; readonly scales?: Scales };
+export type Found = FileTensor & {
+  readonly file: number;
+  /** Of a matrix that several tensors make up; its dtype is what they become. */
+  readonly parts?: StoredParts;
+  /** Of NVFP4 in GGUF's blocks: one float32, or one for each slice. */
+  readonly factor?: FilePart;
+};
 
 export interface Bound {
   readonly spec: ModelSpec;
@@ -34,7 +46,7 @@ export function bind(
   const tensors: NativeTensor[] = [];
   const bytesOf = new Map<string, number>();
   let numParameters = 0;
-  for (const tensor of joined(found, files)) {
+  for (const tensor of found) {
     const file = files[tensor.file];
     const field = `tensor ${shown(tensor.name)}`;
     const part = skippedPart(tensor.name, names, layers);
@@ -55,7 +67,7 @@ export function bind(
       numParameters += shape[0] * shape[1];
     }
     tensors.push(...cut(tensor, pieces, place, file, field));
-    const bytes = tensor.bytes + (tensor.scales?.bytes ?? 0);
+    const bytes = tensor.bytes + (tensor.factor?.bytes ?? 0);
     bytesOf.set(tensor.dtype, (bytesOf.get(tensor.dtype) ?? 0) + bytes);
   }
   checkDrafts(files[0], found, names, layers);
@@ -99,34 +111,59 @@ function cut(
   field: string,
 ): NativeTensor[] {
   const dtype = knownType(tensor.dtype, file, field);
-  const { slices = 1, transposed = false, takeTurns = false, skippedRows = 0 } = layout;
+  const { slices = 1, transposed = false, runs, negExp, flat, skippedRows = 0, turned } = layout;
   const each = pieces.length / slices;
-  const [{ shape: first }] = pieces;
-  const isVector = first[0] === 1;
+  const [first] = pieces.map(({ shape: [rows, cols] }) =>
+    turned?.[0] ? [cols, rows] : [rows, cols],
+  );
+  const isVector = first[0] === 1 && turned === undefined;
   const wanted = pieces.slice(0, each);
-  const rows = wanted.reduce((sum, piece) => sum + rowsOf(piece, isVector), skippedRows);
+  const rows = wanted.reduce((sum, piece, i) => {
+    return sum + (turned?.[i] ? piece.shape[1] : rowsOf(piece, isVector));
+  }, skippedRows);
   const inner = isVector ? [rows] : transposed ? [first[1], rows] : [rows, first[1]];
-  const stored = layout.slices === undefined ? inner : [slices, ...inner];
-  if (withoutOnes(tensor.shape).join() !== withoutOnes(stored).join()) {
+  const stored = storedShape(layout, inner);
+  const sideBySide = isVector || valuesIn(tensor.shape.slice(-1)) % first[1] === 0;
+  const fits = flat
+    ? sideBySide && valuesIn(tensor.shape) === valuesIn(stored)
+    : withoutOnes(tensor.shape).join() === withoutOnes(stored).join();
+  if (!fits) {
     const instead = `not [${stored.join(', ')}] as the config says`;
     throw damaged(file, field, `has shape [${tensor.shape.join(', ')}], ${instead}`);
   }
-  const byValue = transposed || (isVector && pieces.length > 1);
+  const byValue = transposed || (isVector && (pieces.length > 1 || tensor.parts !== undefined));
   if (byValue && !PLAIN.includes(dtype)) {
     throw unsupported(file, `dtype ${dtype} of ${field}, which must be taken apart by values,`);
   }
   return Array.from({ length: slices }, (_, i) => {
-    const { scales } = tensor;
+    const { factor, parts } = tensor;
     const slice = { ...tensor, ...sliceOf(tensor, i, slices) };
-    if (scales) slice.scales = { ...scales, ...sliceOf(scales, i, slices) };
+    if (factor) slice.factor = factorOf(factor, i, slices);
+    if (parts) slice.parts = { ...parts, from: i * rows };
     const mine = pieces.slice(i * each, (i + 1) * each);
-    return cutSlice({ slice, dtype, rows, isVector, transposed, takeTurns, skippedRows }, mine);
+    const cuts = cutSlice(
+      { slice, dtype, rows, isVector, transposed, runs, skippedRows, turned },
+      mine,
+    );
+    return negExp ? cuts.map((one) => ({ ...one, negExp })) : cuts;
   }).flat();
+}
+
+function storedShape({ slices, stacked }: Place, inner: readonly number[]): readonly number[] {
+  if (slices === undefined) return inner;
+  const [rows, ...rest] = inner;
+  return stacked ? [slices * rows, ...rest] : [slices, ...inner];
 }
 
 function sliceOf(whole: { offset: number; bytes: number }, i: number, count: number) {
   const bytes = whole.bytes / count;
   return { offset: whole.offset + i * bytes, bytes };
+}
+
+/** One for all slices, or the slice's own. */
+function factorOf(factor: FilePart, i: number, slices: number): FilePart {
+  const own = factor.bytes === 4 * slices ? 4 * i : 0;
+  return { file: factor.file, offset: factor.offset + own, bytes: 4 };
 }
 
 /** What all pieces of a slice have in common. */
@@ -137,29 +174,36 @@ interface Slice {
   readonly rows: number;
   readonly isVector: boolean;
   readonly transposed: boolean;
-  readonly takeTurns: boolean;
+  readonly runs: readonly number[] | undefined;
   readonly skippedRows: number;
+  readonly turned: readonly boolean[] | undefined;
 }
 
 function cutSlice(all: Slice, pieces: readonly Piece[]): NativeTensor[] {
-  const { slice, dtype, rows, isVector, transposed, takeTurns } = all;
-  const { file, offset, bytes, scales } = slice;
+  const { slice, dtype, rows, isVector, transposed, runs } = all;
+  const { file, offset, bytes, factor, parts } = slice;
   const rowBytes = bytes / rows;
-  const step = takeTurns ? pieces.length : 1;
+  const step = runs?.reduce((sum, length) => sum + length) ?? 1;
   let next = all.skippedRows;
   return pieces.map((piece, i) => {
-    const mine = rowsOf(piece, isVector);
-    const begin = takeTurns ? i : next;
-    next += mine;
+    const isTurned = all.turned?.[i] ?? false;
+    const mine = isTurned ? piece.shape[1] : rowsOf(piece, isVector);
+    const run = runs?.[i] ?? 1;
+    const begin = next;
+    next += runs === undefined ? mine : run;
     const [pieceRows, cols] = piece.shape;
     const at = { name: piece.name, dtype, rows: pieceRows, cols, file };
-    const by = takeTurns ? { step } : {};
+    const around = isTurned ? { transposed: { of: pieceRows, from: 0 } } : {};
+    const steps = runs === undefined ? {} : { step, ...(run > 1 ? { run } : {}) };
+    const by = { ...steps, ...around };
     if (transposed) return { ...at, offset, bytes, transposed: { of: rows, from: begin }, ...by };
-    const span = (mine - 1) * step + 1;
-    const codes = { ...at, offset: offset + rowBytes * begin, bytes: rowBytes * span, ...by };
-    if (scales === undefined) return codes;
-    const beginScales = scales.offset + (scales.bytes / rows) * begin;
-    return { ...codes, scales: { file: scales.file, offset: beginScales } };
+    if (parts) {
+      const from = parts.from + begin;
+      return { ...at, offset, bytes: rowBytes * mine, parts: { ...parts, from }, ...by };
+    }
+    const span = runs === undefined ? mine : (mine / run - 1) * step + run;
+    const own = factor ? { factor } : {};
+    return { ...at, offset: offset + rowBytes * begin, bytes: rowBytes * span, ...own, ...by };
   });
 }
 
@@ -168,9 +212,13 @@ function rowsOf({ shape: [rows, cols] }: Piece, isVector: boolean): number {
   return isVector ? cols : rows;
 }
 
+function valuesIn(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
 /** Writers differ in whether a dimension of one is one. */
 function withoutOnes(shape: readonly number[]): readonly number[] {
-  return shape[0] === 1 && shape.length > 1 ? withoutOnes(shape.slice(1)) : shape;
+  return shape.filter((size) => size !== 1);
 }
 
 /** Types of which every value has its own bytes. */
@@ -178,6 +226,8 @@ const PLAIN: readonly string[] = ['F32', 'F16', 'BF16'];
 
 function knownType(dtype: string, file: string, field: string): DTypeName {
   if (Object.hasOwn(DTYPES, dtype)) return dtype as DTypeName;
-  const known = Object.keys(DTYPES).join(', ');
+  const known = Object.keys(DTYPES)
+    .filter((name) => !name.includes('_G')) // made here, in no file
+    .join(', ');
   throw unsupported(file, `dtype ${dtype} of ${field} (known: ${known})`);
 }

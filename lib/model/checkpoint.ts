@@ -12,8 +12,13 @@ import type { GgufValue } from './gguf.js';
 import { type GgufModel, isGguf, oneModel, readGgufModel } from './gguf-parts.js';
 import { ggufTokens } from './gguf-tokens.js';
 import { type DenseModule, type Modules, readModules } from './modules.js';
-import { GGUF_NAMES, placeOf } from './names.js';
+import { joined } from './mxfp4.js';
+import { GGUF_NAMES, placeOf, skippedPart } from './names.js';
 import { folderPooling, type PoolingSpec, plainPooling, type TokenizerFiles } from './pooling.js';
+import { assemble } from './quantization/assemble.js';
+import { folderQuantization } from './quantization/read.js';
+import type { Quantization } from './quantization/scheme.js';
+import { withoutZeroBiases } from './quantization/zero-biases.js';
 import { ggufSpec, hfSpec, type ReadSpec } from './read-spec.js';
 import { GGUF_FACTORS } from './rope-config.js';
 import { readSafetensors } from './safetensors.js';
@@ -32,6 +37,8 @@ export interface Checkpoint extends Bound {
   readonly generationDefaults: Readonly<Record<string, number>>;
   /** What it makes of whole texts: of every model, though most are for generating. */
   readonly pooling: PoolingSpec;
+  /** The quant_method that safetensors are quantised by. */
+  readonly quantMethod?: string | undefined;
 }
 
 /**
@@ -80,7 +87,7 @@ async function placeOfModel(
 }
 
 function noModel(what: string, cause?: unknown) {
-  const message = `${what}; give a Hugging Face folder or a .gguf file`;
+  const message = `${what}; give a Hugging Face folder, a .gguf file or org/name on the hub`;
   return octavoError('ERR_MODEL_NOT_FOUND', message, { param: 'model', cause });
 }
 
@@ -89,14 +96,12 @@ async function openFolder(folder: string, names: readonly string[]): Promise<Che
   const generation = names.includes(name) ? await readJsonObject(join(folder, name)) : {};
   const configFile = join(folder, 'config.json');
   const read = hfSpec(await readJsonObject(configFile), configFile);
+  const quantization = read.quantization ?? (await folderQuantization(folder, names));
   if (!names.includes('tokenizer.json')) {
     throw octavoError('ERR_MODEL_NOT_FOUND', `${folder} has no tokenizer.json`, { param: 'model' });
   }
   const files = await weightFiles(folder, names);
-  const found: Found[] = [];
-  for (let i = 0; i < files.length; i++) {
-    for (const tensor of await readSafetensors(files[i])) found.push({ ...tensor, file: i });
-  }
+  const found = await weightsIn(files, quantization, read);
   const tokenizer = await folderTokenizer(folder, names);
   const { model, dense, pooling } = await forTexts(
     { folder, names, configFile },
@@ -116,7 +121,30 @@ async function openFolder(folder: string, names: readonly string[]): Promise<Che
     chatTemplate: await folderTemplates(folder, names, tokenizer.config),
     generationDefaults: generationDefaults(generation),
     pooling,
+    quantMethod: quantization?.method,
   };
+}
+
+/** Tensors of safetensors files, quantised ones put together; of what is passed over none is. */
+async function weightsIn(
+  files: readonly string[],
+  quantization: Quantization | undefined,
+  model: ReadSpec,
+): Promise<Found[]> {
+  const stored: Found[] = [];
+  const skipped: Found[] = [];
+  const layers = { count: model.spec.layers.length, mtp: model.numMtpLayers };
+  for (const [file, path] of files.entries()) {
+    for (const tensor of await readSafetensors(path)) {
+      const part = skippedPart(tensor.name, model.names, layers);
+      (part === undefined ? stored : skipped).push({ ...tensor, file });
+    }
+  }
+  const read = ({ file, offset, bytes }: Found) =>
+    withFile(files[file], (f) => readExactly(f, files[file], offset, bytes));
+  const found = await assemble(joined(stored, files), quantization, files, read);
+  const isGptq = quantization?.method === 'gptq';
+  return [...(isGptq ? await withoutZeroBiases(found, model, read) : found), ...skipped];
 }
 
 interface ForTexts {

@@ -73,8 +73,8 @@ export interface FamilySpec extends NativeModelSpec {
   readonly names: TensorNames;
   /** How a text's vector is taken where files do not say; what a classification head reads. */
   readonly pooling?: Pooling;
-  /** In which forms of quantization_config its weights may come: quant_method. */
-  readonly quantMethods?: readonly string[];
+  /** Its names have places for the two tensors that matrices of MXFP4 come in. */
+  readonly hasMxfp4?: true;
   /** Settings of this family that change nothing. */
   readonly harmless?: Harmless;
 }

@@ -51,8 +51,17 @@ function parsed(text: string, path: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
+    const endless = withEndless(text);
+    if (endless !== text) return parsed(endless, path);
     throw damaged(path, 'the JSON', `is damaged: ${(cause as Error).message}`);
   }
+}
+
+/** JSON has no infinity, but Python writes it: as a number that no float holds. */
+function withEndless(text: string): string {
+  return text.replace(/"(?:[^"\\]|\\.)*"|\bInfinity\b/g, (found) =>
+    found === 'Infinity' ? '1e999' : found,
+  );
 }
 
 /** A regular file, open for reading, with its size. */

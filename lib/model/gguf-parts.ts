@@ -41,7 +41,9 @@ export async function readGgufModel(path: string): Promise<GgufModel> {
   }
   const { metadata, tensors } = await readGguf(path);
   const count = partCount(metadata, path);
-  if (count === 1) return { files: [path], metadata, tensors: tensors.map(inFile(0)) };
+  if (count === 1) {
+    return { files: [path], metadata, tensors: withFactors(tensors.map(inFile(0)), [path]) };
+  }
   const [, base, , total] = PART.exec(path) ?? [];
   if (Number(total) !== count) {
     const name = `-00001-of-${digits(count)}.gguf`;
@@ -81,7 +83,32 @@ async function readParts(files: readonly string[]): Promise<GgufModel> {
     const why = `is ${claimed}, but the ${files.length} parts have ${all.length} tensors`;
     throw damaged(files[0], 'split.tensors.count', why);
   }
-  return { files, metadata: whole, tensors: all };
+  return { files, metadata: whole, tensors: withFactors(all, files) };
+}
+
+/** Matrices of NVFP4 with their `….scale`: a float32 for all of it, or for each expert. */
+function withFactors(tensors: readonly Found[], files: readonly string[]): readonly Found[] {
+  const factors = new Map<string, Found>();
+  for (const tensor of tensors) {
+    const [, base] = /^(.+)\.scale$/.exec(tensor.name) ?? [];
+    if (base !== undefined) factors.set(`${base}.weight`, tensor);
+  }
+  const used = new Set<Found>();
+  const out = tensors.map((tensor): Found => {
+    const factor = tensor.dtype === 'NVFP4' ? factors.get(tensor.name) : undefined;
+    if (factor === undefined) return tensor;
+    const count = factor.shape.reduce((product, n) => product * n, 1);
+    if (
+      factor.dtype !== 'F32' ||
+      (count !== 1 && (tensor.shape.length < 3 || count !== tensor.shape[0]))
+    ) {
+      throw damaged(files[factor.file], `tensor ${factor.name}`, `does not fit ${tensor.name}`);
+    }
+    used.add(factor);
+    const { file, offset, bytes } = factor;
+    return { ...tensor, factor: { file, offset, bytes } };
+  });
+  return out.filter((tensor) => !used.has(tensor));
 }
 
 function partCount(metadata: ReadonlyMap<string, GgufValue>, file: string): number {

@@ -64,6 +64,8 @@ const TYPES: Readonly<Record<number, readonly [name: string, values: number, byt
   34: ['TQ1_0', 256, 54],
   35: ['TQ2_0', 256, 66],
   39: ['MXFP4', 32, 17],
+  40: ['NVFP4', 64, 36],
+  ...{ 41: ['Q1_0', 128, 18], 42: ['Q2_0', 64, 18] },
 };
 
 enum Kind {
@@ -91,7 +93,7 @@ const ARRAYS = [
 /** The arrays that are read: the tokenizer's, and settings by layer. */
 const WANTED = new RegExp(
   '^tokenizer\\.(ggml\\.(tokens|scores|token_type|merges|precompiled_charsmap)|chat_templates)$|' +
-    '\\.(attention\\.(head_count_kv|sliding_window_pattern)|feed_forward_length|' +
+    '\\.(attention\\.(head_count_kv|sliding_window_pattern|recurrent_layers)|feed_forward_length|' +
     'classifier\\.output_labels)$',
 );
 

@@ -82,6 +82,7 @@ export const WRAPPER_HARMLESS = new Harmless([
     'any',
     `vision_config audio_config image_token_id image_token_index video_token_id audio_token_id
     boi_token_id boi_token_index eoi_token_id eoi_token_index boa_token_id eoa_token_id
+    eoa_token_index vision_soft_tokens_per_image
     vision_start_token_id vision_end_token_id vision_token_id mm_tokens_per_image
     projector_hidden_act projector_hidden_size out_hidden_size multimodal_projector_bias
     spatial_merge_size

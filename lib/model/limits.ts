@@ -27,6 +27,7 @@ function expertsOf({ experts }: NativeLayer): number {
 }
 
 function ownHeadsOf({ attention: a }: NativeLayer): number {
+  if (a === undefined) return 0;
   const own = a.qkNormSpan === QK_NORM_SPANS.ownHead && a.qkNorm.kind !== NORMS.none;
   return own ? a.numHeads + a.numKvHeads : 0;
 }
@@ -34,9 +35,11 @@ function ownHeadsOf({ attention: a }: NativeLayer): number {
 /** Layers may have heads of other sizes than the first, which the rope was made for. */
 function checkRopes({ layers, ropes }: LimitedSpec, file: string): void {
   for (const [i, { attention: a }] of layers.entries()) {
+    if (a === undefined) continue;
     const turning = a.rope < 0 ? 0 : 2 * ropes[a.rope].inverseFrequencies.length;
-    if (turning > a.headSize) {
-      throw damaged(file, `layer ${i}`, `turns ${turning} values of heads of ${a.headSize}`);
+    const most = a.headSize - (a.latent?.rank ?? 0);
+    if (turning > most) {
+      throw damaged(file, `layer ${i}`, `turns ${turning} values of heads of ${most}`);
     }
   }
 }

@@ -8,13 +8,21 @@ export interface Layout {
   readonly of: readonly string[];
   /** Stored as [in, out]. */
   readonly transposed?: true;
-  /** Row 0 of each of them, then row 1 of each. */
-  readonly takeTurns?: true;
+  /** They take turns: so many rows of the first, so many of the second, ..., then the next ones. */
+  readonly runs?: readonly number[];
+  /** Values lie in other dimensions, row by row: a vector's in several, rows side by side. */
+  readonly flat?: true;
+  /** Of a vector: its values are −eˣ of the stored ones. */
+  readonly negExp?: true;
   /**
    * The outermost dimension: in each of so many slices lies the next equal share of `of`, as
    * matrices of experts or weights of heads do.
    */
   readonly slices?: number;
+  /** Slices lie one below the other, as rows of one matrix. */
+  readonly stacked?: true;
+  /** Of the pieces of a slice, which are stored as [in, out]. */
+  readonly turned?: readonly boolean[];
   /** Rows in front that nobody needs. */
   readonly skippedRows?: number;
 }

@@ -14,7 +14,9 @@ import type { GgufValue } from './gguf.js';
 import { GGUF_HARMLESS, HF_HARMLESS, WRAPPER_HARMLESS } from './harmless.js';
 import { checkLimits } from './limits.js';
 import { type TensorNames, unnested } from './names.js';
-import type { ModelSpec } from './spec.js';
+import { readQuantization } from './quantization/read.js';
+import type { Quantization } from './quantization/scheme.js';
+import { attentionsOf, type ModelSpec } from './spec.js';
 import { ggufPooling, hfLabels, hfTask, type Labels, type Task } from './task.js';
 
 /** A spec, what it takes to find its tensors, and what the model is for. */
@@ -22,6 +24,8 @@ export interface ReadSpec extends ReadTask {
   readonly spec: ModelSpec;
   readonly names: TensorNames;
   readonly numMtpLayers: number;
+  /** How its weights are quantised, where config.json says so. */
+  readonly quantization?: Quantization | undefined;
 }
 
 export interface ReadTask {
@@ -55,8 +59,11 @@ export function hfSpec(json: Record<string, unknown>, file: string): ReadSpec {
   const task = hfTask(json.architectures, file, isWrapper);
   const labels = task === 'labels' ? hfLabels(f) : undefined;
   const config = new Config(f, top, undefined, labels?.names.length);
-  const { names, harmless, quantMethods, pooling, ...model } = headed(family(config), config);
-  for (const fields of new Set([top, f])) checkQuantization(fields, quantMethods);
+  const { names, harmless, hasMxfp4, pooling, ...model } = headed(family(config), config);
+  const [quantization] = [...new Set([top, f])].flatMap((fields) => readQuantization(fields) ?? []);
+  if (quantization?.method === 'mxfp4' && !hasMxfp4) {
+    throw unsupported(file, `quantization_config of quant_method "mxfp4" of ${architecture}`);
+  }
   checkLimits(model, file);
   const eosTokenIds = [...new Set([...top.ids('eos_token_id'), ...f.ids('eos_token_id')])];
   const [bosTokenId] = [...top.ids('bos_token_id'), ...f.ids('bos_token_id')];
@@ -73,6 +80,7 @@ export function hfSpec(json: Record<string, unknown>, file: string): ReadSpec {
     spec: complete({ architecture, family: titleOf(family), bosTokenId, eosTokenIds }, model),
     names: isWrapper ? { ...names, spelling: unnested } : names,
     numMtpLayers: config.numMtpLayers,
+    quantization,
     ...{ task, labels, pooling: pooling ?? usualPooling(model) },
     isForPooling: labels !== undefined || !isCausal(model),
   };
@@ -101,7 +109,7 @@ export function ggufSpec(
   const { labels } = said;
   const config = new Config(f, f, tensors, labels?.names.length);
   const read = headed(family(config), config);
-  const { names, harmless, quantMethods: _, pooling, ...model } = read;
+  const { names, harmless, hasMxfp4: _, pooling, ...model } = read;
   checkLimits(model, file);
   const [unknown] = f.unread(GGUF_HARMLESS, harmless);
   if (unknown !== undefined)
@@ -138,7 +146,7 @@ function headed(model: FamilySpec, { gguf, numLabels }: Config): FamilySpec {
 type Layers = Pick<FamilySpec, 'layers'>;
 
 function isCausal({ layers }: Layers): boolean {
-  return layers.every(({ attention }) => attention.causal);
+  return layers.every(({ attention }) => attention?.causal ?? true);
 }
 
 /** Where causal, only the last token has seen the whole text. */
@@ -149,30 +157,15 @@ function usualPooling(model: Layers): Pooling {
 /** A switch that some families read; of the others it must say what they are. */
 function checkNorms(f: Fields, { layers }: Pick<FamilySpec, 'layers'>, architecture: string): void {
   if (f.wasRead('use_qk_norm')) return;
-  const normed = layers.some(({ attention }) => attention.qkNorm.kind !== NORMS.none);
+  const normed = attentionsOf(layers).some(({ qkNorm }) => qkNorm.kind !== NORMS.none);
   if (f.boolean('use_qk_norm', normed) !== normed) {
     throw unsupported(f.file, `the setting "use_qk_norm" of ${architecture} at ${!normed}`);
   }
 }
 
-/** Weights in another form: one that the family's tensors have, and nothing said beside it. */
-function checkQuantization(f: Fields, known: readonly string[] = []): void {
-  const said = f.within('quantization_config');
-  if (said === undefined) return;
-  const method = said.string('quant_method', '');
-  if (!known.includes(method)) {
-    throw unsupported(f.file, `quantization_config of quant_method ${shown(method)}`);
-  }
-  said.raw('modules_to_not_convert'); // which are converted, the tensors' names say
-  const [unknown] = said.unread();
-  if (unknown !== undefined) {
-    throw unsupported(f.file, `the setting ${shown(unknown)} of quantization_config`);
-  }
-}
-
 function complete(
   rest: Pick<ModelSpec, 'architecture' | 'family' | 'bosTokenId' | 'eosTokenIds'>,
-  model: Omit<FamilySpec, 'names' | 'harmless' | 'quantMethods' | 'pooling'>,
+  model: Omit<FamilySpec, 'names' | 'harmless' | 'hasMxfp4' | 'pooling'>,
 ): ModelSpec {
   return { ...model, ...rest, longRopeFrom: model.longRopeFrom, dtype: '', skipped: {} };
 }

@@ -33,8 +33,11 @@ export function hfRope(f: Fields, headSize: number, maxLen: number, wish: RopeWi
     ? s.number('rope_theta', 1, 1e12)
     : inner('rope_theta').known('rope_theta', 1, 1e12, 10_000);
   const part = inner('partial_rotary_factor').number('partial_rotary_factor', 0, 1, 1);
-  if (part !== 1 && !wish.partial) throw unsupported(f.file, 'partial_rotary_factor below 1');
-  const size = Math.trunc(headSize * part);
+  const proportional = typeOf(s) === 'proportional';
+  if (part !== 1 && !wish.partial && !proportional) {
+    throw unsupported(f.file, 'partial_rotary_factor below 1');
+  }
+  const size = proportional ? headSize : Math.trunc(headSize * part);
   if (size < 2 || size % 2 !== 0) {
     f.fail('partial_rotary_factor', `turns ${size} of ${headSize} values, not an even number`);
   }
@@ -42,7 +45,9 @@ export function hfRope(f: Fields, headSize: number, maxLen: number, wish: RopeWi
   const theta = stretched ? stretchedTheta(s, named, size) : named;
   const scaling = stretched
     ? ({ type: 'default' } as const)
-    : hfScaling(s, typeOf(s), f, maxLen, size);
+    : proportional
+      ? proportionalOf(s, Math.floor((headSize * part) / 2))
+      : hfScaling(s, typeOf(s), f, maxLen, size);
   for (const name of wish.beside ?? []) s.raw(name);
   const unknown = s.unread(SCALING_HARMLESS);
   if (unknown.length > 0) throw unsupported(f.file, `the rope setting ${shown(unknown[0])}`);
@@ -105,6 +110,11 @@ function ropeSettings(f: Fields, layerType?: string): Record<string, unknown> {
 function stretchedTheta(s: Fields, theta: number, size: number): number {
   for (const name of ['beta_fast', 'beta_slow', 'mscale', 'mscale_all_dim']) s.raw(name);
   return theta * s.number('alpha', 1e-6, 1e6) ** (size / (size - 2));
+}
+
+/** Pairs that turn do so as if all of the head's did. */
+function proportionalOf(s: Fields, numPairs: number): RopeScaling {
+  return { type: 'proportional', factor: s.number('factor', 1e-6, 1e6, 1), numPairs };
 }
 
 function hfScaling(s: Fields, type: string, f: Fields, maxLen: number, size: number): RopeScaling {
@@ -187,8 +197,8 @@ function hfLongRope(s: Fields, originalMaxLen: number, maxLen: number, size: num
   };
 }
 
-function areFactors(list: ArrayLike<unknown>, size: number): boolean {
-  const fits = (x: unknown) => typeof x === 'number' && x > 1e-6 && x < 1e6;
+function areFactors(list: ArrayLike<unknown>, size: number, most = 1e6): boolean {
+  const fits = (x: unknown) => typeof x === 'number' && x > 1e-6 && x < most;
   return list.length === size / 2 && Array.from(list).every(fits);
 }
 
@@ -234,7 +244,10 @@ function ggufScaling(
     if (type !== 'none' && type !== typed) {
       throw unsupported(f.file, `${name} beside rope type ${shown(type)}`);
     }
-    if (!areFactors(values, size)) throw damaged(f.file, name, 'has factors that cannot be');
+    // Of pairs that stand still it is 1e30.
+    if (!areFactors(values, size, name === GGUF_FACTORS.all ? 1e31 : 1e6)) {
+      throw damaged(f.file, name, 'has factors that cannot be');
+    }
     return values;
   };
   const all = stored(GGUF_FACTORS.all, 'none');

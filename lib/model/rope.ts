@@ -35,6 +35,8 @@ export type RopeScaling =
       readonly originalMaxLen: number;
       readonly attentionFactor: number;
     }
+  /** Only so many pairs turn, as if all did. */
+  | { readonly type: 'proportional'; readonly factor: number; readonly numPairs: number }
   /** Divisors by dimension, as GGUF files carry them (rope_freqs.weight). */
   | { readonly type: 'factors'; readonly factors: Float32Array };
 
@@ -54,6 +56,8 @@ export function inverseFrequencies({ size, theta, scaling }: Rope): Float32Array
       return Float32Array.from(base);
     case 'linear':
       return Float32Array.from(base, (f) => f / scaling.factor);
+    case 'proportional':
+      return Float32Array.from(base, (f, i) => (i < scaling.numPairs ? f / scaling.factor : 0));
     case 'factors':
       return Float32Array.from(base, (f, i) => f / scaling.factors[i]);
     case 'longrope':

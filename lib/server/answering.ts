@@ -1,6 +1,7 @@
 /** Reads the events of a generation, all of them or as they come. */
 import type { DeltaEvent, EndEvent, GenerationEvent, StartEvent } from './engine-events.js';
 import type { Mailbox } from './mailbox.js';
+import { openaiError, type Problem } from './problem.js';
 import type { SseWriter } from './sse.js';
 import { Turn } from './turn.js';
 import { Usage } from './usage.js';
@@ -15,6 +16,7 @@ export interface Sample {
   readonly logprobs: NonNullable<DeltaEvent['logprobs']>;
   reason: EndEvent['reason'];
   stopReason: EndEvent['stopReason'];
+  problem: Problem | undefined;
 }
 
 export interface Collected {
@@ -40,9 +42,13 @@ export async function collect(mailbox: Mailbox, n: number, numPrompts = 1): Prom
       logprobs: [],
       reason: 'stop',
       stopReason: null,
+      problem: undefined,
     });
     if (event.type === 'delta') add(sample, event);
-    else Object.assign(sample, { reason: event.reason, stopReason: event.stopReason });
+    else {
+      const { reason, stopReason, problem } = event;
+      Object.assign(sample, { reason, stopReason, problem });
+    }
   }
   // A beam search may end with fewer.
   return { samples: samples.filter(Boolean), usage };
@@ -53,6 +59,11 @@ function add(sample: Sample, { text, pieces, tokenIds, logprobs }: DeltaEvent): 
   for (const piece of pieces) sample.turn.add(piece);
   for (const id of tokenIds) sample.tokenIds.push(id);
   for (const entry of logprobs ?? []) sample.logprobs.push(entry);
+}
+
+/** What a choice says of why it ended with `error`; nothing of any other. */
+export function failureOf({ problem }: Pick<EndEvent, 'problem'>): { error?: object } {
+  return problem === undefined ? {} : { error: openaiError(problem) };
 }
 
 /** Sends frames for events as they come, no faster than the client reads. */

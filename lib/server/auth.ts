@@ -76,6 +76,19 @@ export function checkHost(
   throw new Problem(403, `this server is not asked by the name ${shown}; see --allowed-hosts`);
 }
 
+/**
+ * Is it a page of this server that asks, such as the dashboard? A name may be another's that was
+ * given this address, so without a key only an address and `localhost` count.
+ */
+export function isOwnPage(
+  { headers: { origin, host } }: IncomingMessage,
+  hasKey: boolean,
+): boolean {
+  if (origin === undefined || host === undefined) return false;
+  if (!hasKey && !isAllowedHost(hostName(host), [])) return false;
+  return /^https?:\/\//.test(origin) && origin.replace(/^https?:\/\//, '') === host;
+}
+
 /** Sets what a browser asks for before its page may read the answer; nothing for others. */
 export function allowOrigin(
   { headers }: IncomingMessage,

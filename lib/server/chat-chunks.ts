@@ -1,4 +1,5 @@
 /** Events of a generation as chunks of chat completions. */
+import { failureOf } from './answering.js';
 import { type ChatCall, echoed, FINGERPRINT, promptParts } from './chat-call.js';
 import { ChatDeltas, finishOf } from './chat-message.js';
 import type { DeltaEvent, GenerationEvent, StartEvent } from './engine-events.js';
@@ -41,7 +42,7 @@ export class ChatChunks {
     const { sample: index, stopReason } = event;
     const reason = finishOf(event.reason, this.#call.style);
     const last = { index, delta: {}, logprobs: null, finish_reason: reason };
-    return [this.#chunk({ ...last, stop_reason: stopReason })];
+    return [this.#chunk({ ...last, stop_reason: stopReason, ...failureOf(event) })];
   }
 
   /** A chunk for each piece; what is told of tokens stands in the first. */

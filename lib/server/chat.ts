@@ -1,5 +1,5 @@
 /** /v1/chat/completions */
-import { collect, type Sample, streamFrames } from './answering.js';
+import { collect, failureOf, type Sample, streamFrames } from './answering.js';
 import { type ChatCall, echoed, FINGERPRINT, promptParts, readChat } from './chat-call.js';
 import { ChatChunks } from './chat-chunks.js';
 import { finishOf, messageOf } from './chat-message.js';
@@ -63,6 +63,7 @@ function choice(sample: Sample, index: number, { body, style }: ChatCall, writer
       : null,
     finish_reason: finishOf(sample.reason, style),
     stop_reason: sample.stopReason,
+    ...failureOf(sample),
     ...(body.return_token_ids ? { token_ids: sample.tokenIds } : {}),
   };
 }

@@ -1,7 +1,7 @@
 /** /v1/completions */
 import type { GenerateParams } from '../engine/gate.js';
 import type { Prompt } from '../engine/prompts.js';
-import { collect, type Sample, streamFrames } from './answering.js';
+import { collect, failureOf, type Sample, streamFrames } from './answering.js';
 import { FINGERPRINT } from './chat-call.js';
 import { promptText, withTokenWishes } from './encoding.js';
 import type { DeltaEvent, GenerationEvent, StartEvent } from './engine-events.js';
@@ -125,6 +125,7 @@ async function choice(
     logprobs: body.logprobs === undefined ? null : columns(),
     finish_reason: call.promptOnly ? 'length' : sample.reason,
     stop_reason: call.promptOnly ? null : sample.stopReason,
+    ...failureOf(sample),
     prompt_logprobs: isAsked ? writer.prompt(ofPrompt) : null,
     ...(body.return_token_ids
       ? { token_ids: sample.tokenIds, prompt_token_ids: prompt.tokenIds }
@@ -176,7 +177,8 @@ class CompletionChunks {
     if (event.type === 'delta') return this.#delta(event, index);
     const reason = promptOnly ? 'length' : event.reason;
     const last = { index, text: '', logprobs: null, finish_reason: reason };
-    return [this.#chunk({ ...last, stop_reason: promptOnly ? null : event.stopReason })];
+    const stop_reason = promptOnly ? null : event.stopReason;
+    return [this.#chunk({ ...last, stop_reason, ...failureOf(event) })];
   }
 
   #delta({ text, tokenIds, logprobs }: DeltaEvent, index: number): object[] {

@@ -16,7 +16,9 @@ import type {
 import type { Prompt } from '../engine/prompts.js';
 import type { RequestOptions } from '../engine/request.js';
 import { isOctavoError } from '../errors.js';
+import { join } from '../tools/chat-events.js';
 import type { ChatEvent } from '../tools/types.js';
+import { asProblem, type Problem } from './problem.js';
 
 /** The prompt has been computed. */
 export interface StartEvent {
@@ -53,6 +55,8 @@ export interface EndEvent {
   readonly reason: FinishReason;
   /** The stop string or id; null for EOS. */
   readonly stopReason: string | number | null;
+  /** Why it has ended with `error`: what came before stays. */
+  readonly problem?: Problem;
 }
 
 /** All samples of a prompt have ended. */
@@ -71,6 +75,8 @@ export interface EngineCall {
   readonly forms: Iterable<Prompt>;
   readonly params: GenerateParams;
   readonly options: RequestOptions;
+  /** The field that says what outputs must be. */
+  readonly structuredField?: string;
 }
 
 /** Runs to the end; what is thrown is the engine's. Leaving it aborts the request. */
@@ -91,7 +97,8 @@ export async function* engineEvents(
   throw refused;
 }
 
-async function* run(llm: LLM, { prompt, params, options }: EngineCall, form: Prompt) {
+async function* run(llm: LLM, call: EngineCall, form: Prompt) {
+  const { prompt, params, options } = call;
   if (isBeamSearch(params)) {
     const output = await llm.generate(form, params as BeamSearchParams, options);
     yield start(prompt, output);
@@ -99,7 +106,7 @@ async function* run(llm: LLM, { prompt, params, options }: EngineCall, form: Pro
       const { index, text: newText, tokenIds: newTokenIds, numReasoningTokens } = beam;
       const events = wholeEvents(beam);
       yield delta(prompt, { index, newText, newTokenIds, events, numReasoningTokens });
-      yield end(prompt, beam);
+      yield end(call, beam);
     }
     yield done(prompt, output.metrics);
     return;
@@ -113,7 +120,7 @@ async function* run(llm: LLM, { prompt, params, options }: EngineCall, form: Pro
       if (newTokenIds.length > 0 || newText !== '' || events.length > 0) {
         yield delta(prompt, sample);
       }
-      if (sample.finishReason !== null) yield end(prompt, sample);
+      if (sample.finishReason !== null) yield end(call, sample);
     }
     if (output.metrics !== null) yield done(prompt, output.metrics);
   }
@@ -177,27 +184,16 @@ export function addDelta(before: DeltaEvent, after: DeltaEvent): void {
   before.numReasoningTokens = Math.max(before.numReasoningTokens, after.numReasoningTokens);
   for (const id of after.tokenIds) before.tokenIds.push(id);
   for (const entry of after.logprobs ?? []) before.logprobs?.push(entry);
-  for (const piece of after.pieces) addPiece(before.pieces, piece);
+  join(before.pieces, after.pieces);
 }
 
-/** Texts of the same kind that follow one another are one. */
-function addPiece(pieces: ChatEvent[], piece: ChatEvent): void {
-  const last = pieces.at(-1);
-  if (piece.type === 'arguments' && last?.type === 'arguments' && last.index === piece.index) {
-    pieces[pieces.length - 1] = { ...last, json: last.json + piece.json };
-  } else if (
-    (piece.type === 'content' || piece.type === 'reasoning') &&
-    last?.type === piece.type
-  ) {
-    pieces[pieces.length - 1] = { ...last, text: last.text + piece.text };
-  } else pieces.push(piece);
-}
+type EndedSample = Pick<CompletionDelta, 'index' | 'finishReason' | 'stopReason' | 'error'>;
 
-type EndedSample = Pick<CompletionDelta, 'index' | 'finishReason' | 'stopReason'>;
-
-function end(prompt: number, { index, finishReason, stopReason }: EndedSample): EndEvent {
+function end({ prompt, structuredField }: EngineCall, sample: EndedSample): EndEvent {
+  const { index, finishReason, stopReason, error } = sample;
   const reason = finishReason as FinishReason;
-  return { type: 'end', prompt, sample: index, reason, stopReason };
+  const problem = error === undefined ? {} : { problem: asProblem(error, structuredField) };
+  return { type: 'end', prompt, sample: index, reason, stopReason, ...problem };
 }
 
 function done(prompt: number, metrics: RequestMetrics): DoneEvent {

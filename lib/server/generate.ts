@@ -1,5 +1,5 @@
 /** /inference/v1/generate: ids in, ids out, for those who tokenize elsewhere */
-import { collect, streamFrames } from './answering.js';
+import { collect, failureOf, streamFrames } from './answering.js';
 import type { GenerationEvent } from './engine-events.js';
 import type { Exchange } from './exchange.js';
 import type { Generation } from './generation.js';
@@ -84,6 +84,7 @@ async function answer(
           : { content: sample.logprobs.map((one) => writer.chat(one)) },
       finish_reason: sample.reason,
       token_ids: sample.tokenIds,
+      ...failureOf(sample),
     })),
     prompt_logprobs: logprobs === undefined ? null : writer.prompt(logprobs),
     kv_transfer_params: null,
@@ -109,7 +110,8 @@ async function stream(
     if (event.type === 'start' || event.type === 'done') return [];
     const { sample: index } = event;
     if (event.type === 'end') {
-      return chunk({ index, logprobs: null, finish_reason: event.reason, token_ids: [] });
+      const last = { index, logprobs: null, finish_reason: event.reason, token_ids: [] };
+      return chunk({ ...last, ...failureOf(event) });
     }
     const content = event.logprobs?.map((one) => writer.chat(one)) ?? [];
     const logprobs = isAsked ? { content } : null;

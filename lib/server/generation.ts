@@ -3,6 +3,7 @@ import { isBeamSearch } from '../core/beam-params.js';
 import type { GenerateParams } from '../engine/gate.js';
 import type { RequestMetrics } from '../engine/outputs.js';
 import type { Prompt } from '../engine/prompts.js';
+import type { RequestOptions } from '../engine/request.js';
 import {
   type EngineCall,
   engineEvents,
@@ -43,7 +44,7 @@ export class Generator {
   run(exchange: Exchange, generation: Generation, maxBytes = Number.POSITIVE_INFINITY): Mailbox {
     const { model, prompts, params } = generation;
     const { config, facts } = exchange;
-    const mailbox = new Mailbox(maxBytes);
+    const mailbox = new Mailbox(maxBytes, config.streamInterval);
     facts.model = model.name;
     let next = 0;
     const work = async () => {
@@ -53,9 +54,12 @@ export class Generator {
           signal: exchange.signal,
           useModelDefaults: config.useModelDefaults && !isBeamSearch(params),
           ...exchange.timeLeft,
+          ...traceHeaders(exchange),
           ...(generation.priority === undefined ? {} : { priority: generation.priority }),
         };
-        const call: EngineCall = { prompt, forms: prompts[prompt], params, options };
+        const { structuredField } = exchange;
+        const forms = prompts[prompt];
+        const call: EngineCall = { prompt, forms, params, options, structuredField };
         await this.#runOne(exchange, generation, call, mailbox, maxBytes);
       }
     };
@@ -87,6 +91,13 @@ export class Generator {
       if (!mailbox.push(event) && (await mailbox.staysFull())) throw slowReader(exchange);
     }
   }
+}
+
+/** The caller's span, where it names one. */
+function traceHeaders({ req: { headers } }: Exchange): Pick<RequestOptions, 'traceHeaders'> {
+  const { traceparent, tracestate } = headers;
+  if (typeof traceparent !== 'string') return {};
+  return { traceHeaders: { traceparent, tracestate: [tracestate ?? []].flat().join() } };
 }
 
 function slowReader(exchange: Exchange): Error {
@@ -132,6 +143,7 @@ class Record {
       if (event.pieces.some(({ type }) => type === 'call')) this.#called.add(event.sample);
     } else if (event.type === 'end') {
       facts.finish_reason ??= event.reason;
+      if (event.problem !== undefined) facts.error ??= event.problem.message;
       this.#noteTools(event.sample);
     } else this.#done(event.metrics);
   }

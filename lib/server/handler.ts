@@ -1,7 +1,7 @@
 /** A handler of node:http's requests, from its first byte to its log line. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { LLM } from '../engine/llm.js';
-import { allowOrigin, checkHost, checkOrigin, Keys, preflight } from './auth.js';
+import { allowOrigin, checkHost, checkOrigin, isOwnPage, Keys, preflight } from './auth.js';
 import { Exchange } from './exchange.js';
 import { closeUntold } from './expectations.js';
 import { SILENT } from './logs.js';
@@ -58,7 +58,7 @@ class Dispatcher {
   }
 
   drain(): Promise<void> {
-    this.#service.isDraining = true;
+    this.#service.drain();
     return new Promise((resolve) => {
       if (this.#service.numActive === 0) resolve();
       else this.#whenIdle.push(resolve);
@@ -95,7 +95,9 @@ class Dispatcher {
     exchange.pathId = id;
     if (route.guarded) {
       this.#keys.check(exchange.req);
-      checkOrigin(exchange.req, this.#service.config.allowedOrigins);
+      const { allowedOrigins, enableDashboard, apiKey } = this.#service.config;
+      const isOwn = enableDashboard && isOwnPage(exchange.req, apiKey !== undefined);
+      if (!isOwn) checkOrigin(exchange.req, allowedOrigins);
       if (this.#service.isDraining && route.method === 'POST') {
         const headers = { 'retry-after': '5', connection: 'close' };
         throw new Problem(503, TAKES_NO_MORE, null, headers);

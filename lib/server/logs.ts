@@ -3,9 +3,13 @@ import pino from 'pino';
 
 /** What is asked of a logger; pino's fits. */
 export interface Logger {
+  /** A request that asks no model: a probe, say. */
   debug(fields: object, message: string): void;
+  /** A request of a model that has ended, or one that was refused. */
   info(fields: object, message: string): void;
+  /** A request that could not be answered now: 503, say. */
   warn(fields: object, message: string): void;
+  /** A fault of the server. */
   error(fields: object, message: string): void;
 }
 

@@ -1,6 +1,7 @@
 /**
  * Between the engine and a client: events wait here, those of a sample in one, so that a slow
- * reader gets fewer and larger deltas; one for whom too much waits is given up.
+ * reader gets fewer and larger deltas; one for whom too much waits is given up. A reader may also
+ * ask for larger ones, as each frame costs server and client more than the token in it.
  */
 import { addDelta, type DeltaEvent, type GenerationEvent } from './engine-events.js';
 
@@ -8,6 +9,11 @@ const nobody = () => {};
 
 export class Mailbox {
   readonly #maxBytes: number;
+  readonly #interval: number;
+  /** Samples whose first delta has come. */
+  readonly #begun = new Set<string>();
+  /** Whether what waits is to be read now. */
+  #isDue = false;
   #events: GenerationEvent[] = [];
   /** The last event of each sample, where text may still be added to it. */
   #open = new Map<string, DeltaEvent>();
@@ -20,8 +26,13 @@ export class Mailbox {
   #wake: () => void = nobody;
   #close: () => void = nobody;
 
-  constructor(maxBytes: number) {
+  /**
+   * @param maxBytes what may wait
+   * @param interval tokens of a sample that are waited for after its first, before it is told
+   */
+  constructor(maxBytes: number, interval = 1) {
     this.#maxBytes = maxBytes;
+    this.#interval = interval;
   }
 
   /**
@@ -31,10 +42,15 @@ export class Mailbox {
   push(event: GenerationEvent): boolean {
     if (this.#state !== 'open') return true;
     if (event.type === 'delta') this.#add(event);
-    else this.#events.push(event);
+    else {
+      this.#events.push(event);
+      this.#isDue = true;
+    }
     if (event.type === 'end') this.#open.delete(`${event.prompt} ${event.sample}`);
-    this.#wake();
-    return this.#numBytes <= this.#maxBytes;
+    const fits = this.#numBytes <= this.#maxBytes;
+    if (!fits) this.#isDue = true;
+    if (this.#isDue) this.#wake();
+    return fits;
   }
 
   #add(event: DeltaEvent): void {
@@ -45,9 +61,10 @@ export class Mailbox {
     if (before === undefined) {
       this.#open.set(key, event);
       this.#events.push(event);
-      return;
-    }
-    addDelta(before, event);
+    } else addDelta(before, event);
+    const numTokens = (before ?? event).tokenIds.length;
+    if (numTokens >= this.#interval || !this.#begun.has(key)) this.#isDue = true;
+    this.#begun.add(key);
   }
 
   /** Whether more waits than may although its reader has had a turn to take it. */
@@ -73,7 +90,7 @@ export class Mailbox {
 
   /** What has come since the last time, at least one event; null at the end. */
   async take(): Promise<GenerationEvent[] | null> {
-    while (this.#state === 'open' && this.#events.length === 0) {
+    while (this.#state === 'open' && !this.#isDue) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -99,6 +116,7 @@ export class Mailbox {
     this.#open = new Map();
     this.#numBytes = 0;
     this.#first = null;
+    this.#isDue = false;
     return events;
   }
 }

@@ -3,12 +3,14 @@ import { createHash } from 'node:crypto';
 import type { ChatEvent } from '../tools/types.js';
 import type { EndEvent, GenerationEvent } from './engine-events.js';
 import { blockText } from './message-blocks.js';
+import { anthropicError } from './problem.js';
 import { newId } from './service.js';
 import { Turn, type TurnPart } from './turn.js';
 import { Usage } from './usage.js';
 
-/** Why it ended, in Anthropic's words. */
+/** Why it ended, in Anthropic's words, and one of ours: there is none for what fails midway. */
 export function ending({ reason, stopReason }: Pick<EndEvent, 'reason' | 'stopReason'>) {
+  if (reason === 'error') return { stop_reason: 'error', stop_sequence: null };
   if (reason === 'length') return { stop_reason: 'max_tokens', stop_sequence: null };
   if (reason === 'tool_calls') return { stop_reason: 'tool_use', stop_sequence: null };
   if (typeof stopReason !== 'string') return { stop_reason: 'end_turn', stop_sequence: null };
@@ -56,6 +58,8 @@ export class MessageEvents {
   readonly #usage = new Usage();
   readonly #turn = new Turn();
   #ending: object = {};
+  /** Why it ended with an error. */
+  #failure: object | null = null;
   /** The block that is being told. */
   #open: TurnPart | null = null;
   #index = -1;
@@ -70,13 +74,17 @@ export class MessageEvents {
     if (event.type === 'delta') return event.pieces.flatMap((piece) => this.#pieceOf(piece));
     if (event.type === 'end') {
       this.#ending = ending(event);
+      if (event.problem !== undefined) this.#failure = anthropicError(event.problem);
       // Clients read the first block of an answer, whatever it says.
       const nothing = { type: 'content', text: '' } as const;
       const before = this.#index < 0 ? this.#pieceOf(nothing) : [];
       return [...before, ...this.#close()];
     }
     const usage = this.#usage.anthropic;
-    return [{ type: 'message_delta', delta: this.#ending, usage }, { type: 'message_stop' }];
+    // Clients take an error for the end; whoever goes on reading has heard of it already.
+    const failure = this.#failure;
+    const last = failure === null ? { type: 'message_stop' } : { type: 'error', error: failure };
+    return [{ type: 'message_delta', delta: this.#ending, usage }, last];
   }
 
   #begin(): object {

@@ -12,7 +12,7 @@ import type { Generation } from './generation.js';
 import { messagesOf } from './message-blocks.js';
 import { blocksOf, ending, MessageEvents } from './message-events.js';
 import type { Model } from './models.js';
-import { Problem } from './problem.js';
+import { anthropicError, Problem } from './problem.js';
 import { chatForms, renderOptions } from './prompt-input.js';
 import { refuseUnsupported } from './refused.js';
 import type { Route } from './router.js';
@@ -150,6 +150,7 @@ async function answer(service: Service, exchange: Exchange, call: MessageCall): 
     model: body.model ?? model.name,
     content: blocksOf(sample.turn),
     ...ending(sample),
+    ...(sample.problem === undefined ? {} : { error: anthropicError(sample.problem) }),
     usage: usage.anthropic,
   });
 }

@@ -24,6 +24,9 @@ const COUNTED: readonly Row[] = [
   ['octavo:block_copies_total', 'Blocks copied on write', (s) => s.numBlockCopies],
   ['octavo:blocks_swapped_out_total', 'Blocks swapped out', (s) => s.numBlocksSwappedOut],
   ['octavo:blocks_swapped_in_total', 'Blocks swapped in', (s) => s.numBlocksSwappedIn],
+  ['octavo:states_swapped_out_total', 'States swapped out', (s) => s.numStatesSwappedOut],
+  ['octavo:states_swapped_in_total', 'States swapped in', (s) => s.numStatesSwappedIn],
+  ['octavo:state_hits_total', 'Recurrent states found', (s) => s.numStateHits],
   ['octavo:grammar_masks_total', 'Masks of grammars filled', (s) => s.numMasks],
   [
     'octavo:tokens_forced_total',
@@ -38,6 +41,8 @@ const GAUGES: readonly Row[] = [
   ['vllm:num_requests_waiting', 'Requests that wait', (s) => s.numRequestsWaiting],
   ['vllm:num_requests_swapped', 'Requests in the swap space', (s) => s.numRequestsSwapped],
   ['vllm:kv_cache_usage_perc', 'Share of KV blocks in use; 1 is all', (s) => s.kvCacheUsage],
+  ['octavo:num_states_used', 'Recurrent states in use', (s) => s.numStatesUsed],
+  ['octavo:num_states_cached', 'Recurrent states that can be hit', (s) => s.numStatesCached],
   ['vllm:gpu_cache_usage_perc', 'The same, by its old name', (s) => s.kvCacheUsage],
 ];
 

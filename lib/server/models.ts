@@ -94,5 +94,5 @@ function isModel(value: unknown): value is LLM {
 }
 
 function nameOf({ info }: LLM): string {
-  return basename(info.path).replace(/\.gguf$/i, '');
+  return info.hub?.repo ?? basename(info.path).replace(/\.gguf$/i, '');
 }

@@ -14,12 +14,12 @@ function content(schema: z.ZodType, io: 'input' | 'output') {
 }
 
 /** What a route answers where all is well: JSON, events where a stream may be asked for. */
-function answer({ response, streams, summary }: Route) {
+function answer({ response, streams, summary, contentType = 'text/plain' }: Route) {
   // Each event, as OpenAPI 3.2 says it.
   const event = { data: { type: 'string' }, event: { type: 'string' } };
   const schema = { type: 'object', properties: event, required: ['data'] };
   const events = { 'text/event-stream': { schema } };
-  const text = { 'text/plain': { schema: { type: 'string' } } };
+  const text = { [contentType]: { schema: { type: 'string' } } };
   return {
     description: streams ? 'The answer; with `stream: true` events of it' : summary,
     content: {

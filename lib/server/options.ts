@@ -4,6 +4,7 @@ import { octavoError } from '../errors.js';
 import { CALL_NAMES, REASONING_NAMES } from '../tools/named.js';
 import type { Logger } from './logs.js';
 
+/** Of `createServer()` and `serve()`. */
 export interface ServerOptions {
   /** Names that requests may call the model by; `*` takes any. Default: its folder's or file's.
    * For a server of one model. */
@@ -34,6 +35,9 @@ export interface ServerOptions {
   readonly requestTimeoutMs?: number;
   /** A comment keeps a silent stream open this often. Default 5,000; 0: never. */
   readonly pingIntervalMs?: number;
+  /** Tokens of a sample in each frame of a stream after the first one; more cost server and client
+   * less. Default 1. */
+  readonly streamInterval?: number;
   /** What may wait for a reader that does not read; then the request ends. Default 1 MiB. */
   readonly maxBufferedBytes?: number;
   /** Responses kept for `previous_response_id`, the newest. Default 256; 0: none. */
@@ -57,12 +61,23 @@ export interface ServerOptions {
   readonly reasoningField?: 'both' | 'reasoning' | 'reasoning_content';
   /** Whether /metrics is there. Default true. */
   readonly metrics?: boolean;
+  /** Whether /dashboard is there: a live page of what the engine does, for whoever has a key. It
+   * tells of everybody's requests: ids, times, texts of beams. Default false. */
+  readonly enableDashboard?: boolean;
   /** Takes a line for each request. Default: none is written. */
   readonly logger?: Logger;
 }
 
 const list = z
   .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+  .transform((value) => (typeof value === 'string' ? [value] : value));
+/** What a header can bring. */
+const KEY = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
+const key = z
+  .string()
+  .regex(KEY, 'a key is ASCII, without line ends, and without spaces at its ends');
+const keys = z
+  .union([key, z.array(key).min(1)])
   .transform((value) => (typeof value === 'string' ? [value] : value));
 const ms = z
   .number()
@@ -75,7 +90,7 @@ const bytes = z
 
 const schema = z.strictObject({
   servedModelName: list.optional(),
-  apiKey: list.optional(),
+  apiKey: keys.optional(),
   allowedOrigins: z.array(z.string().min(1)).optional(),
   rootPath: z
     .string()
@@ -94,6 +109,11 @@ const schema = z.strictObject({
   allowedHosts: z.array(z.string().min(1)).optional(),
   requestTimeoutMs: ms.min(1).optional(),
   pingIntervalMs: ms.default(5000),
+  streamInterval: z
+    .int()
+    .min(1)
+    .max(2 ** 31 - 1)
+    .default(1),
   maxBufferedBytes: bytes.default(2 ** 20),
   maxStoredResponses: z.int().min(0).default(256),
   maxStoredBytes: bytes.default(2 ** 26),
@@ -104,6 +124,7 @@ const schema = z.strictObject({
   reasoningParser: z.enum(['auto', 'none', ...REASONING_NAMES]).optional(),
   reasoningField: z.enum(['both', 'reasoning', 'reasoning_content']).default('both'),
   metrics: z.boolean().default(true),
+  enableDashboard: z.boolean().default(false),
   logger: z.custom<Logger>((value) => typeof value === 'object' && value !== null).optional(),
 });
 

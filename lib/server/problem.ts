@@ -86,12 +86,19 @@ export function isExpected(error: unknown): boolean {
 }
 
 /** OpenAI's form; `code` is vLLM's, the HTTP status. */
-export function openaiBody({ status, message, param }: Problem): object {
-  return { error: { message, type: TYPES[status] ?? 'InternalServerError', param, code: status } };
+export function openaiError({ status, message, param }: Problem): object {
+  return { message, type: TYPES[status] ?? 'InternalServerError', param, code: status };
 }
 
-export function anthropicBody({ status, message, details }: Problem, requestId: string): object {
+export function openaiBody(problem: Problem): object {
+  return { error: openaiError(problem) };
+}
+
+export function anthropicError({ status, message, details }: Problem): object {
   const type = ANTHROPIC_TYPES[status] ?? (status < 500 ? 'invalid_request_error' : 'api_error');
-  const told = details === null ? {} : { details };
-  return { type: 'error', error: { type, message, ...told }, request_id: requestId };
+  return { type, message, ...(details === null ? {} : { details }) };
+}
+
+export function anthropicBody(problem: Problem, requestId: string): object {
+  return { type: 'error', error: anthropicError(problem), request_id: requestId };
 }

@@ -2,6 +2,7 @@
 import type { ChatEvent } from '../tools/types.js';
 import type { DeltaEvent, EndEvent, GenerationEvent } from './engine-events.js';
 import type { TokenWriter } from './logprobs.js';
+import type { Problem } from './problem.js';
 import { type ItemStatus, type ItemStyle, itemOf, type OutputItem } from './response-output.js';
 import type { WireMessage } from './schemas/chat.js';
 import type { ResponseBody } from './schemas/responses.js';
@@ -28,7 +29,8 @@ export class ResponseEvents {
   readonly #items: { readonly item: OutputItem; status: ItemStatus }[] = [];
   /** What the last item is about, while it grows. */
   #open: TurnPart | null = null;
-  #status: ItemStatus = 'in_progress';
+  #status: ItemStatus | 'failed' = 'in_progress';
+  #problem: Problem | null = null;
   #completed: number | null = null;
   #sequence = 0;
 
@@ -67,8 +69,7 @@ export class ResponseEvents {
     if (event.type === 'delta') return this.#delta(event);
     if (event.type === 'end') return this.#end(event);
     this.#completed = seconds();
-    const last = this.#status === 'incomplete' ? 'response.incomplete' : 'response.completed';
-    return [this.#event(last, { response: this.response() })];
+    return [this.#event(`response.${this.#status}`, { response: this.response() })];
   }
 
   #event(type: string, members: object): object {
@@ -121,12 +122,15 @@ export class ResponseEvents {
     return this.#told(last.item.end(status));
   }
 
-  #end({ reason }: EndEvent): object[] {
-    this.#status = reason === 'length' ? 'incomplete' : 'completed';
+  #end({ reason, problem }: EndEvent): object[] {
+    const isCut = reason === 'length' || reason === 'error';
+    const status = isCut ? 'incomplete' : 'completed';
+    this.#status = reason === 'error' ? 'failed' : status;
+    this.#problem = problem ?? null;
     // Clients read the text of a message, whether it says anything.
     const nothing: ChatEvent = { type: 'content', text: '' };
     const before = this.#items.length === 0 ? this.#piece(nothing, []) : [];
-    return [...before, ...this.#close(this.#status)];
+    return [...before, ...this.#close(status)];
   }
 
   /** As far as it has come. */
@@ -140,7 +144,8 @@ export class ResponseEvents {
       completed_at: this.#completed ?? (isOpen ? null : seconds()),
       status: this.#status,
       background: false,
-      error: null,
+      // One of the codes there are: another try with the same request is of no use.
+      error: this.#problem && { code: 'invalid_prompt', message: this.#problem.message },
       incomplete_details: this.#status === 'incomplete' ? { reason: 'max_output_tokens' } : null,
       instructions: body.instructions ?? null,
       max_output_tokens: body.max_output_tokens ?? null,

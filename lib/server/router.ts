@@ -14,6 +14,8 @@ export interface Route {
   /** Whether it needs a place in the queue of a model: refused before its body is read if none is
    * free. */
   readonly queued?: boolean;
+  /** What it answers with, where that is neither JSON nor plain text. */
+  readonly contentType?: string;
   /** Whether `stream: true` is answered with events. */
   readonly streams?: boolean;
   /** The form of its errors where that is not OpenAI's. */

@@ -3,6 +3,7 @@ import { chatRoute } from './chat.js';
 import { completionRoute } from './completions.js';
 import { embeddingRoutes } from './embeddings.js';
 import { generateRoute } from './generate.js';
+import { livePageRoutes } from './live-page.js';
 import { messageRoutes } from './messages.js';
 import { openapiRoute } from './openapi.js';
 import { renderRoutes } from './render.js';
@@ -25,6 +26,7 @@ export function routesOf(service: Service): Route[] {
     ...scoreRoutes(service),
     ...tokenRoutes(service),
     ...healthRoutes(service),
+    ...livePageRoutes(service),
   ];
   return [...routes, openapiRoute(service, routes)];
 }

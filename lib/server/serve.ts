@@ -13,6 +13,7 @@ import { createServer, type Handler } from './handler.js';
 import { SILENT } from './logs.js';
 import type { ServerOptions } from './options.js';
 
+/** Where and how `serve()` listens. */
 export interface ListenOptions {
   /** Default 127.0.0.1: nobody else's machine. */
   readonly host?: string;
@@ -30,10 +31,13 @@ export interface ListenOptions {
   readonly shutdownTimeoutMs?: number;
 }
 
+/** What `serve()` gives. */
 export interface RunningServer {
   /** http://127.0.0.1:8000, say. */
   readonly url: string;
+  /** What listens. */
   readonly http: Server;
+  /** What answers. */
   readonly handler: Handler;
   /**
    * Takes no more requests, waits for those that run as long as they may, ends the rest, closes.

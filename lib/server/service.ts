@@ -1,5 +1,6 @@
 /** What all routes of a server share. */
 import { randomBytes } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,10 +10,11 @@ import { Metrics } from './metrics.js';
 import { Models } from './models.js';
 import type { ServerConfig } from './options.js';
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+/** The folder of the package. */
+export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 /** Of the package. */
-export const VERSION: string = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version;
+export const VERSION: string = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).version;
 
 export const TAKES_NO_MORE = 'the server takes no more requests';
 
@@ -29,16 +31,31 @@ export class Service {
   numWorking = 0;
   /** True once it takes no more. */
   isDraining = false;
+  readonly #ending = new AbortController();
 
   constructor(models: ConstructorParameters<typeof Models>[0], config: ServerConfig) {
     this.config = config;
+    // One for each who watches.
+    setMaxListeners(0, this.ending);
     this.models = new Models(models, config);
     this.metrics = config.metrics ? new Metrics(this.models.all) : null;
     this.generator = new Generator(this.metrics);
     this.bodies = new BodyBudget(config.maxTotalBodyBytes);
   }
 
+  /** Aborts when what never ends by itself has to. */
+  get ending(): AbortSignal {
+    return this.#ending.signal;
+  }
+
+  /** It takes no more from now on. */
+  drain(): void {
+    this.isDraining = true;
+    this.#ending.abort();
+  }
+
   close(): void {
+    this.#ending.abort();
     this.metrics?.close();
   }
 }

@@ -10,14 +10,19 @@ import { Dict, type Value } from './jinja/values.js';
  * the template as they are, those that are null or undefined do not.
  */
 export interface ChatMessage {
+  /** `system`, `developer`, `user`, `assistant`, `tool`, `function`, or what else the template
+   * knows. */
   readonly role: string;
+  /** What is said. */
   readonly content?: string | readonly ChatPart[] | null;
   readonly [member: string]: unknown;
 }
 
 /** A part of a content. Only texts can be generated from; templates may write others down. */
 export interface ChatPart {
+  /** `text`; other kinds can be rendered only. */
   readonly type: string;
+  /** Of a text. */
   readonly text?: string;
   readonly [member: string]: unknown;
 }

@@ -126,6 +126,20 @@ export class Detokenizer {
     return delta;
   }
 
+  /**
+   * Something comes that no character goes on behind. Returns what was held back, as `flush()`
+   * does; the text goes on with the next id.
+   */
+  settle(): string {
+    const rest = this.flush();
+    if (rest !== '') {
+      // Nothing that follows may complete what was given out as broken.
+      this.#window = [ANCHOR];
+      this.#emitted = this.#tokenizer.decodeTokens(this.#window).length;
+    }
+    return rest;
+  }
+
   /** A copy that goes on independently, for a sequence that forks. */
   clone(): Detokenizer {
     const copy = new Detokenizer(this.#tokenizer, { skipSpecialTokens: this.#skip });

@@ -1,10 +1,13 @@
 import { Detokenizer, type DetokenizerOptions } from './detokenizer.js';
+import { MarkedText, type MarkSource } from './marked-text.js';
 import { StopStrings, type StopStringsOptions } from './stop-strings.js';
 import type { Tokenizer } from './tokenizer.js';
 
 export interface OutputTextOptions extends DetokenizerOptions, StopStringsOptions {
   /** Stop strings. Default none. */
   stop?: readonly string[];
+  /** Control tokens that are marks in `takeMarked()`. Default: nobody asks for that. */
+  marks?: MarkSource;
 }
 
 /** What one id adds to the text of a sequence. */
@@ -26,6 +29,9 @@ export class OutputText {
   readonly #tokenizer: Tokenizer;
   #detokenizer: Detokenizer;
   #stops: StopStrings;
+  #marked: MarkedText | null;
+  /** UTF-16 units before stop strings cut them. */
+  #numDecoded = 0;
   /** What the last `takeDelta()` had given by then, and what came after. */
   #taken = '';
   #fresh = '';
@@ -34,6 +40,7 @@ export class OutputText {
     this.#tokenizer = tokenizer;
     this.#detokenizer = new Detokenizer(tokenizer, options);
     this.#stops = new StopStrings(options.stop, options);
+    this.#marked = options.marks === undefined ? null : new MarkedText(options.marks);
   }
 
   /**
@@ -42,10 +49,26 @@ export class OutputText {
    * after the gate still counts.
    */
   push(id: number, { mayStop = true }: { mayStop?: boolean } = {}): OutputDelta {
-    const piece = this.#detokenizer.push(id);
+    const mark = this.#marked?.ofId(id);
+    const piece = mark === undefined ? this.#detokenizer.push(id) : this.#control(id, mark);
+    this.#numDecoded += piece.length;
     const { text, stop } = this.#stops.push(piece, mayStop);
-    this.#fresh += text;
+    this.#tell(text);
     return { delta: text, stop };
+  }
+
+  /** Characters do not go on behind a control token that is looked for. */
+  #control(id: number, mark: string): string {
+    const before = this.#detokenizer.settle();
+    const spelled = this.#detokenizer.push(id);
+    const from = this.#numDecoded + before.length;
+    this.#marked?.place(mark, from, from + spelled.length);
+    return before + spelled;
+  }
+
+  #tell(text: string): void {
+    this.#fresh += text;
+    this.#marked?.tell(text);
   }
 
   /**
@@ -55,7 +78,7 @@ export class OutputText {
   finish(): string {
     const { text } = this.#stops.push(this.#detokenizer.flush(), false);
     const delta = text + this.#stops.flush();
-    this.#fresh += delta;
+    this.#tell(delta);
     return delta;
   }
 
@@ -77,11 +100,18 @@ export class OutputText {
     return delta;
   }
 
+  /** What `push` and `finish` returned since this was last asked, marked; '' without `marks`. */
+  takeMarked(): string {
+    return this.#marked?.take() ?? '';
+  }
+
   /** A copy that goes on independently, for a sequence that forks. */
   clone(): OutputText {
     const copy = new OutputText(this.#tokenizer);
     copy.#detokenizer = this.#detokenizer.clone();
     copy.#stops = this.#stops.clone();
+    copy.#marked = this.#marked?.clone() ?? null;
+    copy.#numDecoded = this.#numDecoded;
     copy.#taken = this.#taken;
     copy.#fresh = this.#fresh;
     return copy;

@@ -2,6 +2,7 @@
 import { isPlainObject, readArgument } from '../arguments.js';
 import { octavoError } from '../errors.js';
 
+/** How a chat template is to render a conversation. */
 export interface RenderOptions {
   /** Whether the text ends with the beginning of the assistant's turn. Default true. */
   addGenerationPrompt?: boolean;

@@ -28,6 +28,7 @@ import {
 
 export type { TokenizerConfig } from './tokenizer-config.js';
 
+/** Of {@link Tokenizer.encode}. */
 export interface EncodeOptions {
   /** Whether the BOS (and EOS) that the tokenizer asks for are added. Default true. */
   addSpecialTokens?: boolean;
@@ -40,6 +41,7 @@ export interface EncodeOptions {
   maxTokens?: number;
 }
 
+/** Of {@link Tokenizer.decode}. */
 export interface DecodeOptions {
   /** Whether special tokens are left out of the text. Default true. */
   skipSpecialTokens?: boolean;
@@ -103,10 +105,13 @@ export class Tokenizer {
   readonly bosTokenId: number | undefined;
   /** As tokenizer_config.json names it; undefined where it names none of the vocabulary. */
   readonly eosTokenId: number | undefined;
-  /** The spellings, for chat templates. */
+  /** How the BOS is spelled. */
   readonly bosToken: string | undefined;
+  /** How the EOS is spelled. */
   readonly eosToken: string | undefined;
+  /** What fills up batches elsewhere: nothing is padded here. */
   readonly padToken: string | undefined;
+  /** What stands for what the vocabulary does not have. */
   readonly unkToken: string | undefined;
 
   private constructor(json: string, config: ReadConfig, name: string, gguf?: OfGguf) {

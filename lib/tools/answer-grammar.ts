@@ -1,4 +1,5 @@
 /** The grammar of an answer: reasoning, content and calls as a format writes them. */
+import type { Budget } from '../grammar/budget.js';
 import type { Grammar, Sym } from '../grammar/grammar.js';
 import { GrammarBuilder } from '../grammar/grammar.js';
 import { type GrammarSpec, type SpecLimits, symbolOf } from '../grammar/index.js';
@@ -7,7 +8,7 @@ import { ArgumentGrammar } from './argument-grammar.js';
 import type { CheckedTools, Tool } from './definitions.js';
 import type { AnswerFormat, CallFormat, Fence } from './format.js';
 import { Literals } from './literals.js';
-import { isMark, type Marks } from './marks.js';
+import { isMark, type MarkIds } from './marks.js';
 import { triggersOf } from './matching.js';
 import type { Beginning } from './parser.js';
 
@@ -18,7 +19,7 @@ export type GrammarBeginning = Beginning | 'ending';
 export interface AnswerWish {
   /** Its texts marked. */
   readonly format: AnswerFormat;
-  readonly marks: Marks;
+  readonly marks: MarkIds;
   readonly tools: CheckedTools;
   readonly beginning: GrammarBeginning;
   /** What the content must be. */
@@ -27,8 +28,11 @@ export interface AnswerWish {
 }
 
 /** @throws ERR_GRAMMAR for a schema that is no use, or strict and cannot be enforced */
-export function answerGrammar(wish: AnswerWish): { grammar: Grammar; warnings: string[] } {
-  const builder = new GrammarBuilder();
+export function answerGrammar(
+  wish: AnswerWish,
+  budget?: Budget,
+): { grammar: Grammar; warnings: string[] } {
+  const builder = new GrammarBuilder(budget);
   const warnings: string[] = [];
   builder.start(new AnswerGrammar(wish, builder, warnings).answer());
   return { grammar: builder.build(), warnings };

@@ -1,5 +1,6 @@
 /** All of an answer that has come so far. */
-import type { AnswerReader } from './answer-reader.js';
+import { join } from './chat-events.js';
+import type { AnswerParser } from './parser.js';
 import type { ChatEvent, ToolCall } from './types.js';
 
 /** A call as far as it has come. */
@@ -11,13 +12,15 @@ interface PartialCall {
 }
 
 export class Answer {
-  readonly #reader: AnswerReader;
+  readonly #parser: AnswerParser;
   readonly #calls: PartialCall[] = [];
   #content = '';
   #reasoning = '';
+  #numReasoningTokens = 0;
+  #numOpen = 0;
 
-  constructor(reader: AnswerReader) {
-    this.#reader = reader;
+  constructor(parser: AnswerParser) {
+    this.#parser = parser;
   }
 
   get content(): string {
@@ -29,30 +32,39 @@ export class Answer {
     return this.#reasoning === '' ? undefined : this.#reasoning;
   }
 
+  /** Tokens so far that were reasoning, its end included. */
   get numReasoningTokens(): number {
-    return this.#reader.numReasoningTokens;
+    return this.#numReasoningTokens;
   }
 
-  /** Undefined where there are none. */
-  get toolCalls(): ToolCall[] | undefined {
-    if (this.#calls.length === 0) return undefined;
-    return this.#calls.map(({ id, name, text }) => {
-      return { id, name, arguments: parsed(text), argumentsText: text };
-    });
+  /** Makes the list of what there is by now, whenever it is called; undefined for none. */
+  get toolCalls(): (() => readonly ToolCall[]) | undefined {
+    const count = this.#calls.length;
+    if (count === 0) return undefined;
+    // Only the last can still grow.
+    const { text } = this.#calls[count - 1];
+    return () =>
+      this.#calls
+        .slice(0, count)
+        .map((call, i) => toolCall(call, i === count - 1 ? text : call.text));
   }
 
   /** Whether it has called, and every call is whole. */
   get hasCalled(): boolean {
-    return this.#calls.length > 0 && this.#calls.every(({ ended }) => ended);
+    return this.#calls.length > 0 && this.#numOpen === 0;
   }
 
-  /** Takes ids, all but the one that ended the answer. */
-  push(ids: Iterable<number>): ChatEvent[] {
-    return this.#take(this.#reader.push(ids));
+  /** Takes the marked text that the next token has added: '' while it is held back. */
+  push(text: string): ChatEvent[] {
+    if (this.#parser.isReasoning) this.#numReasoningTokens++;
+    return text === '' ? [] : this.#take(this.#parser.push(text));
   }
 
-  finish(): ChatEvent[] {
-    return this.#take(this.#reader.finish());
+  /** The answer has ended, with this text that no token has added. */
+  finish(text: string): ChatEvent[] {
+    const events = text === '' ? [] : this.#parser.push(text);
+    join(events, this.#parser.finish());
+    return this.#take(events);
   }
 
   #take(events: ChatEvent[]): ChatEvent[] {
@@ -61,11 +73,19 @@ export class Answer {
       else if (event.type === 'reasoning') this.#reasoning += event.text;
       else if (event.type === 'call') {
         this.#calls.push({ id: event.id, name: event.name, text: '', ended: false });
+        this.#numOpen++;
       } else if (event.type === 'arguments') this.#calls[event.index].text += event.json;
-      else this.#calls[event.index].ended = true;
+      else if (!this.#calls[event.index].ended) {
+        this.#calls[event.index].ended = true;
+        this.#numOpen--;
+      }
     }
     return events;
   }
+}
+
+function toolCall({ id, name }: PartialCall, argumentsText: string): ToolCall {
+  return { id, name, arguments: parsed(argumentsText), argumentsText };
 }
 
 function parsed(text: string): unknown {

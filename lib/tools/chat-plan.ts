@@ -4,13 +4,14 @@ import { octavoError } from '../errors.js';
 import type { GrammarSource } from '../grammar/compile.js';
 import type { GrammarSpec, SpecLimits } from '../grammar/index.js';
 import type { ChatTemplate, RenderOptions } from '../text/chat-template.js';
+import type { MarkSource } from '../text/marked-text.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { answerFormat } from './answer-format.js';
 import { answerGrammar, type GrammarBeginning } from './answer-grammar.js';
-import { type AnswerOptions, AnswerReader } from './answer-reader.js';
+import { answerJob } from './answer-job.js';
 import { type CheckedTools, checkTools } from './definitions.js';
 import type { AnswerFormat } from './format.js';
-import { markedFormat } from './marked-format.js';
+import { markedFormat, marksIn } from './marked-format.js';
 import { Marks } from './marks.js';
 import { AnswerParser, type Beginning } from './parser.js';
 import {
@@ -28,6 +29,8 @@ const MAX_FORMATS = 32;
 interface Format {
   readonly spelled: AnswerFormat;
   readonly marked: AnswerFormat;
+  /** Its control tokens: other formats of the same tokenizer have others. */
+  readonly seen: MarkSource;
   readonly source: string;
 }
 
@@ -58,7 +61,7 @@ export class ChatPlanner {
     const tools = checkTools(chat);
     const reasoning = checkReasoning(chat.reasoning);
     const format = this.#format(chat, tools, render);
-    const { marked, spelled, source } = format;
+    const { marked } = format;
     const warnings: string[] = [];
     if (tools.callable.length > 0 && marked.calls === null) {
       const why = marked.why ?? 'the chat template knows no tools';
@@ -77,7 +80,8 @@ export class ChatPlanner {
     }
     return new ChatPlan({
       ...this.#model,
-      ...{ marked, spelled, source, tools, reasoning, content, render, warnings },
+      ...format,
+      ...{ tools, reasoning, content, render, warnings },
       marks: this.#marks,
     });
   }
@@ -106,13 +110,23 @@ export class ChatPlanner {
         },
         names,
       );
-      known = { spelled, marked: markedFormat(spelled, this.#marks, eosTokenIds), source };
+      known = this.#marked(spelled, source, eosTokenIds);
     }
     this.#formats.delete(key);
     this.#formats.set(key, known);
     const [oldest] = this.#formats.keys();
     if (this.#formats.size > MAX_FORMATS) this.#formats.delete(oldest);
     return known;
+  }
+
+  #marked(spelled: AnswerFormat, source: string, eosTokenIds: readonly number[]): Format {
+    const marked = markedFormat(spelled, this.#marks, eosTokenIds);
+    const own = marksIn(marked);
+    const ofId = (id: number) => {
+      const mark = this.#marks.ofId(id);
+      return mark !== undefined && own.has(mark) ? mark : undefined;
+    };
+    return { spelled, marked, seen: { ofId }, source };
   }
 }
 
@@ -171,14 +185,22 @@ export class ChatPlan {
     const wish = { callable, minCalls: tools.minCalls, isOne: tools.maxCalls === 1 };
     const names = tools.tools.map(({ name }) => name);
     const key = JSON.stringify(['chat', source, spelled, wish, names, content, beginning]);
-    const build = () => answerGrammar({ format: marked, marks, tools, beginning, content, limits });
-    return { key, build };
+    const own = { format: marked, marks, tools, beginning, content, limits };
+    return { key, build: (budget) => answerGrammar(own, budget), job: () => answerJob(own) };
   }
 
-  /** Reads one answer. */
-  reader(beginning: Beginning, options: AnswerOptions): AnswerReader {
-    const { marked, tools, marks, tokenizer } = this.#parts;
-    const parser = new AnswerParser(marked, tools.callable, beginning, tools.minCalls > 0);
-    return new AnswerReader(parser, marks, tokenizer, options);
+  /** Makes what tells one answer apart; null where all of an answer is content. */
+  parsers(beginning: Beginning): (() => AnswerParser) | null {
+    const { marked, tools } = this.#parts;
+    const { reasoning, content, preamble, calls } = marked;
+    const hasCalls = calls !== null && tools.callable.length > 0;
+    const isFenced = content.start !== '' || preamble !== undefined;
+    if (reasoning === null && !isFenced && !hasCalls) return null;
+    return () => new AnswerParser(marked, tools.callable, beginning, tools.minCalls > 0);
+  }
+
+  /** The control tokens that they look for. */
+  get marks(): MarkSource {
+    return this.#parts.seen;
   }
 }

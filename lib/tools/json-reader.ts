@@ -5,12 +5,15 @@ export interface Read {
   readonly used: number;
   /** New JSON of the arguments. */
   readonly json: string;
-  /** `open`: more is to come; `done`: they are whole; `broken`: these are no arguments. */
+  /** `open`: more is to come; `done`: they are whole; `broken`: what follows is no argument. */
   readonly state: 'open' | 'done' | 'broken';
 }
 
 export interface ArgumentReader {
+  /** Takes a text that begins where the last one was used up to. */
   read(text: string): Read;
+  /** Of broken ones: what makes JSON of what was read. */
+  close(): string;
 }
 
 /** Finds the end of a JSON value in pieces of text, passing its text through. */
@@ -42,6 +45,11 @@ export class JsonReader implements ArgumentReader {
       return { used: to, json: text.slice(from, to), state: 'done' };
     }
     return { used: at, json: text.slice(from), state: 'open' };
+  }
+
+  /** It breaks nowhere but at its beginning. */
+  close(): string {
+    return '{}';
   }
 
   /** Null while it goes on; else 1 or 0: whether the character still belongs. */

@@ -1,10 +1,9 @@
 /** Markers as symbols of a grammar: control tokens by id, slots as what may stand in them. */
 
-import { ALL_CHARS, charSet } from '../grammar/bytes.js';
+import { charSet } from '../grammar/bytes.js';
 import type { GrammarBuilder, Sym } from '../grammar/grammar.js';
-import type { Regex } from '../grammar/ir.js';
 import { ID_SLOT, type IdStyle, INDEX_SLOT, NAME_SLOT } from './format.js';
-import { isMark, type Marks } from './marks.js';
+import { isMark, type MarkIds } from './marks.js';
 
 const LETTERS = charSet([0x30, 0x39], [0x41, 0x5a], [0x61, 0x7a]);
 const ID_CHARS = charSet([0x2d, 0x2d], [0x30, 0x39], [0x41, 0x5a], [0x5f, 0x5f], [0x61, 0x7a]);
@@ -12,10 +11,10 @@ const DIGITS = charSet([0x30, 0x39]);
 
 export class Literals {
   readonly builder: GrammarBuilder;
-  readonly #marks: Marks;
+  readonly #marks: MarkIds;
   readonly #ids: IdStyle;
 
-  constructor(builder: GrammarBuilder, marks: Marks, ids: IdStyle) {
+  constructor(builder: GrammarBuilder, marks: MarkIds, ids: IdStyle) {
     this.builder = builder;
     this.#marks = marks;
     this.#ids = ids;
@@ -51,14 +50,5 @@ export class Literals {
     if (char !== ID_SLOT) return this.builder.token(this.#marks.idOf(char));
     if (this.#ids === 'nine') return { terminal: regex.repeat(regex.chars(LETTERS), 9, 9) };
     return { terminal: regex.repeat(regex.chars(ID_CHARS), 1, 64) };
-  }
-
-  /** Any text in which a marker does not occur. */
-  without(marker: string): Regex {
-    const { regex } = this.builder;
-    const text = regex.repeat(regex.chars(ALL_CHARS), 0, Infinity);
-    if (marker === '' || isMark(marker)) return text;
-    const any = regex.anyBytes();
-    return regex.and(text, regex.not(regex.concat(any, regex.text(marker), any)));
   }
 }

@@ -40,6 +40,13 @@ export function markedFormat(
   return { ...marked, calls: null, why };
 }
 
+/** The marks that stand in a format's texts. */
+export function marksIn(value: unknown): Set<string> {
+  if (typeof value === 'string') return new Set(Array.from(value).filter(isMark));
+  if (typeof value !== 'object' || value === null) return new Set();
+  return new Set(Object.values(value).flatMap((one) => [...marksIn(one)]));
+}
+
 interface Ways {
   readonly mark: (text: string) => string;
   readonly cut: (text: string) => string;

@@ -15,6 +15,9 @@ export interface TokenSource {
   isSpecial(id: number): boolean;
 }
 
+/** What a grammar asks of marks. */
+export type MarkIds = Pick<Marks, 'idOf'>;
+
 const MARK = /[\udc00-\udfff]/u;
 const ALL_MARKS = /[\udc00-\udfff]/gu;
 

@@ -68,25 +68,50 @@ function skipsBefore(text: string, at: number, char: string, isFirst: boolean): 
   return next === text.length || text[next] === char ? next : at;
 }
 
-/** Length of the longest end of `text` that `markers` may begin with, but no whole marker. */
-export function partialEnd(text: string, markers: readonly string[]): number {
-  let longest = 0;
-  for (const marker of markers) {
-    for (let length = Math.min(marker.length - 1, text.length); length > longest; length--) {
-      if (marker.startsWith(text.slice(text.length - length))) longest = length;
-    }
-  }
-  return longest;
-}
+const SYNTAX = /[\\^$.*+?()[\]{}|]/g;
 
-/** The first place of any of the markers; -1 for none. */
-export function firstOf(text: string, markers: readonly string[]): { at: number; marker: string } {
-  let best = { at: -1, marker: '' };
-  for (const marker of markers) {
-    const at = text.indexOf(marker);
-    if (at >= 0 && (best.at < 0 || at < best.at)) best = { at, marker };
+/** Texts that are looked for together: each character is looked at once, however many there are. */
+export class Markers {
+  readonly #texts: readonly string[];
+  readonly #pattern: RegExp | null;
+
+  /** @param texts empty ones are passed over */
+  constructor(texts: readonly string[]) {
+    this.#texts = [...new Set(texts)]
+      .filter((text) => text !== '')
+      .sort((a, b) => b.length - a.length);
+    const ways = this.#texts.map((text) => text.replace(SYNTAX, '\\$&'));
+    this.#pattern = ways.length === 0 ? null : new RegExp(ways.join('|'), 'g');
   }
-  return best;
+
+  get isEmpty(): boolean {
+    return this.#pattern === null;
+  }
+
+  /** The first that comes, and of those that begin there the longest; null for none. */
+  find(text: string, from = 0): { readonly at: number; readonly marker: string } | null {
+    if (this.#pattern === null) return null;
+    this.#pattern.lastIndex = from;
+    const found = this.#pattern.exec(text);
+    return found && { at: found.index, marker: found[0] };
+  }
+
+  /** Length of the longest end of `text` that one of them may begin with, but no whole one. */
+  held(text: string): number {
+    const longest = this.#texts[0]?.length ?? 0;
+    for (let at = Math.max(0, text.length - longest + 1); at < text.length; at++) {
+      if (!this.#begins(text[at])) continue;
+      const end = text.slice(at);
+      if (this.#texts.some((one) => one.length > end.length && one.startsWith(end))) {
+        return end.length;
+      }
+    }
+    return 0;
+  }
+
+  #begins(char: string): boolean {
+    return this.#texts.some((text) => text[0] === char);
+  }
 }
 
 const BRACKETED = /^(<[^<>\s]*>|\[[^[\]\s]*\])/;
@@ -100,6 +125,14 @@ export function triggersOf(format: CallFormat): string[] {
     return (BRACKETED.exec(head)?.[0] ?? head).trimEnd();
   });
   return [...new Set(triggers)];
+}
+
+/** What tells, among what is no argument, that a call ends; '' where nothing does. */
+export function endMarkOf({ end }: CallFormat): string {
+  const text = cutAtSlot(end.trim());
+  const last = Array.from(text).at(-1) ?? '';
+  const isOnly = isMark(last) && Array.from(text).filter(isMark).length === 1;
+  return isOnly ? last : (/<[^<>\s]*>$/.exec(text)?.[0] ?? text);
 }
 
 function cutAtSlot(text: string): string {

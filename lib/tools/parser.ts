@@ -2,23 +2,45 @@
 import { CallHeads, type Head, type Named } from './call-head.js';
 import { makeId } from './call-ids.js';
 import type { Tool } from './definitions.js';
-import type { AnswerFormat, CallFormat, Fence } from './format.js';
+import type { AnswerFormat, CallFormat } from './format.js';
 import { type ArgumentReader, JsonReader } from './json-reader.js';
 import { isMark, withoutMarks } from './marks.js';
-import { firstOf, matchAt, partialEnd, skipSpace, triggersOf } from './matching.js';
+import { endMarkOf, Markers, matchAt, skipSpace, triggersOf } from './matching.js';
 import { PythonReader } from './python-reader.js';
 import { QuotedReader } from './quoted-reader.js';
+import { SchemaTypes } from './schema-types.js';
 import { TaggedReader } from './tagged-reader.js';
 import type { ChatEvent } from './types.js';
 
 /** Where an answer stands when it begins: what the prompt has written of it already. */
 export type Beginning = 'start' | 'reasoning' | 'reasoned';
 
-type State = 'boundary' | 'reasoning' | 'content' | 'head' | 'arguments' | 'tail' | 'between';
+type State =
+  | ('boundary' | 'reasoning' | 'content')
+  | ('head' | 'arguments' | 'stray' | 'tail' | 'between');
 
 /** States in which all of the text is looked at for every piece, and how long it may be then. */
 const WAITING: ReadonlySet<State> = new Set(['boundary', 'head', 'tail', 'between']);
-const MAX_WAIT = 2048;
+const MAX_WAIT = 1024;
+/** Most spaces that are held back until it is known what they belong to. */
+const MAX_GAP = 2048;
+
+/** What a begin marker opens, and what it goes up to. */
+interface Block {
+  readonly start: string;
+  readonly end: Markers;
+  readonly isReasoning: boolean;
+}
+
+/** Those of a format that have a begin marker. */
+function blocksOf({ reasoning, content, preamble }: AnswerFormat): Block[] {
+  return [reasoning, content, preamble].flatMap((fence) => {
+    if (fence == null || fence.start === '') return [];
+    const isReasoning = fence === reasoning;
+    const end = new Markers([isReasoning ? fence.end.trim() : fence.end]);
+    return [{ start: fence.start.trim(), end, isReasoning }];
+  });
+}
 
 /** A call that is being read. */
 interface OpenCall {
@@ -29,15 +51,24 @@ interface OpenCall {
 
 /**
  * Takes an answer in pieces cut anywhere, its control tokens as marks, and gives events. No text is
- * lost: what never becomes a call is content, with the markers that it spelled. Only of a call that
- * the end of the answer cuts off there is what is known of it, and no content.
+ * lost: what never becomes a call is content, with the markers that it spelled, and so is what
+ * stands in a call and is none of its arguments. Only of a call that the end of the answer cuts off
+ * there is what is known of it, and no content.
+ *
+ * Its work is linear in the length of the answer, whatever stands in that and however it is cut.
  */
 export class AnswerParser {
-  readonly #format: AnswerFormat;
   readonly #calls: CallFormat | null;
   readonly #heads: CallHeads;
   readonly #mustCall: boolean;
   readonly #triggers: readonly string[];
+  /** Content without a begin marker, up to a call. */
+  readonly #free: Block;
+  readonly #blocks: readonly Block[];
+  readonly #reasoningEnd: Markers;
+  /** Ends what is no argument: the end of the call, or the beginning of another. */
+  readonly #callEnd: Markers;
+  readonly #endMark: string;
   #text = '';
   #state: State;
   /** Spaces after what has been told: content if content follows. */
@@ -46,8 +77,13 @@ export class AnswerParser {
   #dropsSpace: boolean;
   /** Whether reasoning has begun with something else than spaces. */
   #hasReasoned = false;
-  #fence = { start: '', end: '' };
+  /** What content is in. */
+  #block: Block;
+  /** Of tools that were called. */
+  readonly #types = new Map<Tool, SchemaTypes>();
   #call: OpenCall | null = null;
+  /** What came in the call and is no argument. */
+  #strayed = '';
   #numCalls = 0;
   #events: ChatEvent[] = [];
 
@@ -62,11 +98,16 @@ export class AnswerParser {
     beginning: Beginning,
     mustCall = false,
   ) {
-    this.#format = format;
     this.#mustCall = mustCall;
     this.#calls = tools.length === 0 ? null : format.calls;
     this.#heads = new CallHeads(this.#calls, tools);
     this.#triggers = this.#calls === null ? [] : triggersOf(this.#calls);
+    this.#endMark = this.#calls === null ? '' : endMarkOf(this.#calls);
+    this.#callEnd = new Markers([this.#endMark, ...this.#triggers]);
+    this.#free = { start: '', end: new Markers(this.#triggers), isReasoning: false };
+    this.#block = this.#free;
+    this.#reasoningEnd = new Markers([format.reasoning?.end.trim() ?? '']);
+    this.#blocks = blocksOf(format);
     this.#state = beginning === 'reasoning' ? 'reasoning' : 'boundary';
     this.#dropsSpace = beginning !== 'start';
   }
@@ -76,14 +117,11 @@ export class AnswerParser {
     return this.#state === 'reasoning';
   }
 
-  get numCalls(): number {
-    return this.#numCalls;
-  }
-
   push(text: string): ChatEvent[] {
     this.#text += text;
     while (this.#step());
-    if (this.#text.length > MAX_WAIT && WAITING.has(this.#state)) this.#giveUp();
+    const isFull = this.#text.length > MAX_WAIT || this.#gap.length > MAX_GAP;
+    if (isFull && WAITING.has(this.#state)) this.#giveUp();
     return this.#take();
   }
 
@@ -93,23 +131,25 @@ export class AnswerParser {
     this.#emit('content', this.#gap + this.#text);
     this.#gap = '';
     this.#text = '';
-    this.#fence = { start: '', end: '' };
+    this.#block = this.#free;
     this.#state = 'content';
   }
 
   /** The answer has ended: what was held back belongs to what it looked like last. */
   finish(): ChatEvent[] {
     const cut = this.#cutOff();
-    const rest = cut === null ? withoutMarks(this.#gap + this.#text) : '';
+    const rest = cut === null ? withoutMarks(this.#strayed + this.#gap + this.#text) : '';
     const state = this.#state;
     const dropsSpace = this.#dropsSpace || this.#mustCall;
     this.#text = '';
     this.#gap = '';
+    this.#strayed = '';
     if (cut?.call != null) this.#begin({ ...cut.call, end: 0 });
     if (state === 'reasoning') this.#emit('reasoning', rest);
     else if (state === 'tail') this.#endCall();
-    else if (state === 'content' || state === 'head') this.#emit('content', rest);
-    else if (state === 'boundary' && !(dropsSpace && rest.trim() === '')) {
+    else if (state === 'content' || state === 'head' || state === 'stray') {
+      this.#emit('content', rest);
+    } else if (state === 'boundary' && !(dropsSpace && rest.trim() === '')) {
       this.#emit('content', rest);
     }
     return this.#take();
@@ -118,8 +158,8 @@ export class AnswerParser {
   /** What is known of what the end of the answer cuts off; null where that is a text. */
   #cutOff(): { readonly call: Named | null } | null {
     const text = this.#text;
-    const isFirst = this.#state !== 'between';
-    const from = isFirst ? this.#headStart() : this.#separatorEnd();
+    const isFirst = this.#state === 'boundary' || this.#state === 'head';
+    const from = isFirst ? 0 : this.#state === 'between' ? this.#separatorEnd() : null;
     if (from === null || from === text.length) return null;
     const call = this.#heads.named(text, from, isFirst);
     if (call !== null) return { call };
@@ -129,13 +169,8 @@ export class AnswerParser {
         (this.#mustCall && this.#state === 'boundary' && this.#numCalls === 0));
     const isFence =
       isMark(text[from]) &&
-      this.#fences().some(({ start }) => matchAt(text, from, { pattern: start.trim() }) === 'more');
+      this.#blocks.some(({ start }) => matchAt(text, from, { pattern: start }) === 'more');
     return isCall || isFence ? { call: null } : null;
-  }
-
-  #headStart(): number | null {
-    if (this.#state === 'boundary') return skipSpace(this.#text, 0);
-    return this.#state === 'head' ? 0 : null;
   }
 
   #separatorEnd(): number | null {
@@ -163,6 +198,8 @@ export class AnswerParser {
         return this.#head();
       case 'arguments':
         return this.#arguments();
+      case 'stray':
+        return this.#stray();
       case 'tail':
         return this.#tail();
       default:
@@ -172,82 +209,78 @@ export class AnswerParser {
 
   /** Where anything may begin. */
   #boundary(): boolean {
-    const from = skipSpace(this.#text, 0);
-    if (from === this.#text.length) return false;
-    const { reasoning } = this.#format;
+    const space = skipSpace(this.#text, 0);
+    if (!this.#dropsSpace) this.#gap += this.#text.slice(0, space);
+    this.#cut(space);
+    if (this.#text === '') return false;
     let waits = false;
-    for (const fence of this.#fences()) {
-      const outcome = matchAt(this.#text, from, { pattern: fence.start.trim() });
+    for (const block of this.#blocks) {
+      const outcome = matchAt(this.#text, 0, { pattern: block.start });
       if (outcome === 'more') waits = true;
       else if (outcome !== null) {
         this.#cut(outcome.end);
-        this.#dropsSpace = fence === reasoning || this.#dropsSpace;
-        this.#fence = fence;
-        this.#state = fence === reasoning ? 'reasoning' : 'content';
+        this.#gap = '';
+        this.#dropsSpace ||= block.isReasoning;
+        this.#block = block;
+        this.#state = block.isReasoning ? 'reasoning' : 'content';
         return true;
       }
     }
-    const head = this.#heads.at(this.#text, from, true);
+    const head = this.#heads.at(this.#text, 0, true);
     if (head !== null && head !== 'more') return this.#begin(head);
     if (waits || head === 'more') return false;
-    if (this.#dropsSpace) this.#cut(from);
-    this.#fence = { start: '', end: '' };
+    this.#block = this.#free;
     this.#state = 'content';
     return true;
   }
 
-  /** Those that have a begin marker. */
-  #fences(): Fence[] {
-    const { reasoning, content, preamble } = this.#format;
-    return [reasoning, content, preamble].filter(
-      (fence) => fence != null && fence.start !== '',
-    ) as Fence[];
+  #reasoning(): boolean {
+    if (this.#gap === '' && !this.#hasReasoned) this.#cut(skipSpace(this.#text, 0));
+    const found = this.#reasoningEnd.find(this.#text);
+    if (found === null) {
+      this.#flow('reasoning', this.#reasoningEnd.held(this.#text));
+      return false;
+    }
+    this.#flow('reasoning', this.#text.length - found.at);
+    this.#gap = '';
+    this.#cut(found.marker.length);
+    this.#hasReasoned = false;
+    this.#dropsSpace = true;
+    this.#state = 'boundary';
+    return true;
   }
 
-  #reasoning(): boolean {
-    const end = (this.#format.reasoning?.end ?? '').trim();
-    if (this.#gap === '' && !this.#hasReasoned) this.#cut(skipSpace(this.#text, 0));
-    const at = end === '' ? -1 : this.#text.indexOf(end);
-    if (at >= 0) {
-      this.#emit('reasoning', (this.#gap + this.#text.slice(0, at)).trimEnd());
-      this.#gap = '';
-      this.#cut(at + end.length);
-      this.#hasReasoned = false;
-      this.#dropsSpace = true;
-      this.#state = 'boundary';
-      return true;
-    }
-    this.#flow('reasoning', partialEnd(this.#text, [end]));
-    return false;
-  }
   /** Tells what is certain, all but spaces at its end and `held` characters. */
   #flow(type: 'reasoning' | 'content', held: number): void {
-    const text = this.#gap + this.#text.slice(0, this.#text.length - held);
-    const trimmed = text.trimEnd();
-    const told = text.length - trimmed.length > MAX_WAIT ? text : trimmed;
-    this.#emit(type, told);
-    if (type === 'reasoning' && told !== '') this.#hasReasoned = true;
-    this.#gap = text.slice(told.length);
-    this.#cut(this.#text.length - held);
+    const text = this.#text.slice(0, this.#text.length - held);
+    this.#cut(text.length);
+    const told = text.trimEnd();
+    if (told === '') this.#gap += text;
+    else {
+      this.#emit(type, this.#gap + told);
+      this.#gap = text.slice(told.length);
+    }
+    const isFull = this.#gap.length > MAX_GAP;
+    if (isFull) this.#flush(type);
+    if (type === 'reasoning' && (isFull || told !== '')) this.#hasReasoned = true;
   }
 
   #content(): boolean {
-    const { end } = this.#fence;
-    const free = this.#fence.start === '';
-    const markers = [...(free ? this.#triggers : []), ...(end === '' ? [] : [end])];
-    const { at, marker } = firstOf(this.#text, markers);
-    if (at < 0) {
-      this.#flow('content', partialEnd(this.#text, markers));
-      if (markers.length === 0) this.#flush();
+    const { end } = this.#block;
+    const found = end.find(this.#text);
+    if (found === null) {
+      this.#flow('content', end.held(this.#text));
+      if (end.isEmpty) this.#flush();
       return false;
     }
-    this.#flow('content', this.#text.length - at);
-    if (marker === end) {
+    this.#flow('content', this.#text.length - found.at);
+    if (this.#block === this.#free) this.#state = 'head';
+    else {
       this.#flush();
-      this.#cut(end.length);
+      this.#cut(found.marker.length);
       this.#dropsSpace = true;
       this.#state = 'boundary';
-    } else this.#state = 'head';
+    }
     return true;
   }
 
@@ -256,10 +289,10 @@ export class AnswerParser {
     const head = this.#heads.at(this.#text, 0, true);
     if (head === 'more') return false;
     if (head !== null) return this.#begin(head);
-    const { marker } = firstOf(this.#text, this.#triggers);
+    const { length } = this.#free.end.find(this.#text)?.marker ?? this.#text;
     this.#flush();
-    this.#emit('content', this.#text.slice(0, marker.length));
-    this.#cut(marker.length);
+    this.#emit('content', this.#text.slice(0, length));
+    this.#cut(length);
     this.#state = 'content';
     return true;
   }
@@ -277,8 +310,12 @@ export class AnswerParser {
     return true;
   }
 
-  #reader({ arguments: style, end }: CallFormat, { schema }: Tool): ArgumentReader {
-    if (style.kind === 'tagged') return new TaggedReader(style, schema, end.trimEnd());
+  #reader({ arguments: style, end }: CallFormat, tool: Tool): ArgumentReader {
+    if (style.kind === 'tagged') {
+      const types = this.#types.get(tool) ?? new SchemaTypes(tool.schema);
+      this.#types.set(tool, types);
+      return new TaggedReader(style, types, end.trimEnd());
+    }
     if (style.kind === 'python') return new PythonReader();
     return style.kind === 'quoted' ? new QuotedReader(style) : new JsonReader();
   }
@@ -289,13 +326,28 @@ export class AnswerParser {
     this.#cut(used);
     if (json !== '') this.#arguing(index, json);
     if (state === 'open') return false;
-    if (state === 'done') this.#state = 'tail';
-    else {
-      // Nothing that a grammar allows comes here: what follows is no call, but it is not lost.
-      this.#call = null;
-      this.#state = 'content';
-      this.#fence = { start: '', end: '' };
-    }
+    this.#state = state === 'done' ? 'tail' : 'stray';
+    return true;
+  }
+
+  /** After what is no argument: the call ends where its marker does, with what could be read. */
+  #stray(): boolean {
+    const found = this.#callEnd.find(this.#text);
+    const sure = found?.at ?? this.#text.length - this.#callEnd.held(this.#text);
+    this.#strayed += this.#text.slice(0, sure);
+    this.#cut(sure);
+    if (found === null) return false;
+    const { reader, index } = this.#call as OpenCall;
+    const json = reader.close();
+    if (json !== '') this.#arguing(index, json);
+    this.#endCall();
+    if (this.#strayed.trim() !== '') this.#emit('content', this.#strayed);
+    this.#strayed = '';
+    this.#dropsSpace = true;
+    const isOver = found.marker === this.#endMark;
+    if (isOver) this.#cut(found.marker.length);
+    this.#block = this.#free;
+    this.#state = isOver ? 'between' : 'head';
     return true;
   }
 
@@ -312,6 +364,7 @@ export class AnswerParser {
   }
 
   #tail(): boolean {
+    this.#passSpace();
     const { end } = this.#calls as CallFormat;
     const name = this.#call?.tool.name;
     const outcome = matchAt(this.#text, 0, { pattern: end, name, lenient: true });
@@ -323,8 +376,14 @@ export class AnswerParser {
     return true;
   }
 
+  /** As much space is as good as any after arguments and calls: it is not looked at twice. */
+  #passSpace(): void {
+    this.#cut(Math.max(0, skipSpace(this.#text, 0) - 1));
+  }
+
   /** After a call. */
   #between(): boolean {
+    this.#passSpace();
     const { separator, section } = this.#calls as CallFormat;
     const lenient = true;
     let waits = false;
@@ -346,8 +405,8 @@ export class AnswerParser {
     return true;
   }
 
-  #flush(): void {
-    this.#emit('content', this.#gap);
+  #flush(type: 'reasoning' | 'content' = 'content'): void {
+    this.#emit(type, this.#gap);
     this.#gap = '';
   }
 

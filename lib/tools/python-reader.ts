@@ -15,6 +15,9 @@ const ESCAPES: Record<string, string> = {
   '\n': '',
 };
 
+/** What keys consist of, half of a pair of surrogates too. */
+const KEY = /[^\s\p{Cc}=,()[\]{}'"*#\\]/u;
+
 /** Ends before the bracket that closes the call. */
 export class PythonReader implements ArgumentReader {
   #begun = false;
@@ -43,6 +46,11 @@ export class PythonReader implements ArgumentReader {
     return { used: text.length, json, state: 'open' };
   }
 
+  /** It breaks within keys only. */
+  close(): string {
+    return '}';
+  }
+
   #key(char: string): string | null {
     if (char === '=' && this.#word !== '') {
       const key = JSON.stringify(this.#word);
@@ -50,7 +58,7 @@ export class PythonReader implements ArgumentReader {
       this.#inKey = false;
       return `${this.#numKeys++ === 0 ? '' : ', '}${key}: `;
     }
-    if (/[\p{L}\p{N}_]/u.test(char)) this.#word += char;
+    if (KEY.test(char)) this.#word += char;
     else if (!/[\s,]/.test(char) || this.#word !== '') return null;
     return '';
   }

@@ -2,37 +2,63 @@
 import { JSON_TYPES, type JsonType, type TaggedStyle, typeOf } from './format.js';
 import { type ArgumentReader, JsonReader, type Read } from './json-reader.js';
 import { withoutMarks } from './marks.js';
-import { matchAt, partialEnd, skipSpace } from './matching.js';
-import { mayBe, propertySchema } from './schema-types.js';
+import { Markers, matchAt, skipSpace } from './matching.js';
+import type { SchemaTypes } from './schema-types.js';
 
 /** A text's JSON without its quotes. */
 function escaped(text: string): string {
   return JSON.stringify(withoutMarks(text)).slice(1, -1);
 }
 
+/**
+ * How a value is read. `text`: as one, up to the first mark of its end. `json`: it can be no text,
+ * and has not begun. `nested`: a list or an object, which may have texts that spell the mark.
+ * `whole`: all of it, up to the first mark, tells what it is. `over`: its end is still to come.
+ */
+type Way = 'text' | 'json' | 'nested' | 'whole' | 'over';
+
 /** A value that has begun. */
 interface Open {
+  way: Way;
   /** What tells its end. */
   readonly end: string;
-  /** Null: only the whole value tells its type. `over`: its end is still to come. */
-  readonly type: 'string' | 'json' | 'over' | null;
-  readonly schema: unknown;
+  readonly mark: Markers;
+  /** What it may be. */
+  readonly allowed: readonly JsonType[];
   readonly reader: JsonReader;
+  /** What was read of one that is to be whole. */
+  held: string;
 }
+
+/** Most characters of a key. */
+const MAX_KEY = 1024;
 
 export class TaggedReader implements ArgumentReader {
   readonly #style: TaggedStyle;
-  readonly #schema: Readonly<Record<string, unknown>>;
+  readonly #types: SchemaTypes;
   /** The text that ends the call. */
   readonly #callEnd: string;
-  readonly #keys = new Set<string>();
+  /** Between keys and values, by the types of the latter. */
+  readonly #mids = new Map<string, JsonType[]>();
+  readonly #keyEnd: Markers;
+  readonly #longestMid: number;
+  #numKeys = 0;
+  /** How much of a text that waits for the end of its key was looked at. */
+  #numSeen = 0;
   #open: Open | null = null;
   #begun = false;
 
-  constructor(style: TaggedStyle, schema: Readonly<Record<string, unknown>>, callEnd: string) {
+  constructor(style: TaggedStyle, types: SchemaTypes, callEnd: string) {
     this.#style = style;
-    this.#schema = schema;
+    this.#types = types;
     this.#callEnd = callEnd;
+    for (const type of JSON_TYPES) {
+      const mid = style.mids[type];
+      this.#mids.set(mid, [...(this.#mids.get(mid) ?? []), type]);
+    }
+    const mids = [...this.#mids.keys()];
+    this.#keyEnd = new Markers(mids);
+    this.#longestMid = Math.max(...mids.map((mid) => mid.length));
   }
 
   read(text: string): Read {
@@ -48,90 +74,88 @@ export class TaggedReader implements ArgumentReader {
     }
   }
 
+  /** It breaks between arguments, or within a key. */
+  close(): string {
+    return '}';
+  }
+
   /** Before a key, or the end of the call. */
   #between(text: string): Step {
-    const { start, separator, mids } = this.#style;
-    const first = this.#keys.size === 0;
+    const { start, separator } = this.#style;
+    const first = this.#numKeys === 0;
     const ended = matchAt(text, 0, { pattern: this.#callEnd });
     const begun = matchAt(text, 0, { pattern: first ? start : separator + start });
     if (begun !== null && begun !== 'more' && start.length >= this.#callEnd.length) {
-      return this.#key(text, begun.end, mids);
+      return this.#key(text, begun.end);
     }
     if (ended !== null && ended !== 'more') return { used: 0, json: '}', state: 'done' };
     if (begun === 'more' || ended === 'more') return WAIT;
-    if (begun !== null) return this.#key(text, begun.end, mids);
-    return { used: 0, json: '', state: 'broken' };
+    return begun === null ? BROKEN : this.#key(text, begun.end);
   }
 
-  #key(text: string, from: number, mids: Readonly<Record<JsonType, string>>): Step {
-    const kinds = new Map<string, JsonType[]>();
-    for (const type of JSON_TYPES) kinds.set(mids[type], [...(kinds.get(mids[type]) ?? []), type]);
-    let best: { at: number; mid: string; types: JsonType[] } | null = null;
-    let waits = false;
-    for (const [mid, types] of kinds) {
-      const at = text.indexOf(mid, from);
-      if (
-        at >= 0 &&
-        (best === null || at < best.at || (at === best.at && mid.length > best.mid.length))
-      )
-        best = { at, mid, types };
-      else if (at < 0) waits ||= partialEnd(text.slice(from), [mid]) > 0;
-    }
-    if (best === null) return text.length - from > MAX_KEY ? BROKEN : WAIT;
+  #key(text: string, from: number): Step {
+    const found = this.#keyEnd.find(text, Math.max(from, this.#numSeen - this.#longestMid));
+    this.#numSeen = found === null ? text.length : 0;
+    const isLong = (found?.at ?? text.length - this.#longestMid) - from > MAX_KEY;
+    if (isLong) return BROKEN;
+    if (found === null) return WAIT;
+    const { at, marker } = found;
     // A longer way between key and value may begin as this one ends.
-    if (waits && best.at + best.mid.length === text.length) return WAIT;
-    const key = text.slice(from, best.at);
-    if (this.#keys.has(key)) return BROKEN;
-    const schema = propertySchema(this.#schema, key);
-    const comma = this.#keys.size === 0 ? '' : ', ';
-    this.#keys.add(key);
-    this.#open = this.#opened(best.types, schema);
-    const quote = this.#open.type === 'string' ? '"' : '';
-    const json = `${comma}${JSON.stringify(key)}: ${quote}`;
-    return { used: best.at + best.mid.length, json, state: 'next' };
+    const isLonger = (mid: string) => mid !== marker && mid.startsWith(marker);
+    const end = at + marker.length;
+    if (end === text.length && [...this.#mids.keys()].some(isLonger)) return WAIT;
+    const key = text.slice(from, at);
+    const comma = this.#numKeys++ === 0 ? '' : ', ';
+    const types = this.#mids.get(marker) as JsonType[];
+    this.#open = this.#opened(types, this.#types.of(key));
+    const quote = this.#open.way === 'text' ? '"' : '';
+    return { used: end, json: `${comma}${JSON.stringify(key)}: ${quote}`, state: 'next' };
   }
 
-  #opened(types: readonly JsonType[], schema: unknown): Open {
-    const reader = new JsonReader(false);
-    const open = { end: this.#style.ends[types[0]], schema, reader };
-    if (types.length === 1 && types[0] === 'string') return { ...open, type: 'string' };
-    const allowed = mayBe(schema).filter((type) => types.includes(type));
-    const isNested = (type: JsonType) => type === 'object' || type === 'array';
-    if (allowed.length > 0 && allowed.every(isNested)) return { ...open, type: 'json' };
-    return { ...open, type: allowed.join() === 'string' ? 'string' : null };
+  #opened(types: readonly JsonType[], own: ReadonlySet<JsonType>): Open {
+    const end = this.#style.ends[types[0]];
+    const mark = new Markers([end.trimEnd()]);
+    const allowed = types.length === 1 ? types : types.filter((type) => own.has(type));
+    const isText = allowed.length === 1 && allowed[0] === 'string';
+    const isJson = allowed.length > 0 && !allowed.includes('string');
+    const way = isText ? 'text' : isJson ? 'json' : 'whole';
+    return { way, end, mark, allowed, reader: new JsonReader(false), held: '' };
   }
 
   #value(text: string, open: Open): Step {
-    const { end, type } = open;
-    if (type === 'json') {
-      const { used, json, state } = open.reader.read(text);
-      if (state !== 'done') return { used, json, state };
-      this.#open = { ...open, type: 'over' };
-      return { used, json, state: 'next' };
-    }
-    if (type === 'over') {
-      const ended = matchAt(text, skipSpace(text, 0), { pattern: end.trimStart() });
-      if (ended === 'more') return WAIT;
-      if (ended === null) return BROKEN;
-      this.#open = null;
-      return { used: ended.end, json: '', state: 'next' };
-    }
-    const mark = end.trimEnd();
-    const at = text.indexOf(mark);
-    const ended = at < 0 ? 'more' : matchAt(text, at, { pattern: end });
-    if (ended === 'more')
-      return this.#part(text, at < 0 ? partialEnd(text, [mark]) : text.length - at);
+    if (open.way === 'json') return this.#json(text, open);
+    if (open.way === 'nested') return this.#nested(text, open);
+    const found = open.mark.find(text);
+    const sure = found?.at ?? text.length - open.mark.held(text);
+    const told = this.#told(text.slice(0, sure), open);
+    const ended = found && matchAt(text, sure, { pattern: open.end });
+    if (found === null || ended === 'more') return { used: sure, json: told, state: 'open' };
+    const used = ended?.end ?? sure + found.marker.length;
     this.#open = null;
-    const value = text.slice(0, at);
-    const json = type === 'string' ? `${escaped(value)}"` : written(value, open.schema);
-    return { used: ended?.end ?? at + mark.length, json, state: 'next' };
+    if (open.way === 'text') return { used, json: `${told}"`, state: 'next' };
+    const json = open.way === 'whole' ? written(open.held, open.allowed) : '';
+    return { used, json, state: 'next' };
   }
 
-  /** What is certain of a value that goes on. */
-  #part(text: string, held: number): Step {
-    if (this.#open?.type !== 'string') return WAIT;
-    const sure = text.slice(0, text.length - held);
-    return { used: sure.length, json: escaped(sure), state: 'open' };
+  /** What can be told of a part of a value. What stands behind a list or an object is none. */
+  #told(part: string, open: Open): string {
+    if (open.way === 'text') return escaped(part);
+    if (open.way === 'whole') open.held += part;
+    return '';
+  }
+
+  #json(text: string, open: Open): Step {
+    const from = skipSpace(text, 0);
+    if (from === text.length) return { used: from, json: '', state: 'open' };
+    open.way = /[[{]/.test(text[from]) ? 'nested' : 'whole';
+    return { used: from, json: '', state: 'next' };
+  }
+
+  #nested(text: string, open: Open): Step {
+    const { used, json, state } = open.reader.read(text);
+    if (state !== 'done') return { used, json, state };
+    open.way = 'over';
+    return { used, json, state: 'next' };
   }
 }
 
@@ -139,20 +163,17 @@ export class TaggedReader implements ArgumentReader {
 const WORDS: Readonly<Record<string, string>> = { True: 'true', False: 'false', None: 'null' };
 
 /** A value whose type its text has to tell. */
-function written(text: string, schema: unknown): string {
-  const types = mayBe(schema);
+function written(text: string, allowed: readonly JsonType[]): string {
   const plain = text.trim();
   const json = Object.hasOwn(WORDS, plain) ? WORDS[plain] : plain;
   try {
     const type = typeOf(JSON.parse(json));
-    if (type !== 'string' && types.includes(type)) return json;
+    if (type !== 'string' && allowed.includes(type)) return json;
   } catch {
     // It is a text then.
   }
   return `"${escaped(text)}"`;
 }
-
-const MAX_KEY = 1024;
 
 interface Step {
   readonly used: number;

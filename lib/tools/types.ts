@@ -2,10 +2,13 @@
 
 /** A tool, as OpenAI's API spells it; further members reach the chat template as they are. */
 export interface ToolDefinition {
+  /** There is no other kind. */
   readonly type: 'function';
+  /** What is called. */
   readonly function: {
     /** Letters, digits, `_`, `-`, `.` and `:`, at most 128; unique among the tools of a call. */
     readonly name: string;
+    /** What the model is told of it. */
     readonly description?: string;
     /** JSON Schema of the arguments, of type object. Default: an object without members. */
     readonly parameters?: Readonly<Record<string, unknown>> | null;
@@ -30,6 +33,7 @@ export type ToolChoice =
   | { readonly name: string }
   | { readonly allowed: readonly string[]; readonly mode?: 'auto' | 'required' };
 
+/** Whether and how long a model reasons before it answers. */
 export interface ReasoningOptions {
   /**
    * False asks the template for an answer without reasoning, true for one with; by whatever
@@ -50,6 +54,7 @@ export interface ChatOptions {
   readonly toolChoice?: ToolChoice | null;
   /** False: at most one call in an answer. Default true, where the format has several. */
   readonly parallelToolCalls?: boolean | null;
+  /** Default: as the chat template does by itself. */
   readonly reasoning?: ReasoningOptions | null;
   /** A format by its name, instead of what the chat template shows. Default `auto`. */
   readonly toolCallParser?: string | null;
@@ -61,8 +66,9 @@ export interface ChatOptions {
 export interface ToolCall {
   /** Made up where the format has none, or one that comes after the arguments. */
   readonly id: string;
+  /** The tool. */
   readonly name: string;
-  /** Parsed; undefined where the answer ended within them (finishReason `length`). */
+  /** Parsed; undefined where the answer ended within them (finishReason `length`, `error`). */
   readonly arguments: unknown;
   /** The JSON of the arguments; never '' of a call that is whole. */
   readonly argumentsText: string;

@@ -72,9 +72,12 @@ export class StepEncoder {
 
   #header(step: Step): void {
     const numGroups = step.numBlocks.length;
-    const tokensAt = L.headerWords + step.numSeqs * (L.seqWords + numGroups - 1);
-    const swapsAt = tokensAt + step.numTokens;
-    const copiesAt = swapsAt + step.swaps.length;
+    const seqWords = L.seqWords + numGroups - 1 + (step.hasStates ? L.stateWords : 0);
+    const tokensAt = L.headerWords + step.numSeqs * seqWords;
+    const recordsAt = tokensAt + step.numTokens;
+    const swapsAt = recordsAt + step.records.length;
+    const { swaps, stateSwaps, recordSwaps } = step;
+    const copiesAt = swapsAt + swaps.length + stateSwaps.length + recordSwaps.length;
     const samplesAt = copiesAt + step.numCopies * L.copyWords;
     const promptRowsAt = samplesAt + step.numSamples * L.sampleWords;
     const extrasAt = promptRowsAt + step.numPromptRows * L.promptRowWords;
@@ -88,8 +91,12 @@ export class StepEncoder {
     words[L.headerNumCopies] = step.numCopies;
     words[L.headerNumSamples] = step.numSamples;
     words[L.headerNumPromptRows] = step.numPromptRows;
-    words[L.headerNumSwapOuts] = step.numSwapOuts;
-    words[L.headerNumSwapIns] = step.numSwapIns;
+    words[L.headerNumSwapOuts] = swaps.numOuts;
+    words[L.headerNumSwapIns] = swaps.numIns;
+    words[L.headerNumStateOuts] = stateSwaps.numOuts;
+    words[L.headerNumStateIns] = stateSwaps.numIns;
+    words[L.headerNumRecordOuts] = recordSwaps.numOuts;
+    words[L.headerNumRecordIns] = recordSwaps.numIns;
     words[L.headerSeqsAt] = L.headerWords;
     words[L.headerTokensAt] = tokensAt;
     words[L.headerSwapsAt] = swapsAt;
@@ -98,6 +105,8 @@ export class StepEncoder {
     words[L.headerPromptRowsAt] = promptRowsAt;
     words[L.headerExtrasAt] = extrasAt;
     words[L.headerNumGroups] = numGroups;
+    words[L.headerHasStates] = Number(step.hasStates);
+    words[L.headerRecordsAt] = recordsAt;
   }
 
   #sequences(step: Step): void {
@@ -110,11 +119,28 @@ export class StepEncoder {
     for (let g = 0; g < step.numBlocks.length; g++) {
       this.#column(at, L.seqNumBlocks + g, numSeqs, step.numBlocks[g]);
     }
+    if (step.hasStates) this.#states(step);
     this.#words.set(step.tokenIds.subarray(0, numTokens), this.#words[L.headerTokensAt]);
-    if (step.swaps.length > 0) this.#words.set(step.swaps.view, this.#words[L.headerSwapsAt]);
+    this.#swaps(step);
     if (numCopies === 0) return;
     const copies = step.copies.subarray(0, numCopies * L.copyWords);
     this.#words.set(copies, this.#words[L.headerCopiesAt]);
+  }
+
+  #states({ numSeqs, numBlocks, stateIns, stateOuts, records }: Step): void {
+    const at = this.#words[L.headerSeqsAt];
+    const states = L.seqNumBlocks + numBlocks.length;
+    this.#column(at, states + L.stateIn, numSeqs, stateIns);
+    this.#column(at, states + L.stateOut, numSeqs, stateOuts);
+    this.#words.set(records.view, this.#words[L.headerRecordsAt]);
+  }
+
+  #swaps({ swaps, stateSwaps, recordSwaps }: Step): void {
+    let at = this.#words[L.headerSwapsAt];
+    for (const list of [swaps, stateSwaps, recordSwaps]) {
+      if (list.length > 0) this.#words.set(list.view, at);
+      at += list.length;
+    }
   }
 
   #promptRows(step: Step): void {

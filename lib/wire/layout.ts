@@ -2,17 +2,34 @@
  * The words that both languages speak: the layout of one encoded step and of the slabs that steps
  * refer to, and that of texts to pool. `native.ts` compares these tables with the addon's own at
  * load, so they can never drift. All offsets are in 32-bit words from the start of the buffer.
+ */
+import { CHUNK } from '../core/recurrent-states.js';
+
+/**
+ * A step buffer is one Int32Array: header · sequences · tokens · records · swaps · copies · samples
+ * · prompt rows · extras. Sequences, samples and prompt rows lie column by column: word k of entry
+ * i of n is at k · n + i of its section. Order of execution: swap-outs, swap-ins, copies, the
+ * forward pass. Per scheduled sequence: how many tokens it computes now (`queryLen` ≥ 1), how many
+ * its cache holds after this step (`contextLen`), its row in the slabs, `longRope`: 1 where its
+ * angles come from the model's long table, else 0; then, for each KV group, how many blocks its
+ * table has, word `seqNumBlocks` + g; and last, where `headerHasStates` is 1, `stateWords` words
+ * for recurrent layers: an entry has `seqWords` + `numGroups` − 1 words, with states `stateWords`
+ * more. Positions and slots are not sent: position = contextLen − queryLen + i, slot from the
+ * tables.
  *
- * A step buffer is one Int32Array: header · sequences · tokens · swaps · copies · samples · prompt
- * rows · extras. Sequences, samples and prompt rows lie column by column: word k of record i of n
- * is at k · n + i of its section. Order of execution: swap-outs, swap-ins, copies, the forward
- * pass. Per scheduled sequence: how many tokens it computes now (`queryLen` ≥ 1), how many its
- * cache holds after this step (`contextLen`), its row in the slabs, `longRope`: 1 where its angles
- * come from the model's long table, else 0; and last, for each KV group, how many blocks its table
- * has: word `seqNumBlocks` + g, so that a record has `seqWords` + `numGroups` − 1 words. Positions
- * and slots are not sent: position = contextLen − queryLen + i, slot from the tables.
+ * Recurrent layers: tokens lie in chunks of `chunkTokens`, counted from position 0; the border of a
+ * position is where its chunk begins. A query computes the tokens start … end − 1 (end =
+ * contextLen, start = end − queryLen). It begins from the state slot `stateIn` (word `seqNumBlocks`
+ * + `numGroups` + `stateIn`), the state at border(start); slot 0 is that of position 0, all zeros,
+ * never written. Where border(end) > border(start) the state at border(end) goes to the slot
+ * `stateOut`, which may be `stateIn`; else that is `noState`. The section of records has for each
+ * sequence, one after the other: the record ids of its tokens border(start) … start − 1, which are
+ * read, then those of its tokens max(start, border(end)) … end − 1, which are written, and not read
+ * before. Of other tokens no record is kept.
  *
- * Copies and swaps name blocks of the pool, whichever group they belong to.
+ * Copies and swaps name blocks of the pool, whichever group they belong to. Behind the swaps of
+ * blocks are those of states, then those of records, each with the slot or record and its place in
+ * the host's memory, those that go out first; the zero state is never among them.
  *
  * A row of the block-table slab has the tables of all groups one after the other, of a group with
  * blocks of s tokens ⌈blocksPerRow · blockSize / s⌉ entries: with one group it is an Int32Array
@@ -45,9 +62,9 @@
  * A prompt row asks for the logprob of `target` at a token row, with the `numTop` best beside it.
  */
 export const STEP_LAYOUT = {
-  version: 6,
+  version: 8,
   // header
-  headerWords: 17,
+  headerWords: 23,
   headerVersion: 0,
   headerTotalWords: 1,
   headerNumSeqs: 2,
@@ -65,6 +82,12 @@ export const STEP_LAYOUT = {
   headerNumSwapIns: 14,
   headerSwapsAt: 15,
   headerNumGroups: 16,
+  headerHasStates: 17,
+  headerRecordsAt: 18,
+  headerNumStateOuts: 19,
+  headerNumStateIns: 20,
+  headerNumRecordOuts: 21,
+  headerNumRecordIns: 22,
   // one scheduled sequence, with one KV group
   seqWords: 5,
   seqQueryLen: 0,
@@ -72,7 +95,13 @@ export const STEP_LAYOUT = {
   seqRow: 2,
   seqLongRope: 3,
   seqNumBlocks: 4,
-  // one block swap; the outs come first
+  // of it, behind the counts of all groups, where there are recurrent layers
+  stateWords: 2,
+  stateIn: 0,
+  stateOut: 1,
+  noState: -1,
+  chunkTokens: CHUNK,
+  // one swap of a block, a state or a record; of each the outs come first
   swapWords: 2,
   swapDevice: 0,
   swapHost: 1,

@@ -5,6 +5,9 @@
 
 #include "base/host_device.h"
 
+// Functions are static here and in what kernels read beside it (quants.h, whole_blocks.h,
+// packed.h): units built for different instruction sets each have their own, and the linker chooses
+// none.
 namespace octavo {
 
 // Numbers are part of the addon's interface (native.ts mirrors them; checked at load).
@@ -26,37 +29,72 @@ enum class DType : int32_t {
   kIQ4_NL = 13,
   kIQ4_XS = 14,
   kMXFP4 = 15,
-  kF8E4M3 = 16,
-  kI8 = 17
+  kNVFP4 = 16,
+  kIQ2_XXS = 17,
+  kIQ2_XS = 18,
+  kIQ2_S = 19,
+  kIQ3_XXS = 20,
+  kIQ3_S = 21,
+  kIQ1_S = 22,
+  kIQ1_M = 23,
+  kTQ1_0 = 24,
+  kTQ2_0 = 25,
+  kQ1_0 = 26,
+  kQ2_0 = 27,
+  kINT4_G32 = 28,
+  kINT4_G128 = 29,
+  kINT8_G32 = 30,
+  kINT8_G128 = 31,
+  kFP8_G32 = 32,
+  kFP8_G128 = 33,
+  kF8E4M3 = 34,
+  kI8 = 35
 };
-constexpr int kNumDTypes = 16;  // that a checkpoint may hold
+constexpr int kNumDTypes = 34;  // that a checkpoint may hold
 
-// Blocks of values with common scales, as GGUF files have them (base/quants.h).
-OCTAVO_HD constexpr bool is_quantised(DType t) { return t >= DType::kQ8_0 && t <= DType::kMXFP4; }
+// Blocks of values with common scales, as GGUF files have them or as what safetensors hold in
+// several tensors is put together (base/quants.h).
+OCTAVO_HD static constexpr bool is_quantised(DType t) {
+  return t >= DType::kQ8_0 && t <= DType::kFP8_G128;
+}
+// Of which some values are taken apart at a time (base/whole_blocks.h).
+OCTAVO_HD static constexpr bool keeps_blocks(DType t) {
+  return t >= DType::kIQ2_XXS && t <= DType::kQ2_0;
+}
+// Codes are floats of eight bits.
+OCTAVO_HD static constexpr bool is_fp8(DType t) {
+  return t == DType::kFP8_G32 || t == DType::kFP8_G128;
+}
+
+struct DTypeInfo {
+  const char* name;
+  int32_t values, bytes;  // of a block; of plain types of one value
+};
+constexpr DTypeInfo kDTypes[] = {
+    {"F32", 1, 4},        {"F16", 1, 2},          {"BF16", 1, 2},       {"Q8_0", 32, 34},
+    {"Q4_0", 32, 18},     {"Q4_1", 32, 20},       {"Q5_0", 32, 22},     {"Q5_1", 32, 24},
+    {"Q2_K", 256, 84},    {"Q3_K", 256, 110},     {"Q4_K", 256, 144},   {"Q5_K", 256, 176},
+    {"Q6_K", 256, 210},   {"IQ4_NL", 32, 18},     {"IQ4_XS", 256, 136}, {"MXFP4", 32, 17},
+    {"NVFP4", 64, 40},    {"IQ2_XXS", 256, 66},   {"IQ2_XS", 256, 74},  {"IQ2_S", 256, 82},
+    {"IQ3_XXS", 256, 98}, {"IQ3_S", 256, 110},    {"IQ1_S", 256, 50},   {"IQ1_M", 256, 56},
+    {"TQ1_0", 256, 54},   {"TQ2_0", 256, 66},     {"Q1_0", 128, 18},    {"Q2_0", 64, 18},
+    {"INT4_G32", 32, 21}, {"INT4_G128", 128, 69}, {"INT8_G32", 32, 37}, {"INT8_G128", 128, 133},
+    {"FP8_G32", 32, 36},  {"FP8_G128", 128, 132}, {"F8_E4M3", 1, 1},    {"I8", 1, 1}};
+
 // Values per block: 1 for plain types.
-constexpr int64_t block_values(DType t) {
-  if (!is_quantised(t)) return 1;
-  return (t >= DType::kQ2_K && t <= DType::kQ6_K) || t == DType::kIQ4_XS ? 256 : 32;
-}
+static constexpr int64_t block_values(DType t) { return kDTypes[static_cast<int32_t>(t)].values; }
 // Bytes per block, or of a value.
-constexpr int64_t block_bytes(DType t) {
-  constexpr int64_t kBytes[] = {4,   2,   2,   34,  18, 20,  22, 24, 84,
-                                110, 144, 176, 210, 18, 136, 17, 1,  1};
-  return kBytes[static_cast<int32_t>(t)];
-}
+static constexpr int64_t block_bytes(DType t) { return kDTypes[static_cast<int32_t>(t)].bytes; }
 
 // Bytes of a row of `cols` values; cols must be a multiple of block_values(t).
-constexpr int64_t row_bytes(DType t, int64_t cols) {
+static constexpr int64_t row_bytes(DType t, int64_t cols) {
   return cols / block_values(t) * block_bytes(t);
 }
 
-OCTAVO_HD constexpr bool is_8bit_cache(DType t) { return t == DType::kF8E4M3 || t == DType::kI8; }
-
-constexpr const char* dtype_name(DType t) {
-  constexpr const char* kNames[] = {"F32",  "F16",    "BF16",   "Q8_0",  "Q4_0",    "Q4_1",
-                                    "Q5_0", "Q5_1",   "Q2_K",   "Q3_K",  "Q4_K",    "Q5_K",
-                                    "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4", "F8_E4M3", "I8"};
-  return kNames[static_cast<int32_t>(t)];
+OCTAVO_HD static constexpr bool is_8bit_cache(DType t) {
+  return t == DType::kF8E4M3 || t == DType::kI8;
 }
+
+static constexpr const char* dtype_name(DType t) { return kDTypes[static_cast<int32_t>(t)].name; }
 
 }  // namespace octavo

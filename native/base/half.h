@@ -31,6 +31,13 @@ inline float half_to_float(uint16_t h) {
   return sign ? -magnitude : magnitude;
 }
 
+// Sign, four exponent bits of bias 7, three of the mantissa: a float's own bits, but for the bias.
+// 0x7f, which is no number, comes out as 480.
+inline float e4m3_to_float(uint8_t b) {
+  const uint32_t sign = static_cast<uint32_t>(b & 0x80u) << 24;
+  return bits_to_float(sign | static_cast<uint32_t>(b & 0x7fu) << 20) * 0x1p120f;
+}
+
 inline uint16_t float_to_bf16(float f) {
   const uint32_t bits = float_to_bits(f);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>(bits >> 16 | 0x40u);  // NaN

@@ -5,6 +5,8 @@
 // one (block, layer, K|V, head) are contiguous too: that is the page which attention reads.
 // The CPU turns its pages of K around, [head_size][block_size]: the scores of a block's tokens are
 // then sums of vectors.
+// Of latent rows there is no V: a token has one row of K, [block_size][head_size] on the CPU too,
+// whose first values are what is weighed.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +31,10 @@ struct PagedKV {
   float* scales = nullptr;
   int64_t scale_block_stride = 0;
   int64_t scale_v_offset = 0;
-  int32_t group = 0;  // the KV group whose tables name its blocks
+  int32_t group = 0;   // the KV group whose tables name its blocks
+  int32_t latent = 0;  // not 0: so many values of each row of K are V as well; v_offset is 0
+
+  OCTAVO_HD int32_t value_size() const { return latent > 0 ? latent : head_size; }
 
   // Element offset of row `offset_in_block` of a block's page, for K; V lies v_offset further.
   OCTAVO_HD int64_t page(int32_t block, int32_t head, int32_t offset_in_block) const {

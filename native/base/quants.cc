@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/half.h"
+#include "base/whole_blocks.h"
 
 namespace octavo {
 namespace {
@@ -128,7 +129,37 @@ void split_iq4_xs(const uint8_t* p, QuantBlock* out) {
   }
 }
 
+// Codes of a wide block behind its scale, and the zero where it has one.
+void split_wide(DType t, const uint8_t* p, QuantBlock* out) {
+  std::memcpy(&out->wide, p, 4);
+  p += 4;
+  if (t == DType::kNVFP4) {
+    std::memcpy(out->scales, p, 4);
+    for (int g = 0; g < 4; g++) {
+      for (int i = 0; i < 8; i++) {
+        const uint8_t byte = p[4 + 8 * g + i];
+        out->codes[16 * g + i] = byte & 15;
+        out->codes[16 * g + 8 + i] = byte >> 4;
+      }
+    }
+    return;
+  }
+  const QuantFormat f = quant_format(t);
+  const size_t values = static_cast<size_t>(block_values(t));
+  out->scales[0] = f.has_min ? static_cast<int8_t>(*p++ - f.offset) : 0;
+  if (f.bits == 8) {
+    std::memcpy(out->codes, p, values);
+    return;
+  }
+  for (size_t i = 0; i < values; i++) out->codes[i] = p[i / 2] >> (4 * (i % 2)) & 15;
+}
+
 }  // namespace
+
+float nvfp4_scale(float tensor, uint8_t group) {
+  const float scale = 0.5f * e4m3_to_float(group);
+  return tensor < 0 ? scale / -tensor : scale * tensor;
+}
 
 float widen_scale(DType t, uint16_t d) {
   return t == DType::kMXFP4 ? bf16_to_float(d) : half_to_float(d);
@@ -152,33 +183,71 @@ void split_block(DType t, const void* block, QuantBlock* out) {
     case DType::kMXFP4:
       return split_mxfp4(p, out);
     default:
-      return split_small(t, p, out);
+      return quant_format(t).is_wide ? split_wide(t, p, out) : split_small(t, p, out);
   }
 }
 
+namespace {
+
+void dequantise_plain(DType t, const uint8_t* p, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; i++) {
+    if (t == DType::kF32) std::memcpy(out + i, p + 4 * i, 4);
+    if (t == DType::kF16) out[i] = half_to_float(load_u16(p + 2 * i));
+    if (t == DType::kBF16) out[i] = bf16_to_float(load_u16(p + 2 * i));
+  }
+}
+
+void dequantise_whole(DType t, const uint8_t* p, float* out) {
+  const int each = 32 / num_scales(t);
+  Values32 some;
+  for (int group = 0; group < block_values(t) / 32; group++) {
+    take_apart(t, p, group, &some);
+    for (int i = 0; i < 32; i++) *out++ = some.scale[i / each] * static_cast<float>(some.values[i]);
+  }
+}
+
+void dequantise_wide(DType t, const QuantBlock& b, float* out) {
+  const QuantFormat f = quant_format(t);
+  const int64_t values = block_values(t);
+  if (is_fp8(t)) {
+    for (int64_t i = 0; i < values; i++) out[i] = b.wide * e4m3_to_float(b.codes[i]);
+  } else if (t == DType::kNVFP4) {
+    for (int64_t i = 0; i < values; i++) {
+      const float scale = nvfp4_scale(b.wide, static_cast<uint8_t>(b.scales[i / 16]));
+      out[i] = scale * static_cast<float>(kMxfp4Values[b.codes[i]]);
+    }
+  } else {
+    const int zero = f.offset + b.scales[0];
+    for (int64_t i = 0; i < values; i++) out[i] = b.wide * static_cast<float>(b.codes[i] - zero);
+  }
+}
+
+void dequantise_ggml(DType t, const QuantBlock& b, float* out) {
+  const QuantFormat f = quant_format(t);
+  const float d = widen_scale(t, b.d);
+  const float dmin = f.has_min ? half_to_float(b.dmin) * (f.is_super ? -1.0f : 1.0f) : 0.0f;
+  for (int64_t i = 0; i < block_values(t); i++) {
+    const int64_t g = i / f.group;
+    const int code = has_table(t) ? table_of(t)[b.codes[i]] : b.codes[i] - f.offset;
+    const float scaled = d * static_cast<float>(b.scales[g]) * static_cast<float>(code);
+    out[i] = f.has_min ? scaled + dmin * static_cast<float>(b.mins[g]) : scaled;
+  }
+}
+
+}  // namespace
+
 void dequantise_row(DType t, const void* row, int64_t n, float* out) {
   const uint8_t* p = static_cast<const uint8_t*>(row);
-  if (!is_quantised(t)) {
-    for (int64_t i = 0; i < n; i++) {
-      if (t == DType::kF32) std::memcpy(out + i, p + 4 * i, 4);
-      if (t == DType::kF16) out[i] = half_to_float(load_u16(p + 2 * i));
-      if (t == DType::kBF16) out[i] = bf16_to_float(load_u16(p + 2 * i));
-    }
-    return;
-  }
-  const QuantFormat f = quant_format(t);
+  if (!is_quantised(t)) return dequantise_plain(t, p, n, out);
   const int64_t values = block_values(t);
   QuantBlock b;
   for (int64_t k = 0; k < n; k += values, p += block_bytes(t)) {
-    split_block(t, p, &b);
-    const float d = widen_scale(t, b.d);
-    const float dmin = f.has_min ? half_to_float(b.dmin) * (f.is_super ? -1.0f : 1.0f) : 0.0f;
-    for (int64_t i = 0; i < values; i++) {
-      const int64_t g = i / f.group;
-      const int code = has_table(t) ? table_of(t)[b.codes[i]] : b.codes[i] - f.offset;
-      const float scaled = d * static_cast<float>(b.scales[g]) * static_cast<float>(code);
-      out[k + i] = f.has_min ? scaled + dmin * static_cast<float>(b.mins[g]) : scaled;
+    if (keeps_blocks(t)) {
+      dequantise_whole(t, p, out + k);
+      continue;
     }
+    split_block(t, p, &b);
+    quant_format(t).is_wide ? dequantise_wide(t, b, out + k) : dequantise_ggml(t, b, out + k);
   }
 }
 

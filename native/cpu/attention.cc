@@ -33,12 +33,15 @@ struct Plan {
   int64_t num_tiles = 0;
   int64_t num_units = 0;  // chunks of all tiles
   int64_t work = 0;
-  int64_t partial_row = 0;  // floats of a partial result: acc [head_size], state
+  int64_t partial_row = 0;  // floats of a partial result: acc [value_size], state
+
+  int64_t value_size() const { return kv->value_size(); }
 };
 
 // What one row of a tile may see, and where its query and output lie.
 struct Row {
-  int64_t offset;      // in q and out
+  int64_t offset;      // in q
+  int64_t out_offset;  // in out
   int64_t head;        // of the query
   int32_t position;    // its own
   int32_t begin, end;  // positions that it sees; none if begin ≥ end
@@ -52,8 +55,12 @@ Row row_of(const Plan& plan, const Tile& tile, int32_t r) {
   const int64_t head = int64_t{tile.kv_head} * plan.group + row % plan.group;
   const int32_t context = b.context_len[tile.seq], limit = context - length + token + 1;
   const Reach& reach = plan.p->reach;
-  return {(start + token) * plan.p->q.cols + head * plan.kv->head_size, head, limit - 1,
-          reach.first_seen(limit), reach.end_seen(limit, context)};
+  return {(start + token) * plan.p->q.cols + head * plan.kv->head_size,
+          (start + token) * plan.p->out.cols + head * plan.value_size(),
+          head,
+          limit - 1,
+          reach.first_seen(limit),
+          reach.end_seen(limit, context)};
 }
 
 int32_t rows_of_seq(const Plan& plan, int32_t seq) {
@@ -110,9 +117,9 @@ struct Workspace {
   float slopes[kMaxQueryRows];
   SoftmaxState state[kMaxQueryRows], chunk_state[kMaxQueryRows];
 
-  // Behind it: acc and chunk_acc [kMaxQueryRows, head_size], the kernel's scratch.
-  static size_t bytes(int64_t head_size, int64_t kernel_floats) {
-    return sizeof(Workspace) + sizeof(float) * (2 * kMaxQueryRows * head_size + kernel_floats);
+  // Behind it: acc and chunk_acc [kMaxQueryRows, value_size], the kernel's scratch.
+  static size_t bytes(int64_t value_size, int64_t kernel_floats) {
+    return sizeof(Workspace) + sizeof(float) * (2 * kMaxQueryRows * value_size + kernel_floats);
   }
   float* acc() { return reinterpret_cast<float*>(this + 1); }
 };
@@ -155,6 +162,8 @@ void attend(const CpuContext& c, const Plan& plan, const Tile& tile, int32_t chu
   AttentionChunk job;
   job.num_rows = tile.num_rows;
   job.head_size = head;
+  job.value_size = plan.kv->value_size();
+  job.latent = plan.kv->latent > 0;
   job.scale = plan.p->scale;
   job.softcap = plan.p->softcap;
   job.slopes = plan.p->alibi == nullptr ? nullptr : w.slopes;
@@ -172,7 +181,7 @@ void attend(const CpuContext& c, const Plan& plan, const Tile& tile, int32_t chu
   job.v_scales = w.v_scales;
   job.state = state;
   job.acc = acc;
-  job.scratch = w.acc() + 2 * kMaxQueryRows * head;
+  job.scratch = w.acc() + 2 * kMaxQueryRows * plan.value_size();
   c.kernels->attend_chunk(job);
 }
 
@@ -181,44 +190,45 @@ void finish_row(const CpuContext& c, const Plan& plan, const Tile& tile, int32_t
                 const SoftmaxState& state, const float* acc) {
   const Row row = row_of(plan, tile, r);
   const float* const sink = plan.p->sinks == nullptr ? nullptr : plan.p->sinks + row.head;
-  c.kernels->finish_softmax(&state, acc, sink, plan.p->out.f32() + row.offset, plan.kv->head_size);
+  c.kernels->finish_softmax(&state, acc, sink, plan.p->out.f32() + row.out_offset,
+                            plan.kv->value_size());
 }
 
 // All chunks of a tile, one after the other.
 void run_tile(const CpuContext& c, const Plan& plan, const Tile& tile, Workspace& w) {
-  const int32_t head = plan.kv->head_size;
+  const int32_t size = plan.kv->value_size();
   float* acc = w.acc();
-  float* chunk_acc = acc + kMaxQueryRows * head;
+  float* chunk_acc = acc + kMaxQueryRows * size;
   std::fill(w.state, w.state + tile.num_rows, SoftmaxState{0, 0});
   for (int32_t chunk = tile.chunk_begin; chunk < tile.chunk_end; chunk++) {
     attend(c, plan, tile, chunk, w, w.chunk_state, chunk_acc);
     for (int32_t r = 0; r < tile.num_rows; r++) {
-      c.kernels->merge_softmax(&w.state[r], acc + r * head, &w.chunk_state[r], chunk_acc + r * head,
-                               head);
+      c.kernels->merge_softmax(&w.state[r], acc + r * size, &w.chunk_state[r], chunk_acc + r * size,
+                               size);
     }
   }
   for (int32_t r = 0; r < tile.num_rows; r++)
-    finish_row(c, plan, tile, r, w.state[r], acc + r * head);
+    finish_row(c, plan, tile, r, w.state[r], acc + r * size);
 }
 
-// Partial results of a unit: acc [kMaxQueryRows, head_size], then states [kMaxQueryRows].
+// Partial results of a unit: acc [kMaxQueryRows, value_size], then states [kMaxQueryRows].
 float* partial_of(const Plan& plan, float* partials, int64_t unit) {
   return partials + unit * kMaxQueryRows * plan.partial_row;
 }
 SoftmaxState* states_of(const Plan& plan, float* partial) {
-  return reinterpret_cast<SoftmaxState*>(partial + kMaxQueryRows * plan.kv->head_size);
+  return reinterpret_cast<SoftmaxState*>(partial + kMaxQueryRows * plan.value_size());
 }
 
 void join_tile(const CpuContext& c, const Plan& plan, const Tile& tile, float* partials,
                Workspace& w) {
-  const int32_t head = plan.kv->head_size;
+  const int32_t size = plan.kv->value_size();
   const int32_t num_chunks = tile.chunk_end - tile.chunk_begin;
   for (int32_t r = 0; r < tile.num_rows; r++) {
     SoftmaxState state{0, 0};
     for (int32_t i = 0; i < num_chunks; i++) {
       float* partial = partial_of(plan, partials, tile.first_unit + i);
-      c.kernels->merge_softmax(&state, w.acc(), states_of(plan, partial) + r, partial + r * head,
-                               head);
+      c.kernels->merge_softmax(&state, w.acc(), states_of(plan, partial) + r, partial + r * size,
+                               size);
     }
     finish_row(c, plan, tile, r, state, w.acc());
   }
@@ -241,20 +251,22 @@ void run_split(CpuContext& c, const Plan& plan, float* partials, Find workspace)
 
 }  // namespace
 
-// out, q [num_tokens, num_heads · head_size]
+// q [num_tokens, num_heads · head_size], out [num_tokens, num_heads · value_size]
 void cpu_paged_attention(void* context, const AttentionParams& p, const PagedKV& kv,
                          const BatchView& batch) {
   OCTAVO_CHECK(is_cpu_cache(kv.dtype) && kv.block_size > 0 && kv.head_size > 0);
   OCTAVO_CHECK(p.num_heads > 0 && p.num_heads % kv.num_kv_heads == 0);
   OCTAVO_CHECK(p.softcap >= 0);
-  OCTAVO_CHECK(p.q.cols == int64_t{p.num_heads} * kv.head_size && p.out.cols == p.q.cols);
+  OCTAVO_CHECK(p.q.cols == int64_t{p.num_heads} * kv.head_size);
+  OCTAVO_CHECK(p.out.cols == int64_t{p.num_heads} * kv.value_size());
+  OCTAVO_CHECK(kv.latent == 0 || (kv.latent <= kv.head_size && !is_8bit_cache(kv.dtype)));
   CpuContext& c = cpu_context(context);
   Plan plan;
   plan.p = &p;
   plan.kv = &kv;
   plan.batch = &batch;
   plan.group = p.num_heads / kv.num_kv_heads;
-  plan.partial_row = kv.head_size + 2;
+  plan.partial_row = kv.value_size() + 2;
   const int64_t wanted = kItemsPerThread * c.pool.num_threads();
   const int32_t step = tile_rows(plan, wanted);
   int64_t most = 0;
@@ -264,7 +276,8 @@ void cpu_paged_attention(void* context, const AttentionParams& p, const PagedKV&
   plan.tiles = c.shared_scratch.get_array<Tile>(static_cast<size_t>(most));
   add_tiles(plan, step);
 
-  const size_t bytes = Workspace::bytes(kv.head_size, c.kernels->attention_scratch(kv.head_size));
+  const size_t bytes =
+      Workspace::bytes(kv.value_size(), c.kernels->attention_scratch(kv.head_size));
   for (Scratch& s : c.worker_scratch) s.get(bytes);
   const auto workspace = [&](int worker) -> Workspace& {
     return *static_cast<Workspace*>(c.worker_scratch[worker].get(0));

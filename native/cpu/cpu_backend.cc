@@ -1,16 +1,10 @@
 #include "cpu/cpu_backend.h"
 
-#include <sys/mman.h>
-
-#if defined(__linux__)
-#include <sched.h>
-#endif
-
-#include <cstdlib>
 #include <cstring>
 #include <string>
 
 #include "base/check.h"
+#include "base/os.h"
 #include "cpu/kernels.h"
 #include "cpu/panels.h"
 
@@ -69,16 +63,6 @@ const Isa& find_isa(const char* name) {
               std::string("this machine or build has no '") + name + "' instruction set");
 }
 
-// A container or taskset may grant fewer cores than the machine has.
-int usable_cores() {
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
-#endif
-  const unsigned cores = std::thread::hardware_concurrency();
-  return cores == 0 ? 1 : static_cast<int>(cores);
-}
-
 size_t mapped_bytes(size_t bytes) {
   constexpr size_t kPage = 4096;
   return (bytes + kPage - 1) / kPage * kPage;
@@ -86,15 +70,15 @@ size_t mapped_bytes(size_t bytes) {
 
 }  // namespace
 
-Scratch::~Scratch() { std::free(data_); }
+Scratch::~Scratch() { os::free_aligned(data_); }
 
 void* Scratch::get(size_t bytes) {
   if (bytes <= bytes_) return data_;
   const size_t doubled = bytes_ * 2;
   const size_t wanted = ((bytes > doubled ? bytes : doubled) + 63) / 64 * 64;
-  void* grown = std::aligned_alloc(64, wanted);
+  void* grown = os::allocate_aligned(wanted);
   if (grown == nullptr) throw Error(kErrOutOfMemory, "could not allocate scratch memory");
-  std::free(data_);
+  os::free_aligned(data_);
   data_ = grown;
   bytes_ = wanted;
   return data_;
@@ -103,13 +87,11 @@ void* Scratch::get(size_t bytes) {
 // Fresh anonymous pages are zero, and take memory only once touched.
 void* cpu_allocate(void*, size_t bytes) {
   if (bytes == 0 || bytes > SIZE_MAX / 2) return nullptr;
-  void* data = mmap(nullptr, mapped_bytes(bytes), PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return data == MAP_FAILED ? nullptr : data;
+  return os::map_zeros(mapped_bytes(bytes));
 }
 
 void cpu_release(void*, void* data, size_t bytes) {
-  if (data != nullptr) munmap(data, mapped_bytes(bytes));
+  if (data != nullptr) os::unmap(data, mapped_bytes(bytes));
 }
 
 namespace {
@@ -140,7 +122,7 @@ std::unique_ptr<CpuBackend> CpuBackend::create(int num_threads, const char* isa,
                                        std::to_string(kMaxThreads) + " (0 = all cores)");
   }
   const Isa& found = find_isa(isa);
-  if (num_threads == 0) num_threads = usable_cores();
+  if (num_threads == 0) num_threads = os::usable_cores();
   std::unique_ptr<CpuBackend> backend(new CpuBackend(num_threads));
   backend->context_.kernels = found.kernels;
   backend->context_.panels = found.panels;
@@ -171,12 +153,15 @@ CpuBackend::CpuBackend(int num_threads) : context_(num_threads) {
   ops_.matmul = cpu_matmul;
   ops_.rope_and_cache = cpu_rope_and_cache;
   ops_.paged_attention = cpu_paged_attention;
+  ops_.short_conv = cpu_short_conv;
+  ops_.linear_attention = cpu_linear_attention;
   ops_.activate = cpu_activate;
   ops_.gated_matmul = cpu_gated_matmul;
   ops_.route = cpu_route;
   ops_.expert_gated_matmul = cpu_expert_gated_matmul;
   ops_.expert_matmul = cpu_expert_matmul;
   ops_.combine = cpu_combine;
+  ops_.head_matmul = cpu_head_matmul;
   ops_.transform_logits = cpu_transform_logits;
   ops_.gather_rows = cpu_gather_rows;
   ops_.pool_rows = cpu_pool_rows;

@@ -5,6 +5,8 @@
 #elif defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace octavo {
@@ -25,12 +27,22 @@ bool cpu_has_avx512_bf16() { return leaf7(1, false, 5); }
 bool cpu_has_dotprod() { return false; }
 bool cpu_has_i8mm() { return false; }
 #else
+#if defined(__APPLE__)
+static bool reported(const char* feature) {
+  int has = 0;
+  size_t bytes = sizeof(has);
+  return sysctlbyname(feature, &has, &bytes, nullptr, 0) == 0 && has != 0;
+}
+#endif
+
 bool cpu_has_amx_int8() { return false; }
 bool cpu_has_avx_vnni() { return false; }
 bool cpu_has_avx512_bf16() { return false; }
 bool cpu_has_dotprod() {
 #if defined(__aarch64__) && defined(__linux__)
   return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#elif defined(__APPLE__)
+  return reported("hw.optional.arm.FEAT_DotProd");
 #else
   return false;
 #endif
@@ -38,6 +50,8 @@ bool cpu_has_dotprod() {
 bool cpu_has_i8mm() {
 #if defined(__aarch64__) && defined(__linux__)
   return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+#elif defined(__APPLE__)
+  return reported("hw.optional.arm.FEAT_I8MM");
 #else
   return false;
 #endif

@@ -72,6 +72,7 @@ struct ExpertLists {
   std::vector<ExpertItem> items, tiles;
   std::vector<QuantRows> quantised;  // of each of these experts
   std::vector<float> weights;        // by place
+  std::vector<int32_t> starts;       // of heads
 };
 
 struct CpuContext {
@@ -126,10 +127,16 @@ void cpu_expert_gated_matmul(void* context, Tensor x, const Routing& routing,
                              const ExpertPart& gate, const ExpertPart& up, const Glu& glu,
                              bool scales_input);
 void cpu_expert_matmul(void* context, Tensor x, const Routing& routing, const ExpertPart& part);
+void cpu_head_matmul(void* context, const HeadMatmulParams& p);
 void cpu_rope_and_cache(void* context, const RopeCacheParams& p, const PagedKV& kv,
                         const BatchView& batch);
 void cpu_paged_attention(void* context, const AttentionParams& p, const PagedKV& kv,
                          const BatchView& batch);
+// recurrent.cc
+void cpu_short_conv(void* context, const ShortConvParams& p, const RecurrentView& kept,
+                    const BatchView& batch);
+void cpu_linear_attention(void* context, const LinearAttentionParams& p, const RecurrentView& kept,
+                          const BatchView& batch);
 void cpu_activate(void* context, Tensor out, Tensor gate, Tensor up, HiddenAct hidden_act);
 void cpu_transform_logits(void* context, Tensor logits, float scale, float softcap);
 void cpu_gather_rows(void* context, Tensor out, Tensor x, const int32_t* rows);

@@ -21,6 +21,9 @@ struct Call {
   const ExpertPart* up;  // null, or out = silu(x · own) · (x · up)
   std::vector<ExpertRows>& experts;
   std::vector<ExpertItem>& items;
+  // Floats of out from an expert's first row to that of the next one, where they do not lie by
+  // their places, and from a row to the next.
+  int64_t head_step = 0, out_row = 0;
   int64_t row_block = 0, item_panels = 0;
 
   Meets kind() const { return meets(c, own.weight.dtype); }
@@ -129,18 +132,19 @@ struct Call {
     for_each_item(c, work, static_cast<int64_t>(items.size()), [&](int64_t i, int worker) {
       const ExpertItem& item = items[static_cast<size_t>(i)];
       const ExpertRows& e = experts[static_cast<size_t>(item.owner)];
-      const int64_t col = item.panel * kPanelRows, cols = own.out.cols;
+      const int64_t col = item.panel * kPanelRows;
+      const int64_t first = head_step > 0 ? e.expert * head_step : e.place * out_row;
       PanelJob job = {};
       job.weights = weights_of(own, e.expert, item.panel);
       if (up != nullptr) job.up = weights_of(*up, e.expert, item.panel);
       job.depth = x.cols;
       job.num_panels = std::min(item_panels, panels() - item.panel);
-      job.num_cols = cols - col;
+      job.num_cols = own.weight.rows - col;
       job.first_row = int8() ? item.row : 0;
       job.num_rows = std::min(row_block, e.count - item.row);
       job.quantised = int8() ? quantised + item.owner : nullptr;
-      job.out = own.out.f32() + (e.place + item.row) * cols + col;
-      job.out_stride = cols;
+      job.out = own.out.f32() + first + item.row * out_row + col;
+      job.out_stride = out_row;
       job.scratch = static_cast<char*>(c.worker_scratch[worker].get(0));
       if (!int8()) {
         const char* const from =
@@ -166,7 +170,28 @@ void check_part(const Tensor& x, const Routing& r, const ExpertPart& part) {
 
 void multiply(CpuContext& c, const Tensor& x, const Routing& r, bool by_place,
               const ExpertPart& own, const ExpertPart* up) {
-  Call{c, r, x, by_place, own, up, c.expert_lists.experts, c.expert_lists.items}.run();
+  ExpertLists& lists = c.expert_lists;
+  Call{c, r, x, by_place, own, up, lists.experts, lists.items, 0, own.out.cols}.run();
+}
+
+// The heads of p.x one after the other, [num_heads, rows, K]; what is not multiplied goes to where
+// it is wanted.
+Tensor part_heads(CpuContext& c, const HeadMatmulParams& p) {
+  const int64_t n = p.x.rows, heads = p.num_heads, depth = p.weight.cols, rest = p.rest();
+  const int64_t in = p.x.cols / heads, out = p.out.cols / heads;
+  const Tensor parted{c.shared_scratch.get_array<float>(static_cast<size_t>(n * heads * depth)),
+                      DType::kF32, n * heads, depth};
+  const size_t depth_bytes = static_cast<size_t>(depth) * 4, rest_bytes = size_t(rest) * 4;
+  for_each_item(c, kPointwiseCost * n * p.x.cols, n, [&](int64_t row, int) {
+    for (int64_t h = 0; h < heads; h++) {
+      const float* const from = p.x.f32() + (row * heads + h) * in;
+      std::memcpy(parted.f32() + (h * n + row) * depth, from, depth_bytes);
+      if (rest == 0) continue;
+      float* const to = p.out.f32() + (row * heads + h) * out + p.weight.rows;
+      std::memcpy(to, from + depth, rest_bytes);
+    }
+  });
+  return parted;
 }
 
 // gate = glu(weight · gate, weight · up), at a place
@@ -193,24 +218,33 @@ struct Gating {
     }
     c.kernels->activate[static_cast<int>(glu.hidden_act)](gate, gate, up, n);
   }
+
+  void run_alone(float* x, float weight, int64_t n) const {
+    if (scales_input) {
+      for (int64_t i = 0; i < n; i++) x[i] *= weight;
+    }
+    c.kernels->activate[static_cast<int>(glu.hidden_act)](x, x, nullptr, n);
+  }
 };
 
 }  // namespace
 
-// x [num_rows, K]; gate, up out [places, N], weight [N, K] of each expert, bias [experts, N]
+// x [num_rows, K]; gate, up out [places, N], weight [N, K] of each expert, bias [experts, N]; up
+// may be empty
 void cpu_expert_gated_matmul(void* context, Tensor x, const Routing& r, const ExpertPart& gate,
                              const ExpertPart& up, const Glu& glu, bool scales_input) {
   CpuContext& c = cpu_context(context);
+  const bool gated = !up.weight.empty();
   OCTAVO_CHECK(x.rows == r.num_rows);
   check_part(x, r, gate);
-  check_part(x, r, up);
+  if (gated) check_part(x, r, up);
   const bool plain = glu.hidden_act == HiddenAct::kSilu && glu.alpha == 1 && glu.limit == 0 &&
-                     glu.up_offset == 0 && !scales_input;
+                     glu.up_offset == 0 && !scales_input && gated;
   if (plain && meets(c, gate.weight.dtype) == meets(c, up.weight.dtype)) {
     return multiply(c, x, r, false, gate, &up);
   }
   multiply(c, x, r, false, gate, nullptr);
-  multiply(c, x, r, false, up, nullptr);
+  if (gated) multiply(c, x, r, false, up, nullptr);
   const int64_t n = gate.out.cols;
   std::vector<float>& weights = c.expert_lists.weights;
   weights.resize(scales_input ? static_cast<size_t>(r.num_places()) : 0);
@@ -220,7 +254,8 @@ void cpu_expert_gated_matmul(void* context, Tensor x, const Routing& r, const Ex
   const Gating gating{c, glu, scales_input};
   for_each_item(c, kPointwiseCost * r.num_places() * n, r.num_places(), [&](int64_t p, int) {
     const float weight = scales_input ? weights[static_cast<size_t>(p)] : 1.0f;
-    gating.run(gate.out.f32() + p * n, up.out.f32() + p * n, weight, n);
+    float* const own = gate.out.f32() + p * n;
+    gated ? gating.run(own, up.out.f32() + p * n, weight, n) : gating.run_alone(own, weight, n);
   });
 }
 
@@ -229,6 +264,43 @@ void cpu_expert_matmul(void* context, Tensor x, const Routing& r, const ExpertPa
   OCTAVO_CHECK(x.rows == r.num_places());
   check_part(x, r, part);
   multiply(cpu_context(context), x, r, true, part, nullptr);
+}
+
+// Heads are as experts that every row goes to.
+// x [n, num_heads · (K + rest)], out [n, num_heads · (N + rest)], weight [N, K] of each head
+void cpu_head_matmul(void* context, const HeadMatmulParams& p) {
+  const Tensor& w = p.weight;
+  OCTAVO_CHECK(p.num_heads > 0 && p.x.rows > 0 && p.x.rows == p.out.rows);
+  OCTAVO_CHECK(p.x.dtype == DType::kF32 && p.out.dtype == DType::kF32);
+  OCTAVO_CHECK(p.x.cols % p.num_heads == 0 && p.rest() >= 0);
+  OCTAVO_CHECK(p.out.cols == p.num_heads * (w.rows + p.rest()));
+  OCTAVO_CHECK(w.cols % block_values(w.dtype) == 0);
+  OCTAVO_CHECK(p.stride >= packed_bytes(w.dtype, w.rows, w.cols));
+  CpuContext& c = cpu_context(context);
+  const Tensor x = part_heads(c, p);
+  std::vector<int32_t>& starts = c.expert_lists.starts;
+  starts.resize(static_cast<size_t>(p.num_heads) + 1);
+  for (int32_t h = 0; h <= p.num_heads; h++) {
+    starts[static_cast<size_t>(h)] = static_cast<int32_t>(h * p.x.rows);
+  }
+  Routing routing;
+  routing.num_experts = p.num_heads;
+  routing.top_k = 1;
+  routing.num_rows = x.rows;
+  routing.starts = starts.data();
+  const ExpertPart part{p.out, w, p.stride, nullptr};
+  ExpertLists& lists = c.expert_lists;
+  Call{c,
+       routing,
+       x,
+       true,
+       part,
+       nullptr,
+       lists.experts,
+       lists.items,
+       p.out.cols / p.num_heads,
+       p.out.cols}
+      .run();
 }
 
 }  // namespace octavo

@@ -23,6 +23,8 @@ struct SoftmaxState {
 struct AttentionChunk {
   int32_t num_rows;  // ≤ kMaxQueryRows
   int32_t head_size;
+  int32_t value_size;  // of what is weighed; below head_size where rows are latent
+  bool latent;         // pages of K are [block_size][head_size], and those of V
   float scale;
   float softcap;             // 0 = none
   const float* slopes;       // [num_rows] of ALiBi, or null
@@ -41,8 +43,41 @@ struct AttentionChunk {
   const float* const* k_scales;  // → [block_size], of kI8
   const float* const* v_scales;
   SoftmaxState* state;  // out [num_rows]
-  float* acc;           // out [num_rows, head_size]: Σ exp(score − max) · v
+  float* acc;           // out [num_rows, value_size]: Σ exp(score − max) · v
   float* scratch;       // kernels.attention_scratch(head_size) floats
+};
+
+// How much of a head's state each token of a row keeps, and what is added for it multiplied by.
+struct RecurrentGates {
+  int64_t n;          // heads
+  const float* beta;  // null: of a state space
+  const float* dt;    // both before they are activated
+  const float* decay;
+  const float* bias;  // of dt
+  float dt_min, dt_max;
+  float* kept;   // out: e^(decay · softplus(dt + bias)), the softplus within its limits
+  float* scale;  // sigmoid(beta), or that softplus
+};
+
+// Tokens of one chunk of a recurrent layer (base/recurrent.h) and some columns of a value head's
+// state: those before `first` have been computed before, the others are now.
+constexpr int32_t kRecurrentChunk = 16;
+struct RecurrentChunk {
+  bool delta;  // u = scale · (v − what the state knows of k), else scale · v
+  int32_t key_size, num_cols;
+  int32_t first, end;
+  const float* kq;     // [end][2][key_size]: k and q of a token; of those before first k alone
+  const float* kept;   // [end]
+  const float* scale;  // [end]; of those before first none
+  float skip;          // of v, added to what comes out; not of delta
+  float* u;            // [kRecurrentChunk][num_cols]
+  const float* v;      // of token `first`; rows of v and out are `stride` apart
+  float* out;
+  int64_t stride;
+  const float* state;  // [key_size] rows, state_stride apart
+  float* next;         // the state behind a chunk that ends here, may be `state`; else null
+  int64_t state_stride;
+  float* scratch;  // kernels.recurrent_scratch(key_size, num_cols) floats
 };
 
 struct CpuKernels {
@@ -69,12 +104,22 @@ struct CpuKernels {
 
   void (*attend_chunk)(const AttentionChunk& chunk);
   int64_t (*attention_scratch)(int64_t head_size);
-  // Takes the next chunk's state and acc [head_size] into those of a row.
+  // Takes the next chunk's state and acc [value_size] into those of a row.
   void (*merge_softmax)(SoftmaxState* state, float* acc, const SoftmaxState* chunk,
-                        const float* chunk_acc, int32_t head_size);
+                        const float* chunk_acc, int32_t value_size);
   // out = acc / sum; 0 where nothing was seen. `sink`, if not null: e to it joins the sum.
   void (*finish_softmax)(const SoftmaxState* state, const float* acc, const float* sink, float* out,
-                         int32_t head_size);
+                         int32_t value_size);
+
+  // out [n] = silu(sum) or, with a gate, gate · sum, where sum = bias + Σ_i weight[i · stride ..] ·
+  // rows[i]; no bias = 0.
+  void (*convolve)(const float* const* rows, int32_t num_rows, const float* weight, int64_t stride,
+                   const float* bias, const float* gate, int64_t n, float* out);
+  // out [n] = x · scale / √(Σ x² + eps)
+  void (*unit_row)(const float* x, float scale, float eps, int64_t n, float* out);
+  void (*recurrent_gates)(const RecurrentGates& gates);
+  void (*recurrent_chunk)(const RecurrentChunk& chunk);
+  int64_t (*recurrent_scratch)(int64_t key_size, int64_t num_cols);
 
   // Of sampling: the largest value (NaN if one is NaN or +∞); Σ e^(x − max);
   // weight = e^((x − max) · inverse); Σ x of at most kSampleBlock values.

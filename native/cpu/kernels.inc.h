@@ -9,6 +9,7 @@
 #include "cpu/kernels_norm.inc.h"
 #include "cpu/kernels_pointwise.inc.h"
 #include "cpu/kernels_probe.inc.h"
+#include "cpu/kernels_recurrent.inc.h"
 #include "cpu/kernels_sample.inc.h"
 
 namespace octavo {
@@ -32,6 +33,11 @@ static const CpuKernels kTable = {
     attention_scratch,
     merge_softmax,
     finish_softmax,
+    convolve,
+    unit_row,
+    recurrent_gates,
+    recurrent_chunk,
+    recurrent_scratch,
     row_max,
     exp_sum,
     exp_weights,

@@ -64,9 +64,9 @@ struct ExactValues {
   template <int Rows, int Vecs>
   static void add(const AttentionChunk& c, int32_t row, int32_t first, int32_t last, int32_t d,
                   int32_t tail, const float* p) {
-    float* out = c.acc + static_cast<int64_t>(row) * c.head_size + d;
+    float* out = c.acc + static_cast<int64_t>(row) * c.value_size + d;
     F32x16 acc[Rows][Vecs];
-    load_acc(out, c.head_size, tail, acc);
+    load_acc(out, c.value_size, tail, acc);
     ValuePlace place(c, first);
     for (int32_t t = first; t < last; t++) {
       const char* value = place.next<Kv::kBytes>(d);
@@ -79,7 +79,7 @@ struct ExactValues {
         OCTAVO_UNROLL for (int v = 0; v < Vecs; v++) acc[r][v] = fma(weight, x[v], acc[r][v]);
       }
     }
-    store_acc(acc, c.head_size, tail, out);
+    store_acc(acc, c.value_size, tail, out);
   }
 };
 
@@ -89,16 +89,16 @@ struct RoundedValues {
   template <int Rows, int Vecs>
   static void add(const AttentionChunk& c, int32_t row, int32_t first, int32_t last, int32_t d,
                   int32_t tail, const float* p) {
-    float* out = c.acc + static_cast<int64_t>(row) * c.head_size + d;
+    float* out = c.acc + static_cast<int64_t>(row) * c.value_size + d;
     F32x16 acc[Rows][Vecs];
-    load_acc(out, c.head_size, tail, acc);
+    load_acc(out, c.value_size, tail, acc);
     ValuePlace place(c, first);
     for (int32_t t = first & ~1; t < last; t += 2) {
       const char* const one = t >= first ? place.next<2>(d) : nullptr;
       const char* const two = t + 1 < last ? place.next<2>(d) : nullptr;
       add_pair(one, two, tail, reinterpret_cast<const char*>(p) + t * kRoundedBytes, acc);
     }
-    store_acc(acc, c.head_size, tail, out);
+    store_acc(acc, c.value_size, tail, out);
   }
 
  private:
@@ -152,14 +152,14 @@ OCTAVO_INLINE void add_values_rows(int32_t rows, const AttentionChunk& c, int32_
   }
   if (first >= last) return;
   int32_t d = 0;
-  for (; d + 16 * kTileCols <= c.head_size; d += 16 * kTileCols) {
+  for (; d + 16 * kTileCols <= c.value_size; d += 16 * kTileCols) {
     Values::template add<Rows, kTileCols>(c, row, first, last, d, 0, p);
   }
-  for (; d + 16 <= c.head_size; d += 16) {
+  for (; d + 16 <= c.value_size; d += 16) {
     Values::template add<Rows, 1>(c, row, first, last, d, 0, p);
   }
-  if (d < c.head_size) {
-    Values::template add<Rows, 1>(c, row, first, last, d, c.head_size - d, p);
+  if (d < c.value_size) {
+    Values::template add<Rows, 1>(c, row, first, last, d, c.value_size - d, p);
   }
 }
 
@@ -208,7 +208,7 @@ template <class Values, int Together>
 OCTAVO_INLINE void add_all_values(const AttentionChunk& c, int32_t first, int32_t last,
                                   const float* scores) {
   __builtin_memset(c.acc, 0,
-                   static_cast<size_t>(c.num_rows) * static_cast<size_t>(c.head_size) * 4);
+                   static_cast<size_t>(c.num_rows) * static_cast<size_t>(c.value_size) * 4);
   for (int32_t t = first - first % kValueTokens; t < last; t += kValueTokens) {
     for (int32_t r = 0; r < c.num_rows; r += kTileRows) {
       const int32_t n = smaller(kTileRows, c.num_rows - r);

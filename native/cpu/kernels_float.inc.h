@@ -121,6 +121,20 @@ static void widen_chunk(const Chunk& c, float* w) {
   }
 }
 
+// The same of blocks [first, first + n) of a panel of floats of eight bits.
+template <DType T>
+static void widen_fp8(const char* panel, int64_t depth, int64_t first, int64_t n, float* w) {
+  constexpr PackedFormat f = packed_format(T);
+  const char* const scales = panel + panel_scales_offset(T, depth);
+  for (int64_t b = first; b < first + n; b++, w += 512) {
+    const F32x16 scale = load_f32(scales + span_scales_offset(f, b));
+    for (int g = 0; g < 8; g++) {
+      const Bytes64 codes = load_bytes(panel + b * 512 + 64 * g);
+      for (int i = 0; i < 4; i++) store(w + (4 * g + i) * 16, mul(widen_e4m3(codes, i), scale));
+    }
+  }
+}
+
 template <class W>
 static void widen_plain(const char* w, int64_t depth, float* out) {
   for (int64_t k = 0; k < depth; k++) store(out + 16 * k, W::weights(w, k));
@@ -137,6 +151,12 @@ static const float* floats_of(const PanelJob& job, DType t, const char* panel, i
       return wide;
     case DType::kBF16:
       widen_plain<PlainBF16>(panel + 32 * first, depth, wide);
+      return wide;
+    case DType::kFP8_G32:
+      widen_fp8<DType::kFP8_G32>(panel, job.depth, first / 32, depth / 32, wide);
+      return wide;
+    case DType::kFP8_G128:
+      widen_fp8<DType::kFP8_G128>(panel, job.depth, first / 32, depth / 32, wide);
       return wide;
     default:
       break;

@@ -232,7 +232,7 @@ static void stream_rows(const char* panels, int64_t depth, const QuantTile& x, i
   constexpr int32_t offset = kSignedDots ? 0 : unsigned_offset(T);
   const int64_t blocks = depth / kPanelBlock, bytes = panel_bytes(T, depth);
   const char* const scales = panels + panel_scales_offset(T, depth);
-  const Ahead ahead = ahead_of<T>(panels, depth, kRowAheadBlocks, V * bytes);
+  const Ahead ahead = ahead_of(f, panels, depth, kRowAheadBlocks, V * bytes);
   F32x16 total[V][R];
   OCTAVO_UNROLL for (int v = 0; v < V; v++) {
     OCTAVO_UNROLL for (int r = 0; r < R; r++) total[v][r] = zero();
@@ -268,7 +268,7 @@ static void stream_rows(const char* panels, int64_t depth, const QuantTile& x, i
       const GroupRows rows = group_rows<f.groups>(x, b, g, row);
       OCTAVO_UNROLL for (int v = 0; v < V; v++) {
         GroupScales s;
-        scales_of<T>(scales + v * bytes, b, g, &s.scale, &s.min);
+        scales_of<T, false>(scales + v * bytes, b, g, &s.scale, &s.min);
         s.minus = mul(s.scale, splat(-kIntegerShift));
         OCTAVO_UNROLL for (int r = 0; r < R; r++) {
           total[v][r] = add_group<f.has_min>(total[v][r], bits_f32(dot[v][r]), s, rows, r);
@@ -371,7 +371,8 @@ static void rows_panels(const PanelJob& job, const PanelWeights& w, int64_t p, T
 template <int V, class Tiles>
 static void panel_group(const PanelJob& job, int64_t p, bool streamed, Tiles& tiles) {
   finish_panels<V>(job, p, [&](const PanelWeights& w, float* sums) {
-    streamed ? stream_panels_of<V>(job, w, p, sums) : rows_panels<V>(job, w, p, tiles, sums);
+    const bool in_registers = streamed && !keeps_blocks(w.dtype);
+    in_registers ? stream_panels_of<V>(job, w, p, sums) : rows_panels<V>(job, w, p, tiles, sums);
   });
 }
 

@@ -132,6 +132,35 @@ static KeyGroup gather_keys(const AttentionChunk& c, int32_t group, int32_t firs
   return turned_keys(turned);
 }
 
+// The K of a latent token.
+OCTAVO_INLINE const char* latent_row(const AttentionChunk& c, int32_t token, int64_t bytes) {
+  const int32_t position = token + c.block_offset;
+  return c.k_pages[position / c.block_size] +
+         int64_t{position % c.block_size} * c.head_size * bytes;
+}
+
+// As gather_keys, of rows that lie one behind the other: they are turned around here.
+template <class Kv>
+static KeyGroup turn_latents(const AttentionChunk& c, int32_t group, int32_t first, int32_t last,
+                             float* turned) {
+  for (int32_t t = group; t < group + kGroupTokens; t++) {
+    float* const to = turned + (t - group);
+    if (t < first || t >= last) {
+      for (int32_t d = 0; d < c.head_size; d++) to[d * kGroupTokens] = 0;
+      continue;
+    }
+    const char* const row = latent_row(c, t, Kv::kBytes);
+    for (int32_t d = 0; d < c.head_size; d += 16) {
+      const int32_t n = smaller(16, c.head_size - d);
+      const char* const at = row + d * Kv::kBytes;
+      alignas(64) float values[16];
+      store(values, n < 16 ? Kv::load_n(at, n) : Kv::load(at));
+      for (int32_t i = 0; i < n; i++) to[(d + i) * kGroupTokens] = values[i];
+    }
+  }
+  return turned_keys(turned);
+}
+
 // The same in the pages themselves. A vector of tokens that nobody sees reads its neighbours'.
 template <class Kv>
 OCTAVO_INLINE KeyGroup keys_in_pages(const AttentionChunk& c, int32_t group, int32_t first,
@@ -178,6 +207,19 @@ static KeyGroup gather_pairs(const AttentionChunk& c, int32_t group, int32_t fir
   }
   return turned_keys(turned);
 }
+static KeyGroup turn_latent_pairs(const AttentionChunk& c, int32_t group, int32_t first,
+                                  int32_t last, float* turned) {
+  for (int32_t t = group; t < group + kGroupTokens; t++) {
+    const bool seen = t >= first && t < last;
+    const char* const row = seen ? latent_row(c, t, 2) : nullptr;
+    for (int32_t j = 0; j < c.head_size / 2; j++) {
+      uint32_t pair = 0;
+      if (seen) __builtin_memcpy(&pair, row + 4 * j, 4);
+      __builtin_memcpy(turned + j * kGroupTokens + (t - group), &pair, 4);
+    }
+  }
+  return turned_keys(turned);
+}
 static KeyGroup turn_pairs(const KeyGroup& keys, int32_t head_size, float* turned) {
   for (int32_t j = 0; j < head_size / 2; j++) {
     OCTAVO_UNROLL for (int v = 0; v < kScoreVecs; v++) {
@@ -190,6 +232,10 @@ static KeyGroup turn_pairs(const KeyGroup& keys, int32_t head_size, float* turne
 static KeyGroup gather_pairs(const AttentionChunk& c, int32_t group, int32_t first, int32_t last,
                              float* turned) {
   return gather_keys<CachedBF16>(c, group, first, last, turned);
+}
+static KeyGroup turn_latent_pairs(const AttentionChunk& c, int32_t group, int32_t first,
+                                  int32_t last, float* turned) {
+  return turn_latents<CachedBF16>(c, group, first, last, turned);
 }
 static KeyGroup turn_pairs(const KeyGroup& keys, int32_t head_size, float* turned) {
   return widen_keys<CachedBF16>(keys, head_size, turned);
@@ -279,7 +325,9 @@ static void score_chunk(const AttentionChunk& c, int32_t first, int32_t last, fl
   const char* q[kMaxQueryRows];
   for (int32_t r = 0; r < c.num_rows; r++) q[r] = reinterpret_cast<const char*>(c.q[r]);
   for (int32_t t = first - first % kGroupTokens; t < last; t += kGroupTokens) {
-    if (!whole) {
+    if (c.latent) {
+      score_tile<Floats<CachedF32>>(c, q, turn_latents<Kv>(c, t, first, last, turned), scores + t);
+    } else if (!whole) {
       score_tile<Floats<CachedF32>>(c, q, gather_keys<Kv>(c, t, first, last, turned), scores + t);
     } else if (widen) {
       const KeyGroup keys = keys_in_pages<Kv>(c, t, first, last);
@@ -302,7 +350,9 @@ static void score_chunk_rounded(const AttentionChunk& c, int32_t first, int32_t 
     q[r] = reinterpret_cast<const char*>(own);
   }
   for (int32_t t = first - first % kGroupTokens; t < last; t += kGroupTokens) {
-    if (!whole) {
+    if (c.latent) {
+      score_tile<TurnedPairs>(c, q, turn_latent_pairs(c, t, first, last, turned), scores + t);
+    } else if (!whole) {
       score_tile<TurnedPairs>(c, q, gather_pairs(c, t, first, last, turned), scores + t);
     } else if (c.num_rows > 2 * kScoreRows) {
       const KeyGroup keys = keys_in_pages<CachedBF16>(c, t, first, last);

@@ -59,7 +59,7 @@ template <DType T, bool Signed>
 OCTAVO_INLINE Bytes64 weights_of(const char* planes, int g) {
   const Bytes64 code = codes_of<T>(planes, g);
   constexpr int offset = quant_format(T).offset;
-  if constexpr (T == DType::kQ8_0) {
+  if constexpr (packed_format(T).low_bits == 8) {
     return Signed != kUnsignedBytes ? code : xor_bytes(code, splat_bytes(0x80));
   }
   if constexpr (has_table(T)) {
@@ -71,17 +71,37 @@ OCTAVO_INLINE Bytes64 weights_of(const char* planes, int g) {
 }
 constexpr int32_t unsigned_offset(DType t) { return has_table(t) ? 128 : quant_format(t).offset; }
 
-// Scale and min of group g of a block, for sixteen rows.
-template <DType T>
+// Without its two lowest bits: products with kIntegerShift are exact then.
+OCTAVO_INLINE F32x16 cut_scale(F32x16 scale) {
+  const F32x16 more = mul(scale, splat(5.0f));
+  return sub(more, sub(more, scale));
+}
+
+// Of wide types, whose scales have all bits of a float.
+template <DType T, bool Exact>
+OCTAVO_INLINE void wide_scales(const char* head, const char* at, F32x16* scale, F32x16* min) {
+  F32x16 d = load_f32(head);
+  if constexpr (T == DType::kNVFP4) {
+    const F32x16 own = mul(load_e4m3(at), splat(0.5f));
+    // All rows have one sign; those past the last have 0.
+    d = first_lane(d) < 0 ? div(own, max(sub(zero(), d), splat(1e-38f))) : mul(own, d);
+  }
+  *scale = Exact ? d : cut_scale(d);
+  if constexpr (packed_format(T).has_min) *min = mul(sub(zero(), *scale), load_i8(head + 64));
+}
+
+// Scale and min of group g of a block, for sixteen rows; not Exact: as products with bytes take it.
+template <DType T, bool Exact>
 OCTAVO_INLINE void scales_of(const char* scales, int64_t block, int g, F32x16* scale, F32x16* min) {
   constexpr PackedFormat f = packed_format(T);
   const char* at = scales + block_scales_offset(f, block);
+  const char* head = scales + span_scales_offset(f, block);
+  if constexpr (f.is_wide) return wide_scales<T, Exact>(head, at + 16 * g, scale, min);
   if constexpr (!f.is_super) {
     *scale = T == DType::kMXFP4 ? load_bf16(at) : load_f16(at);
     if constexpr (f.has_min) *min = load_f16(at + 32);
     return;
   }
-  const char* head = scales + block / 8 * (f.super_bytes + 8 * f.scale_bytes);
   const F32x16 d = load_f16(head);
   if constexpr (T == DType::kQ2_K) {
     F32x16 low, high;
@@ -108,12 +128,11 @@ struct AheadLines {
   const char* planes;
   const char* scales;
 };
-template <DType T>
-OCTAVO_INLINE Ahead ahead_of(const char* panel, int64_t depth, int64_t distance, int64_t to_next) {
-  constexpr PackedFormat f = packed_format(T);
+OCTAVO_INLINE Ahead ahead_of(const PackedFormat& f, const char* panel, int64_t depth,
+                             int64_t distance, int64_t to_next) {
   const int64_t blocks = depth / kPanelBlock;
   return {panel,   blocks,        distance < blocks ? distance : blocks,
-          to_next, f.block_bytes, f.scale_bytes + f.super_bytes / 8};
+          to_next, f.block_bytes, f.scale_bytes + f.super_bytes / f.span};
 }
 OCTAVO_INLINE AheadLines lines_ahead(const Ahead& a, int64_t block) {
   int64_t at = block + a.distance;
@@ -161,17 +180,18 @@ OCTAVO_INLINE void fetch_ahead(const Chunk& c, int64_t b) {
 constexpr int64_t chunk_scales(int64_t blocks) { return blocks * 512; }
 constexpr int64_t chunk_bytes(int64_t blocks) { return blocks * (512 + 4 * 64); }
 
-template <DType T, bool Signed>
+// Exact: to be widened; else to meet bytes. (Scales of most types are the same then.)
+template <DType T, bool Signed, bool Exact>
 static void unpack(const char* panel, int64_t depth, int64_t first, char* scratch, Chunk* c) {
   constexpr PackedFormat f = packed_format(T);
   const char* planes = panel + first * f.block_bytes;
   const char* scales = panel + panel_scales_offset(T, depth);
-  c->ahead = ahead_of<T>(panel, depth, kAheadBlocks, panel_bytes(T, depth));
+  c->ahead = ahead_of(f, panel, depth, kAheadBlocks, panel_bytes(T, depth));
   c->first_block = first;
   char* values = scratch;
   float* scale_out = reinterpret_cast<float*>(scratch + chunk_scales(c->num_blocks));
   float* min_out = scale_out + c->num_blocks * 32;
-  constexpr bool kAsStored = T == DType::kQ8_0 && Signed != kUnsignedBytes;
+  constexpr bool kAsStored = f.low_bits == 8 && Signed != kUnsignedBytes;
   for (int64_t b = 0; b < c->num_blocks; b++) {
     if (!kAsStored) {
       OCTAVO_UNROLL for (int g = 0; g < 8; g++) {
@@ -181,7 +201,7 @@ static void unpack(const char* panel, int64_t depth, int64_t first, char* scratc
     }
     OCTAVO_UNROLL for (int g = 0; g < f.groups; g++) {
       F32x16 scale, min;
-      scales_of<T>(scales, first + b, g, &scale, &min);
+      scales_of<T, Exact>(scales, first + b, g, &scale, &min);
       store(scale_out + (b * f.groups + g) * 16, scale);
       if constexpr (f.has_min) store(min_out + (b * f.groups + g) * 16, min);
     }
@@ -194,6 +214,25 @@ static void unpack(const char* panel, int64_t depth, int64_t first, char* scratc
   c->groups = f.groups;
   c->has_min = f.has_min;
   c->offset = Signed ? 0 : unsigned_offset(T);
+}
+
+// The same of a type that keeps_blocks().
+static void unpack_whole(DType t, bool is_signed, const char* panel, int64_t depth, int64_t first,
+                         char* scratch, Chunk* c) {
+  const PackedFormat f = packed_format(t);
+  c->ahead = ahead_of(f, panel, depth, kAheadBlocks, panel_bytes(t, depth));
+  c->first_block = first;
+  c->values = scratch;
+  float* const scales = reinterpret_cast<float*>(scratch + chunk_scales(c->num_blocks));
+  take_panel_apart(t, panel, first, c->num_blocks, is_signed ? 0 : 0x80808080u, scratch, scales);
+  c->next_values = chunk_bytes(c->num_blocks);
+  c->next_scales = chunk_bytes(c->num_blocks) / 4;
+  c->scales = scales;
+  c->mins = nullptr;
+  c->groups = f.groups;
+  c->has_min = false;
+  c->offset = is_signed ? 0 : 128;
+  c->pairs = 1;
 }
 
 // fn(Type<T>{}) for a type that is known at run time only.
@@ -230,6 +269,16 @@ OCTAVO_INLINE void dispatch_type(DType t, Fn fn) {
       return fn(Type<DType::kIQ4_XS>{});
     case DType::kMXFP4:
       return fn(Type<DType::kMXFP4>{});
+    case DType::kNVFP4:
+      return fn(Type<DType::kNVFP4>{});
+    case DType::kINT4_G32:
+      return fn(Type<DType::kINT4_G32>{});
+    case DType::kINT4_G128:
+      return fn(Type<DType::kINT4_G128>{});
+    case DType::kINT8_G32:
+      return fn(Type<DType::kINT8_G32>{});
+    case DType::kINT8_G128:
+      return fn(Type<DType::kINT8_G128>{});
     default:  // cpu_matmul gives no other
       return;
   }
@@ -238,16 +287,20 @@ OCTAVO_INLINE void dispatch_type(DType t, Fn fn) {
 // As signed values.
 static void unpack_signed(DType t, const char* panel, int64_t depth, int64_t first, char* scratch,
                           Chunk* c) {
-  dispatch_type(
-      t, [&](auto type) { unpack<decltype(type)::kType, true>(panel, depth, first, scratch, c); });
+  if (keeps_blocks(t)) return unpack_whole(t, true, panel, depth, first, scratch, c);
+  dispatch_type(t, [&](auto type) {
+    constexpr DType kType = decltype(type)::kType;
+    unpack<kType, true, packed_format(kType).is_wide>(panel, depth, first, scratch, c);
+  });
 }
 
 static void unpack_for_dots(DType t, const char* panel, int64_t depth, int64_t first, char* scratch,
                             Chunk* c) {
+  if (keeps_blocks(t)) return unpack_whole(t, kSignedChunks, panel, depth, first, scratch, c);
   dispatch_type(t, [&](auto type) {
     constexpr DType kType = decltype(type)::kType;
     c->pairs = pairs_of(kType);
-    unpack<kType, kSignedChunks && pairs_of(kType) == 1>(panel, depth, first, scratch, c);
+    unpack<kType, kSignedChunks && pairs_of(kType) == 1, false>(panel, depth, first, scratch, c);
   });
 }
 

@@ -1,11 +1,10 @@
 // matmul: weights are packed at load and multiplied panel by panel (packed.h, panels.h). How a call
 // is cut never changes an output's bits.
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <atomic>
 
 #include "base/check.h"
+#include "base/os.h"
 #include "cpu/cpu_ops.h"
 #include "cpu/panel_calls.h"
 
@@ -171,11 +170,7 @@ Tensor cpu_load_weight(void* context, Tensor stored, const WeightSource& source,
   const int64_t bytes = panel_bytes(stored.dtype, stored.cols);
   // Weights are read from end to end at every step: large pages, where the system grants them,
   // spare the processor most of its walks through page tables.
-#if defined(MADV_HUGEPAGE)
-  const uintptr_t page = 4096, at = reinterpret_cast<uintptr_t>(memory), begin = at / page * page;
-  const size_t size = static_cast<size_t>(bytes * num_panels(stored.rows));
-  madvise(reinterpret_cast<void*>(begin), size + (at - begin), MADV_HUGEPAGE);
-#endif
+  os::prefer_large_pages(memory, static_cast<size_t>(bytes * num_panels(stored.rows)));
   const int64_t stride = stored.stride_bytes();
   for (Scratch& s : c.worker_scratch) s.get(static_cast<size_t>(kPanelRows * stride));
   const PanelLayout layout = c.layout();

@@ -39,17 +39,31 @@ void pack_planes(const PackedFormat& f, const Slice& s, int64_t first, uint32_t 
 
 void store_u16(char* p, uint16_t v) { std::memcpy(p, &v, 2); }
 
-// Scales of the block whose first group is `group` of the slice.
-void pack_scales(DType t, const PackedFormat& f, const Slice& s, int group, char* out) {
+// What blocks in the span of the slice have in common.
+void pack_super(const PackedFormat& f, const Slice& s, char* out) {
   for (int64_t c = 0; c < kPanelRows; c++) {
     const QuantBlock& b = s.rows[c];
-    if (!f.is_super) {
+    if (f.is_wide) {
+      std::memcpy(out + 4 * c, &b.wide, 4);
+      if (f.has_min) out[64 + c] = static_cast<char>(b.scales[0]);
+    } else {
+      store_u16(out + 2 * c, b.d);
+      if (f.has_min) store_u16(out + 32 + 2 * c, b.dmin);
+    }
+  }
+}
+
+// Scales of the block whose first group is `group` of the slice.
+void pack_scales(DType t, const PackedFormat& f, const Slice& s, int group, char* out) {
+  for (int64_t c = 0; c < kPanelRows && f.scale_bytes > 0; c++) {
+    const QuantBlock& b = s.rows[c];
+    if (!f.is_super && !f.is_wide) {
       store_u16(out + 2 * c, b.d);
       if (f.has_min) store_u16(out + 32 + 2 * c, b.dmin);
       continue;
     }
     for (int g = 0; g < f.groups; g++) {
-      const int scale = b.scales[group + g], min = b.mins[group + g];
+      const int scale = b.scales[group + g], min = f.has_min ? b.mins[group + g] : 0;
       out[16 * g + c] = static_cast<char>(t == DType::kQ2_K ? scale | min << 4 : scale);
       if (f.has_min && t != DType::kQ2_K) {
         out[16 * (f.groups + g) + c] = static_cast<char>(min);
@@ -89,6 +103,24 @@ uint16_t cut_bf16(uint16_t bits) {
 
 }  // namespace
 
+namespace {
+
+// Blocks as they are; rows past the last are zeros, whose scale is 0.
+void pack_whole(const Tensor& stored, int64_t index, char* panel) {
+  const int64_t bytes = block_bytes(stored.dtype),
+                blocks = stored.cols / block_values(stored.dtype);
+  const int64_t first = index * kPanelRows, rows = std::min(stored.rows - first, kPanelRows);
+  const char* const from = static_cast<const char*>(stored.data) + first * stored.stride_bytes();
+  for (int64_t c = 0; c < rows; c++) {
+    for (int64_t b = 0; b < blocks; b++) {
+      std::memcpy(panel + (b * kPanelRows + c) * bytes, from + (c * blocks + b) * bytes,
+                  static_cast<size_t>(bytes));
+    }
+  }
+}
+
+}  // namespace
+
 void pack_panel(const Tensor& stored, int64_t index, const PanelLayout& layout, char* panel) {
   const DType t = stored.dtype;
   if (!is_quantised(t)) {
@@ -109,11 +141,13 @@ void pack_panel(const Tensor& stored, int64_t index, const PanelLayout& layout, 
   const char* rows = static_cast<const char*>(stored.data);
   char* const scales = panel + panel_scales_offset(t, stored.cols);
   std::memset(panel, 0, static_cast<size_t>(panel_bytes(t, stored.cols)));
+  if (keeps_blocks(t)) return pack_whole(stored, index, panel);
   Slice s;
   std::memset(&s, 0, sizeof(s));
-  if (f.low_bits == 8) {  // what stands for 0
+  if (quant_format(t).offset == 128) {  // what stands for 0
     for (QuantBlock& b : s.rows) std::memset(b.codes, 0x80, sizeof(b.codes));
   }
+  const uint32_t flip = is_fp8(t) || layout.unsigned_bytes ? 0 : 0x80808080u;
   for (int64_t k = 0; k < stored.cols; k += values) {
     for (int64_t c = 0; c < kPanelRows; c++) {
       const int64_t row = index * kPanelRows + c;
@@ -122,14 +156,10 @@ void pack_panel(const Tensor& stored, int64_t index, const PanelLayout& layout, 
     }
     for (int64_t i = 0; i < values; i += kPanelBlock) {
       const int64_t block = (k + i) / kPanelBlock;
-      pack_planes(f, s, i, layout.unsigned_bytes ? 0 : 0x80808080u, panel + block * f.block_bytes);
+      pack_planes(f, s, i, flip, panel + block * f.block_bytes);
       char* const at = scales + block_scales_offset(f, block);
       pack_scales(t, f, s, static_cast<int>(i / 32 * f.groups), at);
-      if (!f.is_super || i != 0) continue;
-      for (int64_t c = 0; c < kPanelRows; c++) {
-        store_u16(at - f.super_bytes + 2 * c, s.rows[c].d);
-        if (f.has_min) store_u16(at - 32 + 2 * c, s.rows[c].dmin);
-      }
+      if (f.super_bytes > 0 && i == 0) pack_super(f, s, at - f.super_bytes);
     }
   }
 }
@@ -163,6 +193,13 @@ void scale_at(DType t, const PackedFormat& f, const char* scales, int64_t block,
               float* scale, float* min) {
   const char* at = scales + block_scales_offset(f, block);
   *min = 0;
+  const char* head = scales + span_scales_offset(f, block);
+  if (f.is_wide) {
+    std::memcpy(scale, head + 4 * c, 4);
+    if (t == DType::kNVFP4) *scale = nvfp4_scale(*scale, static_cast<uint8_t>(at[16 * g + c]));
+    if (f.has_min) *min = -*scale * static_cast<float>(static_cast<signed char>(head[64 + c]));
+    return;
+  }
   if (!f.is_super) {
     uint16_t bits;
     std::memcpy(&bits, at + 2 * c, 2);
@@ -170,7 +207,6 @@ void scale_at(DType t, const PackedFormat& f, const char* scales, int64_t block,
     if (f.has_min) *min = half_at(at + 32 + 2 * c);
     return;
   }
-  const char* head = scales + block / 8 * (f.super_bytes + 8 * f.scale_bytes);
   const float d = half_at(head + 2 * c);
   const int byte = static_cast<signed char>(at[16 * g + c]);
   if (t == DType::kQ2_K) {
@@ -201,7 +237,33 @@ void unpack_plain(DType t, const char* panel, int64_t c, int64_t depth, bool pai
   }
 }
 
+void unpack_whole(DType t, const char* panel, int64_t c, int64_t depth, float* out) {
+  const int64_t bytes = block_bytes(t), blocks = depth / block_values(t);
+  for (int64_t b = 0; b < blocks; b++, out += block_values(t)) {
+    dequantise_row(t, panel + (b * kPanelRows + c) * bytes, block_values(t), out);
+  }
+}
+
 }  // namespace
+
+void take_panel_apart(DType t, const char* panel, int64_t first, int64_t n, uint32_t flip,
+                      char* values, float* scales) {
+  const int64_t groups = block_values(t) / 32, bytes = block_bytes(t), num = num_scales(t);
+  Values32 some;
+  for (int64_t b = first; b < first + n; b++, values += 512, scales += 16 * num) {
+    const char* const blocks = panel + b / groups * kPanelRows * bytes;
+    for (int64_t c = 0; c < kPanelRows; c++) {
+      take_apart(t, blocks + c * bytes, static_cast<int>(b % groups), &some);
+      for (int64_t i = 0; i < num; i++) scales[16 * i + c] = some.scale[i];
+      for (int64_t g = 0; g < 8; g++) {
+        uint32_t four;
+        std::memcpy(&four, some.values + 4 * g, 4);
+        four ^= flip;
+        std::memcpy(values + 64 * g + 4 * c, &four, 4);
+      }
+    }
+  }
+}
 
 void unpack_row(const Tensor& packed, int64_t row, const PanelLayout& layout, float* out) {
   const DType t = packed.dtype;
@@ -212,8 +274,9 @@ void unpack_row(const Tensor& packed, int64_t row, const PanelLayout& layout, fl
     const bool pairs = t == DType::kBF16 && layout.bf16_pairs;
     return unpack_plain(t, panel, c, packed.cols, pairs, out);
   }
+  if (keeps_blocks(t)) return unpack_whole(t, panel, c, packed.cols, out);
   const PackedFormat f = packed_format(t);
-  const int offset = quant_format(t).offset, flip = layout.unsigned_bytes ? 0 : 0x80;
+  const int offset = quant_format(t).offset, flip = is_fp8(t) || layout.unsigned_bytes ? 0 : 0x80;
   const char* scales = panel + panel_scales_offset(t, packed.cols);
   for (int64_t block = 0; block < packed.cols / kPanelBlock; block++) {
     const uint8_t* planes = reinterpret_cast<const uint8_t*>(panel) + block * f.block_bytes;
@@ -223,7 +286,8 @@ void unpack_row(const Tensor& packed, int64_t row, const PanelLayout& layout, fl
       const int group = 32 / f.groups;
       for (int k = g * group; k < (g + 1) * group; k++) {
         const int code = code_at(f, planes, c, k, flip);
-        const float value = static_cast<float>(has_table(t) ? table_of(t)[code] : code - offset);
+        float value = static_cast<float>(has_table(t) ? table_of(t)[code] : code - offset);
+        if (is_fp8(t)) value = e4m3_to_float(static_cast<uint8_t>(code));
         out[block * kPanelBlock + k] = std::fma(value, scale, min);
       }
     }

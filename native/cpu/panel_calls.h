@@ -24,6 +24,7 @@ inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 enum class Meets { kFloats, kBF16, kInt8 };
 
 inline Meets meets(const CpuContext& c, DType t) {
+  if (is_fp8(t)) return Meets::kFloats;  // their codes are no integers
   if (is_quantised(t)) return c.rounding.int8 ? Meets::kInt8 : Meets::kFloats;
   return t == DType::kBF16 && c.rounding.bf16 ? Meets::kBF16 : Meets::kFloats;
 }

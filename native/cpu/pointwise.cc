@@ -58,7 +58,7 @@ void cpu_embedding(void* context, const EmbeddingParams& p) {
   for_each_rows(c, out.rows, cols, [&](int64_t first, int64_t n, int worker) {
     for (int64_t i = first; i < first + n; i++) {
       float* const row = out.f32() + i * cols;
-      unpack_row(table, p.ids[i], c.layout(), row);
+      unpack_row(table, p.ids[i] * p.id_step + p.id_first, c.layout(), row);
       if (p.scale != 1) c.kernels->scale_and_cap(row, p.scale, 0, cols);
       for (const auto& [rows, ids] : more) {
         if (rows.empty()) continue;
@@ -94,7 +94,7 @@ void norm_rows(const CpuContext& c, const NormParams& p, int64_t first, int64_t 
 
 }  // namespace
 
-// out may be x
+// out may be x, or add
 void cpu_norm(void* context, const NormParams& p) {
   const Tensor &out = p.out, &x = p.x, &add = p.add;
   OCTAVO_CHECK(is_f32(out) && is_f32(x) && same_shape(out, x));
@@ -103,7 +103,10 @@ void cpu_norm(void* context, const NormParams& p) {
   CpuContext& c = cpu_context(context);
   for_each_rows(c, x.rows, x.cols, [&](int64_t first, int64_t rows, int) {
     const int64_t at = first * x.cols, n = rows * x.cols;
-    if (!add.empty()) c.kernels->add_scaled(x.f32() + at, add.f32() + at, p.add_scale, n);
+    if (!add.empty()) {
+      c.kernels->add_scaled(x.f32() + at, add.f32() + at, p.add_scale, n);
+      if (p.sum_scale != 1) c.kernels->scale_and_cap(x.f32() + at, p.sum_scale, 0, n);
+    }
     if (p.weight_rows == 1) return norm_rows(c, p, first, rows);
     for (int64_t r = first; r < first + rows; r++) norm_rows(c, p, r, 1);
   });

@@ -60,13 +60,17 @@ const RopeTable& rope_table(CpuContext& c, const RopeCacheParams& p, const Batch
   return table;
 }
 
-void rotate(const CpuContext& c, const RopeTable& table, const RopeCacheParams& p, int64_t head,
-            int64_t t) {
+void rotate(const CpuContext& c, const RopeTable& table, const RopeCacheParams& p,
+            const PagedKV& kv, int64_t t) {
   const int32_t half = p.rotary_size / 2;
   const float *cos = table.cos.data() + t * half, *sin = table.sin.data() + t * half;
-  for (const Tensor& x : {p.q, p.k}) {
-    c.kernels->rotate(x.f32() + t * x.cols, x.cols / head, head, cos, sin, half, p.interleaved);
-  }
+  const auto turn = [&](const Tensor& x, int64_t skipped, int64_t head) {
+    if (x.empty()) return;
+    c.kernels->rotate(x.f32() + t * x.cols + skipped, x.cols / head, head, cos, sin, half,
+                      p.interleaved);
+  };
+  turn(p.q, kv.latent, kv.head_size);
+  turn(p.k, 0, kv.head_size - kv.latent);
 }
 
 // What comes behind the rotation.
@@ -74,9 +78,11 @@ void norm_and_temper(const CpuContext& c, const RopeCacheParams& p, int64_t head
                      int32_t position) {
   float* const q = p.q.f32() + t * p.q.cols;
   if (p.norm) {
-    float* const k = p.k.f32() + t * p.k.cols;
     c.kernels->rms_norm(q, q, p.q_norm, p.norm_eps, p.q.cols / head, head);
-    c.kernels->rms_norm(k, k, p.k_norm, p.norm_eps, p.k.cols / head, head);
+    if (!p.k.empty()) {
+      float* const k = p.k.f32() + t * p.k.cols;
+      c.kernels->rms_norm(k, k, p.k_norm, p.norm_eps, p.k.cols / head, head);
+    }
   }
   if (p.temperature.beta == 0) return;
   const double steps = static_cast<double>(p.temperature.steps(position));
@@ -90,6 +96,24 @@ void scatter(const void* row, int64_t n, void* column, int64_t stride) {
   const T* from = static_cast<const T*>(row);
   T* to = static_cast<T*>(column);
   for (int64_t d = 0; d < n; d++) to[d * stride] = from[d];
+}
+
+// v [latent], k [head_size − latent] → a row
+void write_latent(const CpuKernels& kernels, const PagedKV& kv, int64_t slot, const float* k,
+                  const float* v) {
+  const int32_t block = static_cast<int32_t>(slot / kv.block_size);
+  const int32_t offset = static_cast<int32_t>(slot % kv.block_size);
+  const int64_t element = block_bytes(kv.dtype);
+  char* const to = static_cast<char*>(kv.base) + kv.page(block, 0, offset) * element;
+  const auto put = [&](const float* from, int64_t n, char* at) {
+    if (kv.dtype != DType::kF32) {
+      kernels.narrow_row(kv.dtype, from, n, at);
+    } else {
+      std::memcpy(at, from, static_cast<size_t>(n) * 4);
+    }
+  };
+  put(v, kv.latent, to);
+  put(k, kv.head_size - kv.latent, to + kv.latent * element);
 }
 
 // k, v [num_kv_heads, head_size] → one column of every head's page of K, one row of V's
@@ -124,15 +148,20 @@ void write_slot(const CpuKernels& kernels, const PagedKV& kv, int64_t slot, cons
 }  // namespace
 
 // Padding tokens (slot −1) are left as they are.
-// q [num_tokens, num_heads · head_size], k, v [num_tokens, num_kv_heads · head_size]
+// q [num_tokens, num_heads · head_size], k, v [num_tokens, num_kv_heads · head_size] or empty, or
+// of a latent row what rotates and what does not
 void cpu_rope_and_cache(void* context, const RopeCacheParams& p, const PagedKV& kv,
                         const BatchView& batch) {
-  const int64_t head = kv.head_size, kv_cols = kv.num_kv_heads * head;
+  const bool writes = !p.k.empty(), latent = kv.latent > 0;
+  const int64_t head = kv.head_size, kv_cols = writes ? kv.num_kv_heads * head : 0;
   OCTAVO_CHECK(is_cpu_cache(kv.dtype) && kv.block_size > 0 && head <= 4096);
-  OCTAVO_CHECK(p.rotary_size >= 0 && p.rotary_size <= head && p.rotary_size % 2 == 0);
+  OCTAVO_CHECK(p.rotary_size >= 0 && p.rotary_size % 2 == 0);
+  OCTAVO_CHECK(p.rotary_size <= head - kv.latent);
   OCTAVO_CHECK(p.rotary_size == 0 || p.inv_freq != nullptr);
   OCTAVO_CHECK(p.temperature.length > 0);
-  OCTAVO_CHECK(p.k.cols == kv_cols && p.v.cols == kv_cols && p.q.cols % head == 0);
+  OCTAVO_CHECK(p.v.empty() != writes && p.q.cols % head == 0);
+  OCTAVO_CHECK(p.v.cols == (latent ? kv.latent : kv_cols) && p.k.cols == kv_cols - kv.latent);
+  OCTAVO_CHECK(!latent || (kv.num_kv_heads == 1 && !p.norm && !is_8bit_cache(kv.dtype)));
   CpuContext& c = cpu_context(context);
   // What does not rotate asks for no table, and drives out none.
   const RopeTable* table = p.rotary_size == 0 ? nullptr : &rope_table(c, p, batch);
@@ -144,10 +173,13 @@ void cpu_rope_and_cache(void* context, const RopeCacheParams& p, const PagedKV& 
                 [&](int64_t item, int) {
                   for (int64_t t = item * step; t < std::min(tokens, (item + 1) * step); t++) {
                     if (slots[t] < 0) continue;
-                    float* k = p.k.f32() + t * kv_cols;
-                    if (table != nullptr) rotate(c, *table, p, head, t);
+                    if (table != nullptr) rotate(c, *table, p, kv, t);
                     norm_and_temper(c, p, head, t, batch.positions[t]);
-                    write_slot(*c.kernels, kv, slots[t], k, p.v.f32() + t * kv_cols);
+                    if (!writes) continue;
+                    const float* const k = p.k.f32() + t * p.k.cols;
+                    const float* const v = p.v.f32() + t * p.v.cols;
+                    latent ? write_latent(*c.kernels, kv, slots[t], k, v)
+                           : write_slot(*c.kernels, kv, slots[t], k, v);
                   }
                 });
 }

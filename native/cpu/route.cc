@@ -104,6 +104,8 @@ struct RowRouter {
       weights[k] = scores[ids[k]];
     }
     weigh(weights);
+    if (p.expert_scale == nullptr) return;
+    for (int32_t k = 0; k < r.top_k; k++) weights[k] *= p.expert_scale[ids[k]];
   }
 
   void weigh(float* weights) const {

@@ -47,7 +47,7 @@
 #endif
 
 // What is written once, from the primitives of the files above:
-//   zero splat load load_n store store_n load_f16 load_bf16 load_i8 store_f16 store_bf16
+//   zero splat load load_n store store_n load_f16 load_bf16 load_i8 load_e4m3 store_f16 store_bf16
 //   add sub mul div fma max min zero_if_less pow2_of_shifted hsum hmax transpose16
 namespace octavo {
 namespace OCTAVO_ISA {
@@ -129,6 +129,22 @@ OCTAVO_INLINE F32x16 sigmoid(F32x16 x) {
 
 // x / (1 + e⁻ˣ)
 OCTAVO_INLINE F32x16 silu(F32x16 x) { return div(x, add(splat(1.0f), exp(sub(zero(), x)))); }
+
+// ln(1 + eˣ), within 3 ulp: max(x, 0) + ln(1 + e^(−|x|)), where ln(1 + y) = 2 artanh(y / (2 + y))
+// by its series, which needs no more than this up to y = 1. −∞ gives 0, ∞ itself; NaN stays.
+OCTAVO_INLINE F32x16 softplus(F32x16 x) {
+  const F32x16 e = exp(min(x, sub(zero(), x)));
+  const F32x16 s = div(e, add(e, splat(2.0f))), square = mul(s, s);
+  F32x16 p = splat(2.0f / 15);
+  p = fma(p, square, splat(2.0f / 13));
+  p = fma(p, square, splat(2.0f / 11));
+  p = fma(p, square, splat(2.0f / 9));
+  p = fma(p, square, splat(2.0f / 7));
+  p = fma(p, square, splat(2.0f / 5));
+  p = fma(p, square, splat(2.0f / 3));
+  p = fma(p, square, splat(2.0f));
+  return fma(p, s, max(zero(), x));
+}
 
 OCTAVO_INLINE float exp(float x) { return first_lane(exp(splat(x))); }
 

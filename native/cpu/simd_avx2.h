@@ -68,6 +68,18 @@ OCTAVO_INLINE F32x16 widen_i8(__m128i bytes) {
           _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
 }
 OCTAVO_INLINE F32x16 load_i8(const void* p) { return widen_i8(load_bytes16(p)); }
+// Of words with the byte on top.
+OCTAVO_INLINE __m256 widen_e4m3(__m256i top) {
+  const __m256i sign = _mm256_and_si256(top, _mm256_set1_epi32(static_cast<int>(0x80000000u)));
+  const __m256i rest = _mm256_and_si256(_mm256_srli_epi32(top, 4), _mm256_set1_epi32(0x07f00000));
+  const __m256 bits = _mm256_castsi256_ps(_mm256_or_si256(sign, rest));
+  return _mm256_mul_ps(bits, _mm256_set1_ps(0x1p120f));
+}
+OCTAVO_INLINE F32x16 load_e4m3(const void* p) {
+  const __m128i bytes = load_bytes16(p);
+  return {widen_e4m3(_mm256_slli_epi32(_mm256_cvtepu8_epi32(bytes), 24)),
+          widen_e4m3(_mm256_slli_epi32(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)), 24))};
+}
 
 // Rounded to the nearest, ties to even.
 OCTAVO_INLINE void store_f16(void* p, F32x16 x) {

@@ -51,6 +51,17 @@ OCTAVO_INLINE F32x16 load_i8(const void* p) {
   const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(p));
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
 }
+// Of words with the byte on top.
+OCTAVO_INLINE F32x16 widen_e4m3(__m512i top) {
+  const __m512i sign = _mm512_and_si512(top, _mm512_set1_epi32(static_cast<int>(0x80000000u)));
+  const __m512i rest = _mm512_and_si512(_mm512_srli_epi32(top, 4), _mm512_set1_epi32(0x07f00000));
+  const __m512 bits = _mm512_castsi512_ps(_mm512_or_si512(sign, rest));
+  return {_mm512_mul_ps(bits, _mm512_set1_ps(0x1p120f))};
+}
+OCTAVO_INLINE F32x16 load_e4m3(const void* p) {
+  const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(p));
+  return widen_e4m3(_mm512_slli_epi32(_mm512_cvtepu8_epi32(bytes), 24));
+}
 
 // Rounded to the nearest, ties to even.
 OCTAVO_INLINE void store_halves(void* p, __m256i h) {

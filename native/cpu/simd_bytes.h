@@ -14,6 +14,7 @@
 //   sub_i32
 //   bits_f32      the same bits as floats
 //   widen_byte    lane c = the signed byte 4c + i
+//   widen_e4m3    lane c = the float of eight bits (base/half.h) in byte 4c + i
 //   load_nibbles  sixteen bytes: low and high halves as floats
 //   store_low_bytes  the lowest byte of each lane's bits
 #pragma once

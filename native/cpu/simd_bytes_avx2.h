@@ -122,6 +122,10 @@ OCTAVO_INLINE __m256 widen_byte(__m256i x, int i) {
 OCTAVO_INLINE F32x16 widen_byte(Bytes64 x, int i) {
   return {widen_byte(x.a, i), widen_byte(x.b, i)};
 }
+OCTAVO_INLINE F32x16 widen_e4m3(Bytes64 x, int i) {
+  return {widen_e4m3(_mm256_slli_epi32(x.a, 24 - 8 * i)),
+          widen_e4m3(_mm256_slli_epi32(x.b, 24 - 8 * i))};
+}
 OCTAVO_INLINE void load_nibbles(const void* p, F32x16& low, F32x16& high) {
   const __m128i bytes = load_bytes16(p), mask = _mm_set1_epi8(15);
   low = widen_i8(_mm_and_si128(bytes, mask));

@@ -57,6 +57,9 @@ OCTAVO_INLINE F32x16 widen_byte(Bytes64 a, int i) {
   const __m512i top = _mm512_slli_epi32(a.v, static_cast<unsigned>(24 - 8 * i));
   return {_mm512_cvtepi32_ps(_mm512_srai_epi32(top, 24))};
 }
+OCTAVO_INLINE F32x16 widen_e4m3(Bytes64 a, int i) {
+  return widen_e4m3(_mm512_slli_epi32(a.v, static_cast<unsigned>(24 - 8 * i)));
+}
 OCTAVO_INLINE void load_nibbles(const void* p, F32x16& low, F32x16& high) {
   const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)));
   low = {_mm512_cvtepi32_ps(_mm512_and_si512(bytes, _mm512_set1_epi32(15)))};

@@ -104,6 +104,10 @@ OCTAVO_INLINE F32x16 widen_byte(Bytes64 x, int i) {
     return vcvtq_f32_s32(vshrq_n_s32(top, 24));
   });
 }
+OCTAVO_INLINE F32x16 widen_e4m3(Bytes64 x, int i) {
+  const int32x4_t up = vdupq_n_s32(24 - 8 * i);
+  return each([&](int j) { return widen_e4m3(vshlq_u32(vreinterpretq_u32_u8(x.r[j]), up)); });
+}
 OCTAVO_INLINE void load_nibbles(const void* p, F32x16& low, F32x16& high) {
   const uint8x16_t bytes = vld1q_u8(static_cast<const uint8_t*>(p));
   low = widen_i8(vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15))));

@@ -81,6 +81,9 @@ OCTAVO_INLINE I32x16 dot4(I32x16 acc, const Bytes64& w, const int8_t* x) {
 OCTAVO_INLINE F32x16 widen_byte(const Bytes64& x, int i) {
   return each([&](int c) { return static_cast<float>(static_cast<int8_t>(x.v[4 * c + i])); });
 }
+OCTAVO_INLINE F32x16 widen_e4m3(const Bytes64& x, int i) {
+  return each([&](int c) { return e4m3_to_f32(x.v[4 * c + i]); });
+}
 OCTAVO_INLINE void load_nibbles(const void* p, F32x16& low, F32x16& high) {
   const uint8_t* b = static_cast<const uint8_t*>(p);
   low = each([&](int i) { return static_cast<float>(b[i] & 15); });

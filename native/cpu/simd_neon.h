@@ -77,6 +77,19 @@ OCTAVO_INLINE F32x16 widen_i8(int8x16_t bytes) {
 OCTAVO_INLINE F32x16 load_i8(const void* p) {
   return widen_i8(vld1q_s8(static_cast<const int8_t*>(p)));
 }
+// Of words with the byte on top.
+OCTAVO_INLINE float32x4_t widen_e4m3(uint32x4_t top) {
+  const uint32x4_t sign = vandq_u32(top, vdupq_n_u32(0x80000000u));
+  const uint32x4_t rest = vandq_u32(vshrq_n_u32(top, 4), vdupq_n_u32(0x07f00000u));
+  return vmulq_f32(vreinterpretq_f32_u32(vorrq_u32(sign, rest)), vdupq_n_f32(0x1p120f));
+}
+OCTAVO_INLINE F32x16 load_e4m3(const void* p) {
+  const uint8x16_t bytes = vld1q_u8(static_cast<const uint8_t*>(p));
+  const uint16x8_t a = vmovl_u8(vget_low_u8(bytes)), b = vmovl_u8(vget_high_u8(bytes));
+  const auto widen = [](uint16x4_t h) { return widen_e4m3(vshlq_n_u32(vmovl_u16(h), 24)); };
+  return {{widen(vget_low_u16(a)), widen(vget_high_u16(a)), widen(vget_low_u16(b)),
+           widen(vget_high_u16(b))}};
+}
 
 // Rounded to the nearest, ties to even.
 OCTAVO_INLINE void store_f16(void* p, F32x16 x) {

@@ -74,6 +74,14 @@ OCTAVO_INLINE F32x16 load_i8(const void* p) {
   const signed char* q = static_cast<const signed char*>(p);
   return each([&](int i) { return static_cast<float>(q[i]); });
 }
+OCTAVO_INLINE float e4m3_to_f32(uint8_t b) {
+  const uint32_t sign = static_cast<uint32_t>(b & 0x80u) << 24;
+  return bits_to_f32(sign | static_cast<uint32_t>(b & 0x7fu) << 20) * 0x1p120f;
+}
+OCTAVO_INLINE F32x16 load_e4m3(const void* p) {
+  const uint8_t* q = static_cast<const uint8_t*>(p);
+  return each([&](int i) { return e4m3_to_f32(q[i]); });
+}
 
 // Rounded to the nearest, ties to even (as base/half.h, whose functions must not be compiled here).
 OCTAVO_INLINE uint16_t f32_to_half(float f) {

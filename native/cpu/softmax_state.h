@@ -34,23 +34,23 @@ OCTAVO_INLINE SoftmaxState softmax_of_scores(float* scores, int32_t first, int32
 }
 
 static void merge_softmax(SoftmaxState* state, float* acc, const SoftmaxState* chunk,
-                          const float* chunk_acc, int32_t head_size) {
+                          const float* chunk_acc, int32_t value_size) {
   if (chunk->sum == 0.0f) return;
   if (state->sum == 0.0f) {
     *state = *chunk;
-    __builtin_memcpy(acc, chunk_acc, static_cast<size_t>(head_size) * sizeof(float));
+    __builtin_memcpy(acc, chunk_acc, static_cast<size_t>(value_size) * sizeof(float));
     return;
   }
   const float largest = state->max > chunk->max ? state->max : chunk->max;
   const float keep = exp(state->max - largest), take = exp(chunk->max - largest);
   *state = {largest, __builtin_fmaf(chunk->sum, take, state->sum * keep)};
   int32_t i = 0;
-  for (; i + 16 <= head_size; i += 16) {
+  for (; i + 16 <= value_size; i += 16) {
     const F32x16 kept = mul(load(acc + i), splat(keep));
     store(acc + i, fma(load(chunk_acc + i), splat(take), kept));
   }
-  if (i < head_size) {
-    const int32_t n = head_size - i;
+  if (i < value_size) {
+    const int32_t n = value_size - i;
     const F32x16 kept = mul(load_n(acc + i, n), splat(keep));
     store_n(acc + i, fma(load_n(chunk_acc + i, n), splat(take), kept), n);
   }
@@ -58,7 +58,7 @@ static void merge_softmax(SoftmaxState* state, float* acc, const SoftmaxState* c
 
 // A sink is a last chunk of one token whose value is 0.
 static void finish_softmax(const SoftmaxState* state, const float* acc, const float* sink,
-                           float* out, int32_t head_size) {
+                           float* out, int32_t value_size) {
   const bool empty = state->sum == 0.0f;
   float whole = state->sum, kept = 1;
   if (sink != nullptr && !empty) {
@@ -68,11 +68,11 @@ static void finish_softmax(const SoftmaxState* state, const float* acc, const fl
   }
   const F32x16 sum = splat(whole), keep = splat(kept);
   int32_t i = 0;
-  for (; i + 16 <= head_size; i += 16) {
+  for (; i + 16 <= value_size; i += 16) {
     store(out + i, empty ? zero() : div(mul(load(acc + i), keep), sum));
   }
-  if (i < head_size) {
-    const int32_t n = head_size - i;
+  if (i < value_size) {
+    const int32_t n = value_size - i;
     store_n(out + i, empty ? zero() : div(mul(load_n(acc + i, n), keep), sum), n);
   }
 }

@@ -35,12 +35,10 @@ void Budget::continue_from(const Budget& other) {
 }
 
 void Budget::refill() {
-  const bool stopped = cancelled_ != nullptr && cancelled_->load();
-  const bool late = timed_ && std::chrono::steady_clock::now() > deadline_;
-  if (stopped || late || work_ + chunk_ < 0) {
-    throw Error(kErrGrammar, "the grammar takes more work than its limit of " +
-                                 std::to_string(limits_.max_ms) +
-                                 " ms allows; make it simpler or raise the limit");
+  if (cancelled_ != nullptr && cancelled_->load()) throw OutOfWork{OutOfWork::Why::kCancelled};
+  if (work_ + chunk_ < 0) throw OutOfWork{};
+  if (timed_ && std::chrono::steady_clock::now() > deadline_) {
+    throw OutOfWork{OutOfWork::Why::kTime};
   }
   const int64_t next = std::min(kChunk, work_ + chunk_);
   work_ += chunk_ - next;

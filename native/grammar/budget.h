@@ -1,5 +1,7 @@
 // What a grammar may cost. Work is counted, not timed, so that the same input is refused whatever
-// else the machine does; the clock only backs that up while a grammar is compiled.
+// else the machine does; the clock only backs that up while a grammar is compiled. What is known
+// already costs nothing: of a compiled grammar's masks and tokens it is therefore their results
+// that are counted (see Machine::size), and the work only so that no call goes on for ever.
 #pragma once
 
 #include <atomic>
@@ -11,11 +13,16 @@ namespace octavo::grammar {
 struct Limits {
   int64_t max_states = 250'000;    // lexer states and configurations kept at a time
   int64_t max_bytes = 64LL << 20;  // of everything derived, kept at a time
-  int64_t max_ms = 5'000;          // a compile; one mask or one token has a twentieth of it
+  int64_t max_ms = 5'000;          // a compile; one mask or one token may have a twentieth of it
 };
 
 // The caches have reached their limit: they are dropped, and what was under way begins again.
 struct SpaceFull {};
+
+// What was under way needs more work than was allowed; what it has found out already stays.
+struct OutOfWork {
+  enum class Why { kWork, kTime, kCancelled } why = Why::kWork;
+};
 
 class Budget {
  public:
@@ -27,7 +34,7 @@ class Budget {
   void allow(int64_t work, std::chrono::steady_clock::time_point deadline,
              const std::atomic<bool>* cancelled);
   void spend(int64_t units) {
-    if ((chunk_ -= units) < 0) refill();  // throws ERR_GRAMMAR where nothing is left
+    if ((chunk_ -= units) < 0) refill();  // throws OutOfWork where nothing is left
   }
   void take_bytes(int64_t n) {
     if ((bytes_ += n) > limits_.max_bytes) throw SpaceFull();

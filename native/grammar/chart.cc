@@ -141,7 +141,7 @@ RowId Chart::build(const std::vector<Item>& kernel, uint32_t hash) {
       if (!done) rows.pop_back();
     }
   } unfinished{rows_};
-  close(self);
+  row.weight = static_cast<uint32_t>(std::min<int64_t>(close(self), kMaxWeight));
 
   std::vector<Waiter> rules, terminals, tokens;
   std::vector<uint32_t> symbols;
@@ -175,22 +175,26 @@ void Chart::add(Item item) {
   if (seen_.insert(item)) items_.push_back(item);
 }
 
-void Chart::close(RowId self) {
+int64_t Chart::close(RowId self) {
+  int64_t looks = 0;
   for (size_t i = 0; i < items_.size(); ++i) {
     const Item item = items_[i];
     const Rules::Dot dot = rules_.dots[item.dot];
     budget_.spend(1);
+    ++looks;
     if (dot.next == Next::kEnd) {
       // What is empty at this row has been stepped over when it was predicted.
       if (item.origin == self || dot.rule == rules_.start) continue;
       const Span<Waiter> waiters = waiters_of(rows_[item.origin].rules, dot.rule);
       budget_.spend(waiters.size);
+      looks += waiters.size;
       for (const Waiter& w : waiters) add(advanced(w.item));
       continue;
     }
     if (dot.next == Next::kRule) predict(dot.symbol, self);
     if (rules_.nullable(dot)) add(advanced(item));
   }
+  return looks;
 }
 
 void Chart::predict(uint32_t rule, RowId self) {

@@ -40,6 +40,7 @@ class Chart {
 
   bool complete(RowId row) const { return rows_[row].complete; }
   uint32_t lexer_state(RowId row) const { return rows_[row].lexer_state; }
+  uint32_t weight(RowId row) const { return rows_[row].weight; }
   // Sets of tokens that may come, each once.
   std::vector<uint32_t> token_sets(RowId row) const;
   bool expects_tokens(RowId row) const { return rows_[row].tokens.size > 0; }
@@ -62,6 +63,7 @@ class Chart {
     Span<Waiter> rules, terminals, tokens;  // by symbol
     Span<Shortcut> shortcuts;               // by rule
     uint32_t lexer_state = kDead;
+    uint32_t weight = 0;  // items that were looked at to build it
     bool complete = false;
   };
   class ItemSet {
@@ -80,7 +82,7 @@ class Chart {
   Item advanced(Item item) const { return canonical({item.dot + 1, item.origin}); }
   void add(Item item);
   RowId build(const std::vector<Item>& kernel, uint32_t hash);
-  void close(RowId self);
+  int64_t close(RowId self);  // how many items it has looked at
   void predict(uint32_t rule, RowId self);
   void find_shortcuts(RowId self, Row& row);
   bool find_top(const Row& row, RowId self, uint32_t rule, int depth, Item* top) const;

@@ -40,7 +40,10 @@ uint32_t Lexer::intern(const std::vector<LexPair>& pairs) {
   budget_.take_state();
   budget_.take_bytes(sizeof(State));
   const auto id = static_cast<uint32_t>(states_.size());
-  states_.push_back({arena_.copy(pairs), nullptr});
+  uint64_t weight = size;
+  for (const LexPair& p : pairs) weight += regexes_.at(p.node).weight;
+  const auto most = static_cast<uint32_t>(std::min<uint64_t>(weight, kMaxWeight));
+  states_.push_back({arena_.copy(pairs), nullptr, most});
   state_ids_.insert(hash, id);
   return id;
 }

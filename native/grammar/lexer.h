@@ -42,6 +42,7 @@ class Lexer {
     return table != nullptr ? table[cls] : LexEdge{kUnknown, 0};
   }
   Span<uint32_t> accepted(uint32_t set) const { return sets_[set]; }
+  uint32_t weight(uint32_t state) const { return states_[state].weight; }
   // The strictest of its terminals, where each has a bound; the most of what leaves a way on.
   Room room(uint32_t state, CharKind kind);
   uint32_t adopt(const Lexer& from, uint32_t state, std::unordered_map<NodeId, NodeId>& known);
@@ -49,7 +50,8 @@ class Lexer {
  private:
   struct State {
     Span<LexPair> pairs;
-    LexEdge* next;  // [classes], taken when first asked for
+    LexEdge* next;    // [classes], taken when first asked for
+    uint32_t weight;  // of all its nodes
   };
   uint32_t intern(const std::vector<LexPair>& pairs);
   uint32_t intern_set(const std::vector<uint32_t>& terminals);

@@ -56,7 +56,10 @@ ConfigId Machine::intern(RowId here, std::vector<Pair>& pairs) {
   budget_.take_state();
   budget_.take_bytes(sizeof(Config));
   const auto id = static_cast<ConfigId>(configs_.size());
-  configs_.push_back({here, arena_.copy(pairs), nullptr});
+  uint64_t size = 1 + (here != 0 ? chart_.weight(here) : 0);
+  for (const Pair& p : pairs) size += lexer_.weight(p.state);
+  const auto most = static_cast<uint32_t>(std::min<uint64_t>(size, kMaxWeight));
+  configs_.push_back({here, most, arena_.copy(pairs), nullptr, 0});
   ids_.insert(hash, id);
   return id;
 }

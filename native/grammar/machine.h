@@ -32,6 +32,23 @@ class Machine {
     if (c.next == nullptr) c.next = arena_.take_zeros<uint32_t>(classes_.count);
     return c.next;
   }
+  // The same. Where the sizes of all configurations that have been visited since begin_visits(),
+  // each counted once, are more than what that was given: throws OutOfWork.
+  const uint32_t* visit(ConfigId config) {
+    Config& c = configs_[config];
+    if (c.visits != visits_) {
+      c.visits = visits_;
+      if ((unvisited_ -= c.size) < 0) throw OutOfWork{};
+    }
+    return table(config);
+  }
+  void begin_visits(int64_t size) {
+    ++visits_;
+    unvisited_ = size;
+  }
+  // What going on from there costs where nothing is known yet, roughly: of the text alone, whatever
+  // was asked before.
+  uint32_t size(ConfigId config) const { return configs_[config].size; }
   ConfigId step_token(ConfigId config, int32_t token);
   ConfigId either(ConfigId a, ConfigId b);  // where a text may have come to both
 
@@ -62,8 +79,10 @@ class Machine {
   };
   struct Config {
     RowId here = 0;
+    uint32_t size = 0;
     Span<Pair> pairs;  // ascending; the row of this place is among them if it takes bytes
     uint32_t* next = nullptr;
+    uint64_t visits = 0;  // the last for which it was counted
   };
   ConfigId intern(RowId here, std::vector<Pair>& pairs);
   ConfigId compute(ConfigId config, uint32_t cls);
@@ -78,6 +97,8 @@ class Machine {
   std::vector<Config> configs_;
   IdTable ids_;
   ConfigId start_ = kDead;
+  uint64_t visits_ = 0;
+  int64_t unvisited_ = 0;
 };
 
 // All that is derived for one grammar, and dropped as a whole.

@@ -145,6 +145,31 @@ bool Regexes::same(const Node& a, const Node& b) const {
   return a.list.size == b.list.size && std::equal(a.list.begin(), a.list.end(), b.list.begin());
 }
 
+uint32_t Regexes::weight_of(const Node& n) const {
+  uint64_t sum = 1;
+  for (const NodeId part : n.list) sum += nodes_[part].weight;
+  switch (n.kind) {
+    case Kind::kSequence:
+      for (uint32_t i = 0; i < n.b; ++i) {
+        const Node& child = nodes_[children_[n.a + i].node];
+        sum += child.weight;
+        if (!child.nullable) break;
+      }
+      break;
+    case Kind::kConcat:
+      sum += nodes_[n.a].weight;
+      if (nodes_[n.a].nullable) sum += nodes_[n.b].weight;
+      break;
+    case Kind::kNot:
+    case Kind::kRepeat:
+      sum += nodes_[n.a].weight;
+      break;
+    default:
+      break;
+  }
+  return static_cast<uint32_t>(std::min<uint64_t>(sum, kMaxWeight));
+}
+
 // `list` may point to the caller's own memory.
 NodeId Regexes::intern(Node node) {
   const uint32_t hash = hash_of(node);
@@ -157,6 +182,7 @@ NodeId Regexes::intern(Node node) {
     std::copy(node.list.begin(), node.list.end(), own);
     node.list.data = own;
   }
+  node.weight = weight_of(node);
   const auto id = static_cast<NodeId>(nodes_.size());
   nodes_.push_back(node);
   empties_.push_back(0);

@@ -16,6 +16,7 @@ namespace octavo::grammar {
 using NodeId = uint32_t;
 constexpr NodeId kEmptyNode = 0, kEpsilonNode = 1, kAllNode = 2;  // kAllNode: every byte string
 constexpr uint32_t kForever = UINT32_MAX;
+constexpr uint32_t kMaxWeight = 1u << 30;  // whatever is heavier weighs so much
 
 struct Node {
   enum class Kind : uint8_t {
@@ -34,7 +35,8 @@ struct Node {
   bool nullable = false;
   bool boolean = false;  // holds an `and` or a `not`, so that it may be empty without looking so
   uint32_t a = 0, b = 0, c = 0;
-  float words = 0;  // no more strings than this match; infinite where there is no end of them
+  float words = 0;      // no more strings than this match; infinite where there is no end of them
+  uint32_t weight = 1;  // nodes that a derivative looks at, or more; counted as in a tree
   Span<NodeId> list;
   ClassSet first;  // classes that a match may begin with, or more
 };
@@ -73,6 +75,7 @@ class Regexes {
   NodeId import_concat(const std::vector<NodeId>& children);
   NodeId import_node(const Program& program, const RegexNode& r, const std::vector<NodeId>& ids);
   NodeId intern(Node node);
+  uint32_t weight_of(const Node& node) const;
   bool same(const Node& a, const Node& b) const;
   uint32_t hash_of(const Node& n) const;
 

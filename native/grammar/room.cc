@@ -25,8 +25,16 @@ constexpr int kMaxDepth = 200;  // of nested nodes; nothing is known of deeper o
 Room Regexes::room(NodeId id, CharKind kind) {
   if (known_[kind][id].state == 1) return known_[kind][id].room;
   if (known_[kind][id].state == 2 || depth_ > kMaxDepth) return {};
-  known_[kind][id].state = 2;
   const Nesting nesting(depth_);
+  // Whatever breaks off midway may begin again.
+  struct Finding {
+    std::vector<Known>& known;
+    NodeId id;
+    ~Finding() {
+      if (known[id].state == 2) known[id].state = 0;
+    }
+  } finding{known_[kind], id};
+  known_[kind][id].state = 2;
   Room out = compute_room(id, kind);
   if (out.alive == 0 && nodes_[id].first.contains(classes_.chars[kind].first)) {
     out.alive = explore(id, kind);

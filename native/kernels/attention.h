@@ -52,14 +52,19 @@ struct AttentionPlan {
   const int32_t* folded_chunks = nullptr;
 };
 
+// What a head is like: values of K, and of a latent row how many are V as well.
+struct HeadForm {
+  int32_t size = 0, latent = 0;
+};
+
 struct AttentionArgs {
-  void* out = nullptr;      // [num_tokens][num_heads · head_size]
-  const void* q = nullptr;  // the same
+  void* out = nullptr;      // [num_tokens][num_heads · value_size]
+  const void* q = nullptr;  // [num_tokens][num_heads · head_size]
   PagedKV kv;
   const int32_t* block_tables = nullptr;
   const int32_t* positions = nullptr;  // [num_tokens]
   AttentionPlan plan;
-  float* partial_out = nullptr;    // [partial rows][num_heads][head_size]
+  float* partial_out = nullptr;    // [partial rows][num_heads][value_size]
   float* partial_state = nullptr;  // [partial rows][num_heads][max, sum]
   int32_t num_heads = 0;
   int32_t block_shift = 0;  // log2 of block_size

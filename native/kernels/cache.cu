@@ -33,10 +33,10 @@ OCTAVO_DEVICE void norm_row(float* row, const float* weight, int size, float eps
 template <class T>
 OCTAVO_DEVICE void write_row(const RopeCacheArgs& a, const float* row, int64_t slot, int head,
                              bool value, int lane) {
+  const int size = a.row_size(!value);
   const int32_t block = static_cast<int32_t>(slot / a.kv.block_size);
   const int32_t offset = static_cast<int32_t>(slot % a.kv.block_size);
-  const int64_t at = a.kv.page(block, head, offset) + (value ? a.kv.v_offset : 0);
-  const int size = a.kv.head_size;
+  const int64_t at = a.kv.page(block, head, offset) + (value ? a.kv.v_offset : a.kv.latent);
   if (!is_8bit_cache(a.kv.dtype)) {
     T* out = static_cast<T*>(a.kv.base) + at;
     for (int i = lane * 2; i < size; i += 64) {
@@ -84,7 +84,8 @@ __global__ void __launch_bounds__(kThreads) rope_and_cache_kernel(const RopeCach
     sines[i] = sinf(angle) * a.attention_factor;
   }
   __syncthreads();
-  const int kv_heads = a.kv.num_kv_heads, all = a.num_heads + 2 * kv_heads;
+  // A layer that reads the KV of another has none to write.
+  const int kv_heads = a.k == nullptr ? 0 : a.kv.num_kv_heads, all = a.num_heads + 2 * kv_heads;
   constexpr int kWarps = kThreads / 32;
   const float steps = static_cast<float>(a.temperature.steps(a.positions[token]));
   const float temper = 1.0f + a.temperature.beta * logf(1.0f + steps);
@@ -93,19 +94,21 @@ __global__ void __launch_bounds__(kThreads) rope_and_cache_kernel(const RopeCach
   for (int h = begin + blockIdx.y * kWarps + warp; h < all; h += gridDim.y * kWarps) {
     const bool is_q = h < a.num_heads, is_v = h >= a.num_heads + kv_heads;
     const int head = is_q ? h : is_v ? h - a.num_heads - kv_heads : h - a.num_heads;
+    const int own = is_q ? size : a.row_size(!is_v);
     T* data = static_cast<T*>(is_q   ? a.q
                               : is_v ? a.v
                                      : a.k) +
-              (token * (is_q ? a.num_heads : kv_heads) + head) * size;
+              (token * (is_q ? a.num_heads : kv_heads) + head) * own;
     __syncwarp();  // the head before has been written
-    for (int i = lane; i < size; i += 32) row[i] = widen(data[i]);
+    for (int i = lane; i < own; i += 32) row[i] = widen(data[i]);
     __syncwarp();
     if (!is_v) {
+      float* const turned = is_q ? row + a.kv.latent : row;
       for (int i = lane; i < half; i += 32) {
         const int first = a.interleaved ? 2 * i : i, second = a.interleaved ? 2 * i + 1 : i + half;
-        const float x = row[first], y = row[second];
-        row[first] = x * cosines[i] - y * sines[i];
-        row[second] = y * cosines[i] + x * sines[i];
+        const float x = turned[first], y = turned[second];
+        turned[first] = x * cosines[i] - y * sines[i];
+        turned[second] = y * cosines[i] + x * sines[i];
       }
       __syncwarp();
       if (a.norm) norm_row(row, is_q ? a.q_norm : a.k_norm, size, a.norm_eps, lane);
@@ -147,7 +150,7 @@ void launch_rope_and_cache(const RopeCacheArgs& args, DType activation, const De
   const auto kernel =
       activation == DType::kF16 ? rope_and_cache_kernel<F16> : rope_and_cache_kernel<Bf16>;
   // As many blocks of a token as fill the device, at most a warp for each head.
-  const int32_t heads = args.num_heads + 2 * args.kv.num_kv_heads;
+  const int32_t heads = args.num_heads + (args.k == nullptr ? 0 : 2 * args.kv.num_kv_heads);
   const int32_t fill = 4 * limits.multiprocessors / args.num_tokens;
   const int32_t blocks = std::clamp(fill, 1, static_cast<int32_t>(ceil_div(heads, kThreads / 32)));
   launch(kernel, dim3(static_cast<uint32_t>(args.num_tokens), static_cast<uint32_t>(blocks)),

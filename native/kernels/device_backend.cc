@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "kernels/device_attention.h"
 #include "kernels/device_context.h"
 
 namespace octavo {
@@ -55,11 +56,7 @@ void read(void* context, void* host, const void* source, size_t bytes) {
   check_cuda(cudaStreamSynchronize(self(context).stream), "reading");
 }
 
-size_t weight_bytes(void*, Tensor stored) {
-  const int64_t values = stored.rows * stored.cols;
-  if (!stays_quantised(stored.dtype)) return static_cast<size_t>(values) * 2;
-  return static_cast<size_t>(scales_offset(stored) + values / 32 * 2);
-}
+size_t weight_bytes(void*, Tensor stored) { return static_cast<size_t>(held_bytes(stored)); }
 Tensor load_weight(void* context, Tensor stored, const WeightSource& source, void* target) {
   return self(context).load_weight(stored, source, target);
 }
@@ -73,11 +70,6 @@ void run_graph(void* context, int64_t key, void (*body)(void*), void* argument) 
   self(context).run_graph(key, body, argument);
 }
 
-const void* scales_of(const Tensor& t) {
-  if (!is_quantised(t.dtype)) return nullptr;
-  return static_cast<const char*>(t.data) + scales_offset(t);
-}
-
 void embedding(void* context, const EmbeddingParams& p) {
   OCTAVO_CHECK(p.out.dtype == DType::kF32 && p.out.cols == p.table.cols && p.out.rows > 0);
   OCTAVO_CHECK(p.position_table.empty() == (p.positions == nullptr));
@@ -86,7 +78,7 @@ void embedding(void* context, const EmbeddingParams& p) {
   OCTAVO_CHECK(p.type_table.empty() || p.type_table.cols == p.out.cols);
   const EmbeddingScales scales{scales_of(p.table), scales_of(p.position_table),
                                scales_of(p.type_table)};
-  launch_embedding(p, scales, self(context).stream);
+  launch_embedding(p, scales, self(context).options.dtype, self(context).stream);
 }
 
 void norm(void* context, const NormParams& p) {
@@ -98,7 +90,7 @@ void norm(void* context, const NormParams& p) {
                            : is_plain(c, p.out));
   OCTAVO_CHECK(same_shape(p.out, p.x) && p.x.rows > 0);
   OCTAVO_CHECK(p.x.dtype == DType::kF32 || p.x.dtype == p.out.dtype);
-  OCTAVO_CHECK(p.weight_rows == 1 || (is_short && p.weight_rows > 0));
+  OCTAVO_CHECK(p.weight_rows > 0);
   OCTAVO_CHECK(p.x.cols % 4 == 0 || (is_short && p.kind != NormKind::kNone));
   OCTAVO_CHECK(p.add.empty() || (p.x.dtype == DType::kF32 && is_plain(c, p.add)));
   OCTAVO_CHECK(p.add.empty() || same_shape(p.add, p.x));
@@ -146,6 +138,7 @@ void matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_parts)
       args.parts[args.num_parts++] = {part.out.data,
                                       part.weight.data,
                                       scales_of(part.weight),
+                                      high_bits_of(part.weight),
                                       part.bias,
                                       part.weight.rows,
                                       0,
@@ -159,8 +152,11 @@ void matmul(void* context, Tensor x, const MatmulPart* parts, int32_t num_parts)
 void rope_and_cache(void* context, const RopeCacheParams& p, const PagedKV& kv,
                     const BatchView& batch) {
   DeviceContext& c = self(context);
-  OCTAVO_CHECK(is_plain(c, p.q) && is_plain(c, p.k) && is_plain(c, p.v));
-  OCTAVO_CHECK(p.rotary_size >= 0 && p.rotary_size <= kv.head_size && p.rotary_size % 2 == 0);
+  OCTAVO_CHECK(is_plain(c, p.q) && p.k.empty() == p.v.empty());
+  OCTAVO_CHECK(p.k.empty() || (is_plain(c, p.k) && is_plain(c, p.v)));
+  const int32_t turns = kv.head_size - kv.latent;
+  OCTAVO_CHECK(p.rotary_size >= 0 && p.rotary_size <= turns && p.rotary_size % 2 == 0);
+  OCTAVO_CHECK(kv.latent == 0 || (kv.num_kv_heads == 1 && kv.dtype == c.options.dtype && !p.norm));
   OCTAVO_CHECK(p.rotary_size == 0 || p.inv_freq != nullptr);
   OCTAVO_CHECK(p.temperature.length > 0);
   OCTAVO_CHECK(kv.dtype == c.options.dtype || is_8bit_cache(kv.dtype));
@@ -189,7 +185,8 @@ void rope_and_cache(void* context, const RopeCacheParams& p, const PagedKV& kv,
 void paged_attention(void* context, const AttentionParams& p, const PagedKV& kv,
                      const BatchView& batch) {
   DeviceContext& c = self(context);
-  OCTAVO_CHECK(is_plain(c, p.q) && is_plain(c, p.out) && same_shape(p.q, p.out));
+  OCTAVO_CHECK(is_plain(c, p.q) && is_plain(c, p.out) && p.q.rows == p.out.rows);
+  OCTAVO_CHECK(p.out.cols == int64_t{p.num_heads} * kv.value_size());
   const PlannedAttention& planned = c.attention_of(p, kv);
   OCTAVO_CHECK(kv.block_stride * 2 < int64_t{1} << 32 && p.scale > 0 && p.softcap >= 0);
   AttentionArgs args;
@@ -251,7 +248,7 @@ void expert_products(const DeviceContext& c, const Tensor& x, const Routing& r, 
     OCTAVO_CHECK(aligned(w.data) && part->stride % 16 == 0);
     args.strides[args.product.num_parts] = part->stride;
     args.product.parts[args.product.num_parts++] = {
-        part->out.data, w.data, scales_of(w), part->bias, w.rows, 0, false};
+        part->out.data, w.data, scales_of(w), high_bits_of(w), part->bias, w.rows, 0, false};
   }
   launch_expert_matmul(args, c.options.dtype, dtype, c.stream);
 }
@@ -259,18 +256,38 @@ void expert_products(const DeviceContext& c, const Tensor& x, const Routing& r, 
 void expert_gated_matmul(void* context, Tensor x, const Routing& r, const ExpertPart& gate,
                          const ExpertPart& up, const Glu& glu, bool scales_input) {
   const DeviceContext& c = self(context);
-  if (gate.weight.dtype == up.weight.dtype) {
+  if (up.weight.empty()) {
+    expert_products(c, x, r, false, {&gate});
+  } else if (gate.weight.dtype == up.weight.dtype) {
     expert_products(c, x, r, false, {&gate, &up});
   } else {
     expert_products(c, x, r, false, {&gate});
     expert_products(c, x, r, false, {&up});
   }
-  OCTAVO_CHECK(same_shape(gate.out, up.out) && gate.out.cols % 2 == 0);
-  launch_glu(gate.out, up.out, r, glu, scales_input, c.stream);
+  OCTAVO_CHECK(up.weight.empty() || same_shape(gate.out, up.out));
+  OCTAVO_CHECK(gate.out.cols % 2 == 0);
+  launch_glu(gate.out, up.weight.empty() ? Tensor{} : up.out, r, glu, scales_input, c.stream);
 }
 
 void expert_matmul(void* context, Tensor x, const Routing& r, const ExpertPart& part) {
   expert_products(self(context), x, r, true, {&part});
+}
+
+void head_matmul(void* context, const HeadMatmulParams& p) {
+  DeviceContext& c = self(context);
+  const Tensor& w = p.weight;
+  OCTAVO_CHECK(is_plain(c, p.x) && is_plain(c, p.out) && p.x.rows == p.out.rows);
+  OCTAVO_CHECK(p.rest() >= 0 && p.out.cols == p.num_heads * (w.rows + p.rest()));
+  OCTAVO_CHECK(w.cols % 8 == 0 && w.rows % 8 == 0 && p.rest() % 8 == 0);
+  for (int64_t begin = 0; begin < p.x.rows; begin += kHeadRowsAtOnce) {
+    const HeadRowsArgs args = head_part(p, begin, c.head_rows.as<void>());
+    const int64_t places = args.routing.num_places();
+    launch_part_heads(args, c.stream);
+    const ExpertPart part{{args.products, c.options.dtype, places, w.rows}, w, p.stride, nullptr};
+    const Tensor x{args.gathered, c.options.dtype, places, w.cols};
+    expert_products(c, x, args.routing, true, {&part});
+    launch_join_heads(args, c.stream);
+  }
 }
 
 void combine(void* context, const CombineParams& p) {
@@ -361,11 +378,14 @@ class DeviceBackend : public Backend {
     ops_.matmul = matmul;
     ops_.rope_and_cache = rope_and_cache;
     ops_.paged_attention = paged_attention;
+    ops_.short_conv = device::short_conv;
+    ops_.linear_attention = device::linear_attention;
     ops_.activate = activate;
     ops_.route = route;
     ops_.expert_gated_matmul = expert_gated_matmul;
     ops_.expert_matmul = expert_matmul;
     ops_.combine = combine;
+    ops_.head_matmul = head_matmul;
     ops_.gather_rows = gather_rows;
     ops_.pool_rows = pool_rows;
     ops_.copy_blocks = copy_blocks;

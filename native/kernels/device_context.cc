@@ -3,14 +3,11 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "base/half.h"
-#include "base/quants.h"
+#include "kernels/device_attention.h"
 
 namespace octavo::device {
 
 namespace {
-constexpr int64_t kPartialBytes = int64_t{64} << 20;  // of attention's partial rows
-constexpr size_t kStagingBytes = size_t{8} << 20;
 constexpr int64_t kMaxListed = int64_t{2} << 20;  // best tokens; a row has fewer
 static_assert(kMaxListed >= kMaxSampledVocab);
 }  // namespace
@@ -54,25 +51,16 @@ const char* unsupported(const ModelShape& s, const DeviceLimits& limits) {
            "more; use device \"cpu\"";
   }
   for (const AttentionShape& a : s.attentions) {
-    // Tables are looked up for eight tokens at a time, and chunks are whole blocks.
-    const int32_t block = a.block_size;
-    if (block < 8 || block > kChunkTokens || (block & (block - 1)) != 0) {
-      return "the CUDA kernels read KV blocks of 8, 16, 32, 64, 128 or 256 tokens; use such a "
-             "blockSize";
-    }
-    if (!attention_supports(a.head_size)) {
-      return "the CUDA kernels have head sizes 32, 64, 80, 96, 112, 128 and 256, not this model's; "
-             "use device \"cpu\"";
-    }
-    if (!attention_fits(a.head_size, s.kv_8bit, limits)) {
-      return "an 8-bit KV cache with this head size needs more shared memory than this GPU's "
-             "blocks have; use kvCacheDtype \"auto\"";
-    }
+    const char* const why = unsupported_attention(a, s.kv_8bit, limits);
+    if (why != nullptr) return why;
   }
   const auto odd = [](int32_t size) { return size % 8 != 0; };
   if (odd(s.hidden_size) || std::any_of(s.mlp_sizes.begin(), s.mlp_sizes.end(), odd)) {
-    return "the CUDA kernels need hidden and intermediate sizes that are multiples of 8; use "
-           "device \"cpu\"";
+    return "the CUDA kernels need hidden and MLP sizes that are multiples of 8; use device \"cpu\"";
+  }
+  if (!std::all_of(s.head_matmuls.begin(), s.head_matmuls.end(), takes_heads)) {
+    return "the CUDA kernels need parts of heads of multiples of 8 in latent attention; use device "
+           "\"cpu\"";
   }
   for (const Router& router : s.routers) {
     if (router.num_experts > kMaxExperts) {
@@ -82,24 +70,7 @@ const char* unsupported(const ModelShape& s, const DeviceLimits& limits) {
   if (s.vocab_size > kMaxSampledVocab) {
     return "the CUDA kernels sample from at most 524,288 tokens; use device \"cpu\"";
   }
-  return nullptr;
-}
-
-PlanShape plan_shape_of(const AttentionShape& a, const ModelShape& s, const DeviceLimits& limits,
-                        bool share_prefixes) {
-  PlanShape plan;
-  plan.group = a.num_heads / a.num_kv_heads;
-  plan.num_kv_heads = a.num_kv_heads;
-  plan.reach = a.reach;
-  plan.wide_rows = attention_wide_rows(a.head_size, s.kv_8bit, limits);
-  plan.block_size = a.block_size;
-  plan.kv_groups = a.groups;
-  plan.grid = attention_grid(a.head_size, s.kv_8bit, limits);
-  plan.max_partial_rows = kPartialBytes / (int64_t{a.num_heads} * (a.head_size + 2) * 4);
-  plan.max_items =
-      s.max_num_batched_tokens * ceil_div(plan.group, kNarrowRows) + 4 * int64_t{plan.grid};
-  plan.share_prefixes = share_prefixes;
-  return plan;
+  return RecurrentQueries::unsupported(s, limits);
 }
 
 }  // namespace
@@ -124,13 +95,15 @@ const char* DeviceContext::prepare(const ModelShape& s) {
     const int64_t item_words = plan.max_items * static_cast<int64_t>(sizeof(AttentionItem)) / 4;
     capacity.insert(capacity.end(),
                     {4, item_words, item_words, 2 * tokens, 2 * tokens, tokens, tokens});
-    out_values = std::max(out_values, plan.max_partial_rows * a.num_heads * a.head_size);
+    out_values = std::max(out_values, plan.max_partial_rows * a.num_heads * value_size_of(a));
     states = std::max(states, plan.max_partial_rows * a.num_heads);
     attentions_.emplace_back(a, plan);
   }
+  if (!s.recurrents.empty()) RecurrentQueries::add_capacity(seqs, tokens, &capacity);
   arrays_ = StepArrays(std::move(capacity));
   partial_out = DeviceMemory(static_cast<size_t>(out_values) * 4, "attention's partial rows");
   partial_state = DeviceMemory(static_cast<size_t>(states) * 2 * 4, "attention's partial rows");
+  head_rows = DeviceMemory(bytes_of_heads(s), "rows of heads");
   matmul_partial = DeviceMemory(kMatmulPartialFloats * 4, "matmul's partial sums");
   matmul_counters = DeviceMemory(kMatmulCounters * 4, "matmul's counters");
   const size_t values = size_t{kMaxSampleRequests} * s.vocab_size * 4;
@@ -160,9 +133,9 @@ BatchView DeviceContext::begin_step(const BatchView& host) {
   view.copies = a.put(host.copies, host.num_copies);
   view.token_types = a.put_if_any(host.token_types, n);
   view.poolings = a.put_if_any(host.poolings, host.num_seqs);
-  // For all else the plans hold what kernels need of these.
-  const int32_t* const starts = host.poolings != nullptr ? host.query_start : nullptr;
-  view.query_start = a.put_if_any(starts, host.num_seqs + 1);
+  // For all but pooling and recurrent layers the plans hold what kernels need of these.
+  recurrent_.pad(host, shape, &view);
+  view.query_start = a.put_if_any(view.query_start, view.num_seqs + 1);
   for (int32_t g = 0; g < host.num_groups; g++) {
     const TableView& tables = host.groups[g];
     view.groups[g] = {};
@@ -182,8 +155,8 @@ BatchView DeviceContext::begin_step(const BatchView& host) {
     planned.plan.partial_base = a.put(p.partial_base);
     planned.plan.folded_chunks = a.put(p.folded_chunks);
   }
+  if (!shape.recurrents.empty()) recurrent_.put(host, &a, &view);
   a.send(stream);
-  view.context_len = nullptr;
   return view;
 }
 
@@ -192,7 +165,8 @@ const PlannedAttention& DeviceContext::attention_of(const AttentionParams& p,
   const auto fits = [&](const PlannedAttention& a) {
     const AttentionShape& s = a.shape;
     return s.num_heads == p.num_heads && s.num_kv_heads == kv.num_kv_heads &&
-           s.head_size == kv.head_size && s.reach == p.reach && s.block_size == kv.block_size &&
+           s.head_size == kv.head_size && s.latent == kv.latent && s.reach == p.reach &&
+           s.block_size == kv.block_size &&
            std::find(s.groups.begin(), s.groups.end(), kv.group) != s.groups.end();
   };
   const auto it = std::find_if(attentions_.begin(), attentions_.end(), fits);
@@ -247,71 +221,6 @@ void DeviceContext::run_graph(int64_t key, void (*body)(void*), void* argument) 
     kind = kind * 4 + (a.has_wide ? 2 : 0) + (a.has_merge ? 1 : 0);
   }
   graphs_.run((key << (1 + 2 * attentions_.size())) + kind, stream, body, argument);
-}
-
-// Through page-locked memory, two pieces in turn: one is read from its source while the other
-// travels. False if the source failed.
-bool DeviceContext::upload(const WeightSource& source, int64_t bytes, char* target) {
-  for (int64_t at = 0; at < bytes; at += static_cast<int64_t>(kStagingBytes)) {
-    const size_t piece = std::min(kStagingBytes, static_cast<size_t>(bytes - at));
-    const int i = next_staging_;
-    next_staging_ ^= 1;
-    if (staging_[i].data() == nullptr) staging_[i] = PinnedMemory(kStagingBytes, "staging memory");
-    check_cuda(cudaEventSynchronize(staged_[i]), "uploading weights");
-    if (!source.read(at, static_cast<int64_t>(piece), staging_[i].data())) return false;
-    check_cuda(
-        cudaMemcpyAsync(target + at, staging_[i].data(), piece, cudaMemcpyHostToDevice, stream),
-        "uploading weights");
-    check_cuda(cudaEventRecord(staged_[i], stream), "uploading weights");
-  }
-  return true;
-}
-
-// Q8_0 and Q4_0 are taken apart into bytes and scales, everything else becomes the activations'
-// type.
-Tensor DeviceContext::load_weight(Tensor stored, const WeightSource& source, void* memory) {
-  char* const target = static_cast<char*>(memory);
-  Tensor out{memory, options.dtype, stored.rows, stored.cols};
-  if (stored.dtype == options.dtype) {
-    return upload(source, stored.bytes(), target) ? out : Tensor{};
-  }
-  constexpr int64_t kPiece = int64_t{1} << 20;  // values converted at a time
-  const int64_t rows_at_once = std::max<int64_t>(1, kPiece / stored.cols);
-  std::vector<uint16_t> halves;
-  std::vector<char> rows, bytes;
-  std::vector<float> floats;
-  const bool packed = stays_quantised(stored.dtype);
-  for (int64_t row = 0; row < stored.rows; row += rows_at_once) {
-    const int64_t n = std::min(rows_at_once, stored.rows - row) * stored.cols;
-    const int64_t first = row * stored.cols;
-    halves.clear();
-    bytes.clear();
-    const int64_t size = row_bytes(stored.dtype, n);
-    rows.resize(static_cast<size_t>(size));
-    if (!source.read(row_bytes(stored.dtype, first), size, rows.data())) return {};
-    if (packed) {
-      const int64_t block = block_bytes(stored.dtype);
-      for (const char* b = rows.data(); b < rows.data() + size; b += block) {
-        uint16_t scale;
-        std::memcpy(&scale, b, 2);
-        halves.push_back(scale);
-        bytes.insert(bytes.end(), b + 2, b + block);
-      }
-      upload(MemorySource(bytes.data()), static_cast<int64_t>(bytes.size()),
-             target + quantised_bytes(stored.dtype, first));
-      upload(MemorySource(halves.data()), n / 32 * 2,
-             target + scales_offset(stored) + first / 32 * 2);
-    } else {
-      floats.resize(static_cast<size_t>(n));
-      dequantise_row(stored.dtype, rows.data(), n, floats.data());
-      for (const float f : floats) {
-        halves.push_back(options.dtype == DType::kF16 ? float_to_half(f) : float_to_bf16(f));
-      }
-      upload(MemorySource(halves.data()), n * 2, target + first * 2);
-    }
-  }
-  if (packed) out.dtype = stored.dtype;
-  return out;
 }
 
 SampleRequest DeviceContext::pack(const SampleRow& r, std::vector<int32_t>& ints,

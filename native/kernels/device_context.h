@@ -10,6 +10,7 @@
 #include "kernels/cublas_lt.h"
 #include "kernels/device.h"
 #include "kernels/device_memory.h"
+#include "kernels/device_recurrent.h"
 #include "kernels/launchers.h"
 #include "kernels/step_arrays.h"
 #include "kernels/step_graphs.h"
@@ -26,7 +27,8 @@ struct PlannedAttention {
   bool has_wide = false, has_merge = false;
 };
 constexpr size_t kMaxAttentionShapes = 8;
-static_assert(8 + 2 * kMaxKvGroups + 7 * kMaxAttentionShapes <= UnpackArgs::kMaxRegions);
+static_assert(8 + 2 * kMaxKvGroups + 7 * kMaxAttentionShapes + RecurrentQueries::kRegions <=
+              UnpackArgs::kMaxRegions);
 
 // A launch of the sampler whose results the host has yet to hand out.
 struct PendingSample {
@@ -50,6 +52,7 @@ class DeviceContext {
   void run_graph(int64_t key, void (*body)(void*), void* argument);
   // The plan for layers of this shape and group, which must be one of the model's.
   const PlannedAttention& attention_of(const AttentionParams& p, const PagedKV& kv) const;
+  const RecurrentQueries& recurrent() const { return recurrent_; }
   // Device memory that is spoken for and not taken yet.
   int64_t reserved_bytes() const { return graphs_.bytes_to_come(); }
   Tensor load_weight(Tensor stored, const WeightSource& source, void* memory);
@@ -65,6 +68,7 @@ class DeviceContext {
 
   // Scratch of ops, sized by prepare().
   DeviceMemory partial_out, partial_state, matmul_partial, matmul_counters;
+  DeviceMemory head_rows;
   std::unique_ptr<CublasLt> cublas_lt;  // null = own kernels for everything
 
  private:
@@ -73,10 +77,15 @@ class DeviceContext {
   void sample_some(Tensor logits, const SampleRow* rows, int32_t num_rows);
   SampleRequest pack(const SampleRow& row, std::vector<int32_t>& ints, std::vector<float>& floats);
   bool upload(const WeightSource& source, int64_t bytes, char* target);
+  void upload(const std::vector<unsigned char>& bytes, char* target);
+  bool load_plain(const Tensor& stored, const WeightSource& source, char* target);
+  bool load_codes(const Tensor& stored, const WeightSource& source, char* target);
+  bool load_tiles(const Tensor& stored, const WeightSource& source, char* target);
 
   std::vector<PlannedAttention> attentions_;
   StepArrays arrays_;
   bool marks_long_rope_ = false;  // the step under way
+  RecurrentQueries recurrent_;
   PinnedArena arena_;
   PinnedMemory staging_[2];
   cudaEvent_t staged_[2] = {};
@@ -92,12 +101,32 @@ class DeviceContext {
 
 // Q8_0 and Q4_0 on the device: all bytes [rows, cols] or [rows, cols / 2], then all scales
 // [rows, cols / 32], 256-byte aligned.
-constexpr bool stays_quantised(DType t) { return t == DType::kQ8_0 || t == DType::kQ4_0; }
+constexpr bool has_rows_of_codes(DType t) { return t == DType::kQ8_0 || t == DType::kQ4_0; }
 inline int64_t quantised_bytes(DType t, int64_t values) {
   return values / 32 * (block_bytes(t) - 2);
 }
+
 inline int64_t scales_offset(const Tensor& t) {
   return (quantised_bytes(t.dtype, t.rows * t.cols) + 255) / 256 * 256;
+}
+// Bytes of a stored matrix on the device: of types that stay packed (those two, and those that
+// packed_layout.h has tiles for) in their bits, else 16 bits a value.
+inline int64_t held_bytes(const Tensor& stored) {
+  const int64_t values = stored.rows * stored.cols;
+  if (has_tiles(stored.dtype)) return PackedPlanes(stored.dtype, stored.rows, stored.cols).bytes();
+  return has_rows_of_codes(stored.dtype) ? scales_offset(stored) + values / 32 * 2 : values * 2;
+}
+
+// Of what a type holds beside its codes; null = nothing.
+inline const void* scales_of(const Tensor& t) {
+  if (!is_quantised(t.dtype)) return nullptr;
+  const int64_t at =
+      has_tiles(t.dtype) ? PackedPlanes(t.dtype, t.rows, t.cols).scales_at() : scales_offset(t);
+  return static_cast<const char*>(t.data) + at;
+}
+inline const void* high_bits_of(const Tensor& t) {
+  if (packed_layout(t.dtype).high_bits == 0) return nullptr;
+  return static_cast<const char*>(t.data) + PackedPlanes(t.dtype, t.rows, t.cols).high_at();
 }
 
 }  // namespace octavo::device

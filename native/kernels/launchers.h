@@ -23,7 +23,7 @@ struct DeviceLimits {
 // [words] from pinned host memory to fixed device addresses: the arrays of a step, by one kernel,
 // so that nothing but it knows where they came from.
 struct UnpackArgs {
-  static constexpr int kMaxRegions = 128;
+  static constexpr int kMaxRegions = 136;
   const int32_t* source = nullptr;  // pinned, read through the bus
   int32_t* target[kMaxRegions];
   int64_t begin[kMaxRegions];  // words into source
@@ -32,13 +32,14 @@ struct UnpackArgs {
 };
 void launch_unpack(const UnpackArgs& args, cudaStream_t stream);
 
-// Scales of what stays quantised, else null.
+// Scales of what is Q8_0 or Q4_0, else null.
 struct EmbeddingScales {
   const void *table, *position_table, *type_table;
 };
-void launch_embedding(const EmbeddingParams& p, const EmbeddingScales& scales, cudaStream_t stream);
+void launch_embedding(const EmbeddingParams& p, const EmbeddingScales& scales, DType activation,
+                      cudaStream_t stream);
 // Rows of the activations' type up to this length may have any number of columns, others a multiple
-// of four; only the former may have several rows of weights.
+// of four.
 constexpr int64_t kMaxShortRow = 512;
 void launch_norm(const NormParams& p, DType activation, cudaStream_t stream);
 void launch_activate(Tensor out, Tensor gate, Tensor up, HiddenAct hidden_act, cudaStream_t stream);
@@ -47,7 +48,7 @@ void launch_gather_rows(Tensor out, Tensor x, const int32_t* rows, cudaStream_t 
 void launch_pool_rows(const PoolParams& p, const BatchView& batch, cudaStream_t stream);
 
 struct RopeCacheArgs {
-  void *q, *k, *v;  // [num_tokens][heads · head_size]
+  void *q, *k, *v;  // [num_tokens][heads · head_size]; k and v may be null
   PagedKV kv;
   const int32_t* positions;
   const int64_t* slots;
@@ -61,6 +62,12 @@ struct RopeCacheArgs {
   float norm_eps;
   const float *q_norm, *k_norm;  // [head_size], or null
   Temperature temperature;       // of q, at last
+
+  // Values of a row of k or v: of latent rows what rotates, or what does not.
+  OCTAVO_HD int row_size(bool of_k) const {
+    if (kv.latent == 0) return kv.head_size;
+    return of_k ? kv.head_size - kv.latent : kv.latent;
+  }
 };
 void launch_rope_and_cache(const RopeCacheArgs& args, DType activation, const DeviceLimits& limits,
                            cudaStream_t stream);
@@ -74,12 +81,12 @@ struct AttentionLaunch {
   DType activation = DType::kBF16;
   bool wide = false, merge = false;
 };
-bool attention_supports(int32_t head_size);
+bool attention_supports(const HeadForm& head, bool kv_8bit);
 // Whether a block has shared memory enough for it.
-bool attention_fits(int32_t head_size, bool kv_8bit, const DeviceLimits& limits);
-int32_t attention_wide_rows(int32_t head_size, bool kv_8bit, const DeviceLimits& limits);
+bool attention_fits(const HeadForm& head, bool kv_8bit, const DeviceLimits& limits);
+int32_t attention_wide_rows(const HeadForm& head, bool kv_8bit, const DeviceLimits& limits);
 // Blocks that run at once on the whole device, for the plan.
-int32_t attention_grid(int32_t head_size, bool kv_8bit, const DeviceLimits& limits);
+int32_t attention_grid(const HeadForm& head, bool kv_8bit, const DeviceLimits& limits);
 void launch_attention(const AttentionArgs& args, const AttentionLaunch& how,
                       const DeviceLimits& limits, cudaStream_t stream);
 
@@ -94,7 +101,20 @@ constexpr int32_t kMaxExperts = 1024;
 void launch_route(const RouteParams& p, cudaStream_t stream);
 void launch_expert_matmul(const ExpertArgs& args, DType activation, DType weight,
                           cudaStream_t stream);
-// gate = glu(gate, up), both [num_places, N], times weights first if `scales_input`.
+// The heads of x [n, heads · (K + rest)] one after the other, gathered [heads, n, K], as rows of
+// experts; the rest to out [n, heads · (N + rest)]. Then back: products [heads, n, N] to out.
+struct HeadRowsArgs {
+  const void* x = nullptr;
+  void *out = nullptr, *gathered = nullptr, *products = nullptr;
+  Routing routing;  // starts and work are filled
+  int64_t rows = 0, depth = 0, width = 0, rest = 0;
+  int32_t num_heads = 0, tile_rows = 1;
+};
+void launch_part_heads(const HeadRowsArgs& args, cudaStream_t stream);
+void launch_join_heads(const HeadRowsArgs& args, cudaStream_t stream);
+
+// gate = glu(gate, up), both [num_places, N], times weights first if `scales_input`; up empty:
+// gate = act(gate).
 void launch_glu(Tensor gate, Tensor up, const Routing& routing, const Glu& glu, bool scales_input,
                 cudaStream_t stream);
 void launch_combine(const CombineParams& p, cudaStream_t stream);

@@ -2,7 +2,8 @@
 // are the 16-row side of the mma, tokens its 8-column side, whatever M: every output is summed over
 // K in ascending steps of 16 inside a part of K, and parts are added in order. Q8_0 and Q4_0
 // weights stay packed in shared memory, become T exactly in registers, and each block of 32 is
-// summed on its own before its scale is applied in float.
+// summed on its own before its scale is applied in float. Weights in tiles (packed_layout.h) are
+// rounded to T on the way and summed as those of T are: the bits are theirs.
 #pragma once
 
 #include <type_traits>
@@ -10,17 +11,19 @@
 #include "kernels/launch.cuh"
 #include "kernels/matmul.h"
 #include "kernels/mma.cuh"
+#include "kernels/packed_tiles.cuh"
+#include "kernels/partial_sums.cuh"
 
 namespace octavo::device {
 
-constexpr int kStepK = 64;
+constexpr int kStepK = kTileK;
 
 // A block computes kRows outputs (rows of the weight) of kCols tokens; a warp kRowTiles · 16 of
 // them times kColTiles · 8.
 template <int kBits, int kWarpsN, int kWarpsM, int kRowTiles, int kColTiles, int kStages>
 struct MatmulTile {
   static constexpr int kWeightBits = kBits;  // 16, or 8 and 4 of quantised weights
-  static constexpr bool kQuantised = kBits < 16;
+  static constexpr bool kQuantised = kBits < 16, kPacked = false;
   static constexpr int kNumWarpsN = kWarpsN, kNumRowTiles = kRowTiles, kNumColTiles = kColTiles;
   static constexpr int kNumStages = kStages;
   static constexpr int kThreads = kWarpsN * kWarpsM * 32;
@@ -33,6 +36,7 @@ struct MatmulTile {
   static constexpr int kXBytes = kCols * XRows::kRowBytes;
   static constexpr int kScaleBytes = kQuantised ? kRows * 4 : 0;  // two float16 a row
   static constexpr int kStageBytes = kWeightBytes + kXBytes + kScaleBytes;
+  static constexpr int kWideBytes = 0;
   static constexpr int kSharedBytes = kStages * kStageBytes + 16;
   // For the compiler; 0 = as it likes. It would spill to have more of the 4-bit tiles.
   static constexpr int kMinBlocks = kBits == 4 ? (kWarpsM > 1 ? 1 : 4) : 0;
@@ -135,49 +139,6 @@ struct PackedLoader {
   }
 };
 
-// Sums of the parts of K that several blocks have computed for one tile, each thread's kCount of
-// them: in storage [i][thread], so that a warp writes 128 bytes.
-template <int kCount, int kThreads>
-struct PartialSums {
-  const MatmulArgs& a;
-  const int64_t tile;
-  const int part;
-
-  OCTAVO_DEVICE PartialSums(const MatmulArgs& args, int64_t which_tile, int which_part)
-      : a(args), tile(which_tile), part(which_part) {}
-
-  OCTAVO_DEVICE float* place(int k_part) const {
-    return a.partial + (tile * a.num_k_parts + k_part) * kCount * kThreads + threadIdx.x;
-  }
-  OCTAVO_DEVICE void store(const float (&values)[kCount]) const {
-    float* to = place(part);
-#pragma unroll
-    for (int i = 0; i < kCount; i++) to[i * kThreads] = values[i];
-  }
-  // For the whole block; `flag` is a word of shared memory that nobody uses.
-  OCTAVO_DEVICE bool last_to_arrive(int* flag) const {
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-      *flag = atomicAdd(&a.arrived[tile], 1u) + 1 == static_cast<uint32_t>(a.num_k_parts);
-      if (*flag) a.arrived[tile] = 0;  // ready for the next launch
-    }
-    __syncthreads();
-    __threadfence();
-    return *flag != 0;
-  }
-  // In the order of K, whoever came last. Zero first, as where one block does all parts.
-  OCTAVO_DEVICE void load(float (&values)[kCount]) const {
-#pragma unroll
-    for (int i = 0; i < kCount; i++) values[i] = 0.0f;
-    for (int k = 0; k < a.num_k_parts; k++) {
-      const float* from = place(k);
-#pragma unroll
-      for (int i = 0; i < kCount; i++) values[i] += from[i * kThreads];
-    }
-  }
-};
-
 template <class T, class Tile>
 struct MatmulBlock {
   static constexpr int kRowTiles = Tile::kNumRowTiles, kColTiles = Tile::kNumColTiles;
@@ -207,26 +168,37 @@ struct MatmulBlock {
     m0 = static_cast<int64_t>(blockIdx.y) * Tile::kCols;
     clear(total);
     const auto tokens = [&] { return Tokens(a.x, m0, a.m, a.k); };
+    const int first = a.spread ? blockIdx.z : 0, parts = a.spread ? 1 : a.num_k_parts;
+    for (int k = first; k < first + parts; k++) one_k_part(k, tokens);
     if (!a.spread) {
-      for (int k = 0; k < a.num_k_parts; k++) one_k_part(k, tokens);
       write_output(a.m);
       return;
     }
-    one_k_part(blockIdx.z, tokens);
     PartialSums<kRowTiles * kColTiles * 4, Tile::kThreads> partial(
         a, tile_n * gridDim.y + blockIdx.y, blockIdx.z);
     float(&values)[kRowTiles * kColTiles * 4] =
         reinterpret_cast<float(&)[kRowTiles * kColTiles * 4]>(total);
     partial.store(values);
-    int* const flag = reinterpret_cast<int*>(shared + Tile::kNumStages * Tile::kStageBytes);
+    int* const flag = reinterpret_cast<int*>(shared + Tile::kSharedBytes - 16);
     if (!partial.last_to_arrive(flag)) return;
     partial.load(values);
     write_output(a.m);
   }
 
-  using Weights = std::conditional_t<Tile::kQuantised, PackedLoader<Tile>,
-                                     RowLoader<T, Tile::kRows, Tile::kThreads>>;
   using Tokens = RowLoader<T, Tile::kCols, Tile::kThreads>;
+
+  OCTAVO_DEVICE auto make_weights() const {
+    if constexpr (Tile::kPacked) {
+      return PackedTilesLoader<typename Tile::Kind, Tile::kTiles, Tile::kThreads>(a, part, n0);
+    } else if constexpr (Tile::kQuantised) {
+      return PackedLoader<Tile>(part, n0, a.k);
+    } else {
+      return RowLoader<T, Tile::kRows, Tile::kThreads>(part, n0, a.k);
+    }
+  }
+  OCTAVO_DEVICE unsigned char* stage_of(int step) const {
+    return shared + 2 * Tile::kWideBytes + step % Tile::kNumStages * Tile::kStageBytes;
+  }
 
   // total += the sum over one part of K; make_tokens() gives what loads their rows.
   template <class MakeTokens>
@@ -234,12 +206,12 @@ struct MatmulBlock {
     const int begin = k_index * static_cast<int>(a.k_part);
     const int end = min(static_cast<int>(a.k), begin + static_cast<int>(a.k_part));
     const int steps = (end - begin + kStepK - 1) / kStepK;
-    const Weights weights(part, n0, a.k);
+    const auto weights = make_weights();
     const auto tokens = make_tokens();
     const auto load_step = [&](int step) {
       if (step < steps) {
         const int k0 = begin + step * kStepK;
-        unsigned char* stage = shared + step % Tile::kNumStages * Tile::kStageBytes;
+        unsigned char* stage = stage_of(step);
         weights.load(stage, k0, end);
         tokens.load(stage + Tile::kWeightBytes, k0, end);
       }
@@ -248,15 +220,21 @@ struct MatmulBlock {
     clear(sum);
     __syncthreads();  // the part before has left shared memory
     for (int s = 0; s < Tile::kNumStages - 1; s++) load_step(s);
-    for (int s = 0; s < steps; s++) {
-      async_wait<Tile::kNumStages - 2>();
-      __syncthreads();
-      load_step(s + Tile::kNumStages - 1);
-      const unsigned char* stage = shared + s % Tile::kNumStages * Tile::kStageBytes;
-      if constexpr (Tile::kQuantised) {
-        multiply_quantised(stage);
-      } else {
-        multiply(stage);
+    if constexpr (Tile::kWideBytes > 0) {
+      multiply_wide(steps, load_step);
+    } else {
+      for (int s = 0; s < steps; s++) {
+        async_wait<Tile::kNumStages - 2>();
+        __syncthreads();
+        load_step(s + Tile::kNumStages - 1);
+        const unsigned char* stage = stage_of(s);
+        if constexpr (Tile::kPacked) {
+          multiply_packed(stage);
+        } else if constexpr (Tile::kQuantised) {
+          multiply_quantised(stage);
+        } else {
+          multiply(stage, stage + Tile::kWeightBytes);
+        }
       }
     }
 #pragma unroll
@@ -266,8 +244,49 @@ struct MatmulBlock {
     }
   }
 
-  OCTAVO_DEVICE void multiply(const unsigned char* stage) {
+  // A step's weights become T while the step before is multiplied.
+  template <class LoadStep>
+  OCTAVO_DEVICE void multiply_wide(int steps, const LoadStep& load_step) {
+    const auto widen_step = [&](int step) {
+      for (int tile = threadIdx.x / 32; tile < Tile::kTiles; tile += Tile::kThreads / 32) {
+        const PackedLane<T, typename Tile::Kind> own(stage_of(step) + tile * Tile::Kind::kTileBytes,
+                                                     lane,
+                                                     is_coarse<typename Tile::Kind>(a.layout));
+        own.spread(shared + step % 2 * Tile::kWideBytes, tile * kTileRows);
+      }
+    };
+    async_wait<Tile::kNumStages - 2>();
+    __syncthreads();
+    widen_step(0);
+    for (int s = 0; s < steps; s++) {
+      async_wait<Tile::kNumStages - 3>();
+      __syncthreads();
+      load_step(s + Tile::kNumStages - 1);
+      if (s + 1 < steps) widen_step(s + 1);
+      multiply(shared + s % 2 * Tile::kWideBytes, stage_of(s) + Tile::kWeightBytes);
+    }
+  }
+
+  OCTAVO_DEVICE void multiply_packed(const unsigned char* stage) {
     const unsigned char* x = stage + Tile::kWeightBytes;
+    const PackedLane<T, typename Tile::Kind> own(stage + warp_n * Tile::Kind::kTileBytes, lane,
+                                                 is_coarse<typename Tile::Kind>(a.layout));
+#pragma unroll
+    for (int q = 0; q < 2; q++) {
+      uint32_t w[2][4];
+      own.left_sides(q, w);
+#pragma unroll
+      for (int c = 0; c < kColTiles; c++) {
+        uint32_t b[4];
+        const int token = (warp_m * kColTiles + c) * 8 + (lane & 7);
+        ldmatrix(b, x + XRows::offset(token, q * 4 + (lane >> 3)));
+        mma<T>(sum[0][c], w[0], b[0], b[1]);
+        mma<T>(sum[0][c], w[1], b[2], b[3]);
+      }
+    }
+  }
+
+  OCTAVO_DEVICE void multiply(const unsigned char* weights, const unsigned char* x) {
     const int low = (lane & 7) + (lane >> 3 & 1) * 8;
     const int high = (lane & 7) + (lane >> 4) * 8;
 #pragma unroll
@@ -276,7 +295,7 @@ struct MatmulBlock {
 #pragma unroll
       for (int r = 0; r < kRowTiles; r++) {
         const int row = (warp_n * kRowTiles + r) * 16 + low;
-        ldmatrix(w[r], stage + XRows::offset(row, k * 2 + (lane >> 4)));
+        ldmatrix(w[r], weights + XRows::offset(row, k * 2 + (lane >> 4)));
       }
 #pragma unroll
       for (int c = 0; c < kColTiles; c += 2) {

@@ -1,7 +1,8 @@
 // Matrix multiply of many tokens on Hopper: two warpgroups of 64 tokens each against kCols outputs,
 // both sides streamed through shared memory with cp.async. It sums as matmul.cuh does, in steps of
 // 16 along K inside a part of K, and parts in order: where wgmma adds as mma.sync does, and on an
-// H200 it does, the bits are the same.
+// H200 it does, the bits are the same. Weights in tiles become T in shared memory, a step while the
+// one before is multiplied.
 #pragma once
 
 #include "kernels/matmul.cuh"
@@ -14,11 +15,25 @@ template <int kNumCols, bool kSeveralParts>
 struct WarpgroupTile {
   static constexpr int kCols = kNumCols;  // outputs: rows of the weight
   static constexpr bool kParts = kSeveralParts;
+  static constexpr bool kPacked = false;
   static constexpr int kTokens = 2 * kWgmmaRows;
   static constexpr int kThreads = 256, kStages = 4;
   static constexpr int kTokenBytes = kTokens * kStepK * 2;
   static constexpr int kStageBytes = kTokenBytes + kCols * kStepK * 2;
   static constexpr int kSharedBytes = kStages * kStageBytes;
+};
+
+// Of weights in tiles: behind the stages two buffers of T. Matrices begin at multiples of 1,024.
+template <class WeightKind, int kNumCols, bool kSeveralParts>
+struct PackedWarpgroupTile : WarpgroupTile<kNumCols, kSeveralParts> {
+  using Base = WarpgroupTile<kNumCols, kSeveralParts>;
+  using Kind = WeightKind;
+  static constexpr bool kPacked = true;
+  static constexpr int kTiles = kNumCols / kTileRows, kStages = 4;
+  static constexpr int kStageBytes =
+      (Base::kTokenBytes + kTiles * Kind::kTileBytes + 1023) / 1024 * 1024;
+  static constexpr int kWideBytes = kNumCols * kStepK * 2;
+  static constexpr int kSharedBytes = kStages * kStageBytes + 2 * kWideBytes;
 };
 
 template <class T, class Tile>
@@ -44,7 +59,11 @@ struct WarpgroupMatmul {
     }
     const int first = a.spread ? blockIdx.y : 0, parts = a.spread ? 1 : a.num_k_parts;
     for (int p = first; p < first + parts; p++) {
-      one_k_part(p);
+      if constexpr (Tile::kPacked) {
+        one_packed_k_part(p);
+      } else {
+        one_k_part(p);
+      }
 #pragma unroll
       for (int i = 0; i < kSums; i++) {
         if constexpr (Tile::kParts) {
@@ -120,6 +139,58 @@ struct WarpgroupMatmul {
       load_step(s + Tile::kStages - 2);
     }
     wgmma_wait<0>();
+  }
+
+  OCTAVO_DEVICE void one_packed_k_part(int k_index) {
+    using Kind = typename Tile::Kind;
+    const int begin = k_index * static_cast<int>(a.k_part);
+    const int end = min(static_cast<int>(a.k), begin + static_cast<int>(a.k_part));
+    const int steps = (end - begin + kStepK - 1) / kStepK;
+    const RowLoader<T, Tile::kTokens, Tile::kThreads> token_rows(a.x, m0, a.m, a.k);
+    const PackedTilesLoader<Kind, Tile::kTiles, Tile::kThreads> weight_tiles(a, part, n0);
+    unsigned char* const wide = shared + Tile::kStages * Tile::kStageBytes;
+    const auto stage_of = [&](int step) {
+      return shared + step % Tile::kStages * Tile::kStageBytes;
+    };
+    const auto load_step = [&](int step) {
+      if (step < steps) {
+        const int k0 = begin + step * kStepK;
+        token_rows.load(stage_of(step), k0, end);
+        weight_tiles.load(stage_of(step) + Tile::kTokenBytes, k0, end);
+      }
+      async_commit();
+    };
+    const auto widen_step = [&](int step) {
+      for (int tile = warp; tile < Tile::kTiles; tile += Tile::kThreads / 32) {
+        const PackedLane<T, Kind> own(stage_of(step) + Tile::kTokenBytes + tile * Kind::kTileBytes,
+                                      lane, is_coarse<Kind>(a.layout));
+        own.spread(wide + step % 2 * Tile::kWideBytes, tile * kTileRows);
+      }
+    };
+#pragma unroll
+    for (int i = 0; i < kSums; i++) sum[i] = 0.0f;
+    __syncthreads();  // the part before has left shared memory
+    for (int s = 0; s < Tile::kStages - 1; s++) load_step(s);
+    async_wait<Tile::kStages - 2>();
+    __syncthreads();
+    widen_step(0);
+    for (int s = 0; s < steps; s++) {
+      async_wait<Tile::kStages - 3>();  // the step after this one is there
+      wgmma_sees_shared();
+      __syncthreads();
+      const SharedMatrix tokens =
+          shared_matrix(stage_of(s) + warp / 4 * kWgmmaRows * SharedRows<kStepK / 8>::kRowBytes);
+      const SharedMatrix weights = shared_matrix(wide + s % 2 * Tile::kWideBytes);
+      wgmma_begin();
+#pragma unroll
+      for (int k = 0; k < kStepK; k += kWgmmaK) {
+        wgmma<T, kCols>(sum, from_k(tokens, k), from_k(weights, k));
+      }
+      wgmma_commit();
+      load_step(s + Tile::kStages - 1);
+      if (s + 1 < steps) widen_step(s + 1);
+      wgmma_wait<0>();
+    }
   }
 
   // The part to storage; the last block of the tile to come adds all in order, the others are done.

@@ -28,12 +28,18 @@ OCTAVO_DEVICE Four read4_or(const float* from, int64_t at, int64_t cols, float o
   return {{otherwise, otherwise, otherwise, otherwise}};
 }
 
+// The row of weights or biases that this block's row takes.
+OCTAVO_DEVICE const float* own_row(const float* rows, const NormParams& p) {
+  if (rows == nullptr || p.weight_rows == 1) return rows;
+  return rows + blockIdx.x % p.weight_rows * p.x.cols;
+}
+
 // One row of NormParams; a thread's fours of a pass are `begin`, `begin` + kStep, …
 template <class T, class X>
 struct NormRow {
   X* x;
   const T* add;
-  float add_scale;
+  float add_scale, sum_scale;
   int64_t cols;
 
   OCTAVO_DEVICE explicit NormRow(const NormParams& p)
@@ -41,6 +47,7 @@ struct NormRow {
         add(p.add.data == nullptr ? nullptr
                                   : static_cast<const T*>(p.add.data) + blockIdx.x * p.x.cols),
         add_scale(p.add_scale),
+        sum_scale(p.sum_scale),
         cols(p.x.cols) {}
 
   OCTAVO_DEVICE void load(int64_t begin, Four (&held)[kHeld]) const {
@@ -50,7 +57,7 @@ struct NormRow {
       held[i] = at < cols ? read4(x + at) : Four{};
     }
   }
-  // x += add_scale · add; what lies past the row stays zero.
+  // x = sum_scale · (x + add_scale · add); what lies past the row stays zero.
   OCTAVO_DEVICE void load_sum(int64_t begin, Four (&held)[kHeld]) const {
     load(begin, held);
     Four more[kHeld];
@@ -64,7 +71,9 @@ struct NormRow {
     for (int i = 0; i < kHeld; i++) {
       const int64_t at = begin + i * kStep;
 #pragma unroll
-      for (int j = 0; j < 4; j++) held[i].v[j] = fmaf(add_scale, more[i].v[j], held[i].v[j]);
+      for (int j = 0; j < 4; j++) {
+        held[i].v[j] = fmaf(add_scale, more[i].v[j], held[i].v[j]) * sum_scale;
+      }
       if (at < cols) write4(x + at, held[i]);
     }
   }
@@ -111,9 +120,10 @@ __global__ void __launch_bounds__(kThreads) norm_kernel(const NormParams p) {
       sum = kMean ? sum + value : fmaf(value, value, sum);
     }
   }
+  const float* const weight = own_row(p.weight, p);
   Four weights[kHeld];
 #pragma unroll
-  for (int i = 0; i < kHeld; i++) weights[i] = read4_or(p.weight, own + i * kStep, row.cols, 1.0f);
+  for (int i = 0; i < kHeld; i++) weights[i] = read4_or(weight, own + i * kStep, row.cols, 1.0f);
   float mean = block_sum(sum, parts) / cols;
   [[maybe_unused]] float centre = 0.0f;
   if constexpr (kMean) {
@@ -127,10 +137,10 @@ __global__ void __launch_bounds__(kThreads) norm_kernel(const NormParams p) {
       const int64_t at = begin + i * kStep;
       if (at >= row.cols) continue;
       const Four value = row.cols <= kOnce ? held[i] : read4(row.x + at);
-      const Four by = begin == own ? weights[i] : read4_or(p.weight, at, row.cols, 1.0f);
+      const Four by = begin == own ? weights[i] : read4_or(weight, at, row.cols, 1.0f);
       Four result;
       if constexpr (kMean) {
-        const Four bias = read4_or(p.bias, at, row.cols, 0.0f);
+        const Four bias = read4_or(own_row(p.bias, p), at, row.cols, 0.0f);
 #pragma unroll
         for (int j = 0; j < 4; j++) {
           result.v[j] = fmaf((value.v[j] - centre) * factor, by.v[j], bias.v[j]);
@@ -188,7 +198,9 @@ __global__ void __launch_bounds__(kThreads) pass_on_kernel(const NormParams p) {
   if (p.add.data != nullptr) {
     const Four more = read4(static_cast<const T*>(p.add.data) + at);
 #pragma unroll
-    for (int j = 0; j < 4; j++) value.v[j] = fmaf(p.add_scale, more.v[j], value.v[j]);
+    for (int j = 0; j < 4; j++) {
+      value.v[j] = fmaf(p.add_scale, more.v[j], value.v[j]) * p.sum_scale;
+    }
     write4(x, value);
   }
   write4(static_cast<T*>(p.out.data) + at, value);

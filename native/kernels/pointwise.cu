@@ -4,6 +4,7 @@
 
 #include "kernels/activation.cuh"
 #include "kernels/launchers.h"
+#include "kernels/packed.cuh"
 #include "kernels/row_ops.cuh"
 
 namespace octavo::device {
@@ -14,27 +15,53 @@ constexpr int kThreads = 256;
 // A matrix as load_weight leaves it, read value by value.
 struct StoredRows {
   const void* data;
-  const F16* scales;  // of quantised ones, one per 32 values
+  const F16* scales;  // of Q8_0 and Q4_0, one per 32 values
   DType dtype;
-  int64_t cols;
+  int64_t rows, cols;
+  bool as_f16;  // values in tiles are rounded to F16, else to BF16
 
   OCTAVO_DEVICE float value(int64_t row, int64_t i) const {
     const int64_t at = row * cols + i;
     if (dtype == DType::kF16) return widen(static_cast<const F16*>(data)[at]);
     if (dtype == DType::kBF16) return widen(static_cast<const Bf16*>(data)[at]);
+    if (has_tiles(dtype)) {
+      const float value = tile_value(row, i);
+      return as_f16 ? widen(narrow<F16>(value)) : widen(narrow<Bf16>(value));
+    }
     const float scale = widen(scales[at / 32]);
     const uint8_t* const bytes = static_cast<const uint8_t*>(data);
     if (dtype == DType::kQ8_0) return widen_i8(bytes[at]) * scale;
     const int byte = bytes[at / 32 * 16 + at % 16];  // kQ4_0
     return static_cast<float>((at % 32 < 16 ? byte & 15 : byte >> 4) - 8) * scale;
   }
+  OCTAVO_DEVICE float tile_value(int64_t row, int64_t i) const {
+    const PackedPlanes planes(dtype, rows, cols);
+    const unsigned char* const matrix = static_cast<const unsigned char*>(data);
+    switch (dtype) {
+      case DType::kQ4_K:
+        return packed_value<Q4K>(matrix, planes, row, i);
+      case DType::kQ5_K:
+        return packed_value<Q5K>(matrix, planes, row, i);
+      case DType::kQ6_K:
+        return packed_value<Q6K>(matrix, planes, row, i);
+      case DType::kMXFP4:
+        return packed_value<Mxfp4>(matrix, planes, row, i);
+      case DType::kINT4_G32:
+      case DType::kINT4_G128:
+        return packed_value<Int4>(matrix, planes, row, i);
+      case DType::kINT8_G32:
+      case DType::kINT8_G128:
+        return packed_value<Int8>(matrix, planes, row, i);
+      default:
+        return packed_value<Fp8>(matrix, planes, row, i);
+    }
+  }
 };
 
-// out[i] = table[ids[i]] · scale (+ position_table[positions[i]]) (+ type_table[types[i]]). Grid:
-// one block a row; a thread adds to what it has written itself.
+// See EmbeddingParams. Grid: one block a row; a thread adds to what it has written itself.
 __global__ void embedding_kernel(const EmbeddingParams p, const StoredRows table,
                                  const StoredRows position_table, const StoredRows type_table) {
-  const int64_t cols = p.out.cols, row = p.ids[blockIdx.x];
+  const int64_t cols = p.out.cols, row = p.ids[blockIdx.x] * p.id_step + p.id_first;
   float* const to = static_cast<float*>(p.out.data) + blockIdx.x * cols;
   if (p.positions == nullptr) {
     for (int64_t i = threadIdx.x; i < cols; i += kThreads) to[i] = table.value(row, i) * p.scale;
@@ -153,10 +180,11 @@ void launch_unpack(const UnpackArgs& args, cudaStream_t stream) {
   launch(unpack_kernel, grid, dim3(kThreads), 0, stream, args);
 }
 
-void launch_embedding(const EmbeddingParams& p, const EmbeddingScales& scales,
+void launch_embedding(const EmbeddingParams& p, const EmbeddingScales& scales, DType activation,
                       cudaStream_t stream) {
-  const auto rows = [](const Tensor& t, const void* of) {
-    return StoredRows{t.data, static_cast<const F16*>(of), t.dtype, t.cols};
+  const auto rows = [&](const Tensor& t, const void* of) {
+    return StoredRows{t.data, static_cast<const F16*>(of), t.dtype, t.rows,
+                      t.cols, activation == DType::kF16};
   };
   launch(embedding_kernel, dim3(static_cast<uint32_t>(p.out.rows)), dim3(kThreads), 0, stream, p,
          rows(p.table, scales.table), rows(p.position_table, scales.position_table),

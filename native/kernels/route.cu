@@ -129,7 +129,8 @@ struct RowRouter {
     }
     if (!chosen) return;
     p.out.experts[row * r.top_k + lane] = own;
-    p.out.weights[row * r.top_k + lane] = weight * r.scale;
+    const float by = p.expert_scale != nullptr ? p.expert_scale[own] : 1.0f;
+    p.out.weights[row * r.top_k + lane] = weight * r.scale * by;
   }
 };
 
@@ -233,14 +234,20 @@ OCTAVO_DEVICE float glu_of(float gate, float up, float weight, const Glu& glu) {
   return activation(gate * glu.alpha, glu.hidden_act) / glu.alpha * (up + glu.up_offset);
 }
 
-// Grid: one block a choice.
+// Grid: one block a choice. Without `up`: gate = act(gate).
 template <class T>
 __global__ void glu_kernel(uint32_t* gate, const uint32_t* up, const Routing r, const Glu glu,
                            bool scales_input, int64_t pairs) {
   const int64_t at = r.places[blockIdx.x] * pairs;
   const float weight = scales_input ? r.weights[blockIdx.x] : 1.0f;
   for (int64_t i = at + threadIdx.x; i < at + pairs; i += kThreads) {
-    const float2 g = unpack2<T>(gate[i]), u = unpack2<T>(up[i]);
+    const float2 g = unpack2<T>(gate[i]);
+    if (up == nullptr) {
+      gate[i] = pack2<T>(activation(g.x * weight, glu.hidden_act),
+                         activation(g.y * weight, glu.hidden_act));
+      continue;
+    }
+    const float2 u = unpack2<T>(up[i]);
     gate[i] = pack2<T>(glu_of(g.x, u.x, weight, glu), glu_of(g.y, u.y, weight, glu));
   }
 }

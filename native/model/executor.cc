@@ -16,13 +16,15 @@ namespace {
 
 bool same(const AttentionShape& a, const AttentionShape& b) {
   return a.num_heads == b.num_heads && a.num_kv_heads == b.num_kv_heads &&
-         a.head_size == b.head_size && a.reach == b.reach && a.block_size == b.block_size;
+         a.head_size == b.head_size && a.reach == b.reach && a.block_size == b.block_size &&
+         a.latent == b.latent;
 }
 
 // Notes that group `g` has layers of this shape.
 void add(std::vector<AttentionShape>& known, const AttentionSpec& a, int32_t block_size,
          int32_t g) {
-  AttentionShape shape{a.num_heads, a.num_kv_heads, a.head_size, a.reach, block_size, {g}};
+  AttentionShape shape{a.num_heads, a.num_kv_heads, a.head_size, a.reach, block_size,
+                       {g},         a.latent.rank};
   const auto found = std::find_if(known.begin(), known.end(),
                                   [&](const AttentionShape& s) { return same(s, shape); });
   if (found == known.end()) return known.push_back(std::move(shape));
@@ -41,24 +43,38 @@ ModelShape shape_of(const LoadRequest& r) {
     shape.vocab_size = 0;  // nothing is drawn
     shape.blocks_per_row = {(l.max_text_len() + l.block_size - 1) / l.block_size};
     for (const LayerSpec& layer : r.spec.layers) {
+      if (!layer.attention.any()) continue;
       add(shape.attentions, layer.attention, l.block_size, 0);
     }
   }
   for (size_t g = 0; g < l.groups.size(); ++g) {
     shape.blocks_per_row.push_back(l.groups[g].blocks_per_row);
-    for (int32_t layer : l.groups[g].layers) {
-      add(shape.attentions, r.spec.layers[static_cast<size_t>(layer)].attention,
-          l.groups[g].block_size, static_cast<int32_t>(g));
+    const std::vector<int32_t>& kept = l.groups[g].layers;
+    for (int32_t layer = 0; layer < static_cast<int32_t>(r.spec.layers.size()); ++layer) {
+      const AttentionSpec& a = r.spec.layers[static_cast<size_t>(layer)].attention;
+      if (!a.any()) continue;
+      if (std::find(kept.begin(), kept.end(), kv_layer(r.spec, layer)) == kept.end()) continue;
+      add(shape.attentions, a, l.groups[g].block_size, static_cast<int32_t>(g));
     }
   }
   for (const LayerSpec& layer : r.spec.layers) {
     auto& sizes = shape.mlp_sizes;
-    for (const int32_t size : {layer.mlp.intermediate_size, layer.experts.intermediate_size}) {
+    for (const int32_t size : {layer.mlp.intermediate_size, layer.experts.intermediate_size,
+                               layer.experts.latent_size}) {
       const bool known = std::find(sizes.begin(), sizes.end(), size) != sizes.end();
       if (size > 0 && !known) sizes.push_back(size);
     }
     if (layer.experts.any()) shape.routers.push_back(layer.experts.router);
+    if (layer.recurrent.any()) {
+      shape.recurrents.push_back({layer.recurrent.shape, layer.recurrent.norm_size});
+    }
+    const AttentionSpec& a = layer.attention;
+    const LatentSpec& l = a.latent;
+    if (!l.any()) continue;
+    shape.head_matmuls.push_back({a.num_heads, l.nope_size, l.rank});
+    shape.head_matmuls.push_back({a.num_heads, l.rank, l.value_size});
   }
+  if (r.spec.layer_inputs.any()) shape.mlp_sizes.push_back(r.spec.layer_inputs.size);
   for (size_t i = 0; i < r.spec.pooler.size(); ++i) {
     const DenseSpec& dense = r.spec.pooler[i];
     const bool goes_on = i + 1 < r.spec.pooler.size();
@@ -94,6 +110,7 @@ struct Executor::Engine {
     }
     forward.emplace(backend->ops(), r.spec, r.limits, weights, kv_dtype(r));
     if (on_device) forward->profile();
+    forward->allocate_states();
     forward->allocate_cache(num_blocks(r));
   }
 
@@ -108,6 +125,10 @@ struct Executor::Engine {
     const bool on_cpu = r.backend.device < 0;
     if (r.kv_as_activation) return backend->ops().activation;
     const bool is_8bit = is_8bit_cache(r.kv_dtype);
+    if (is_8bit && has_latent(r.spec)) {
+      throw Error(kErrInvalidOption,
+                  "rows of latent attention have no 8-bit cache; use another kvCacheDtype");
+    }
     if (r.kv_dtype != DType::kI8 && is_8bit == on_cpu) {
       throw Error(kErrInvalidOption, "this device has no kernels for that kvCacheDtype; use auto");
     }
@@ -196,14 +217,22 @@ LoadedInfo Executor::load(const LoadRequest& request) {
   if (engine_->forward) {
     info.num_blocks = engine_->forward->num_blocks();
     info.block_bytes = engine_->forward->block_bytes();
+    info.state_bytes = engine_->forward->states().state_bytes();
+    info.record_bytes = engine_->forward->states().record_bytes();
   }
   info.weight_bytes = engine_->weights.bytes();
+  info.weight_kinds = engine_->weights.kinds();
   info.num_threads = engine_->backend->num_threads();
   return info;
 }
 
 void Executor::step(StepInput& input, StepOutput& output) {
   const Stopwatch watch;
+  // Matchers go with the step, not with the next one.
+  struct Masks {
+    StepInput& input;
+    ~Masks() { input.mask_tasks.clear(); }
+  } masks{input};
   if (engine_ == nullptr) throw Error(kErrClosed, "the executor has no model loaded");
   const size_t n = input.rows.size();
   output.tokens.assign(n, -1);

@@ -15,6 +15,7 @@
 #include "model/limits.h"
 #include "model/spec.h"
 #include "model/step.h"
+#include "model/weights.h"
 
 namespace octavo {
 
@@ -36,7 +37,9 @@ struct LoadedInfo {
   std::string backend, isa;
   int32_t num_blocks = 0;
   int64_t block_bytes = 0;
+  int64_t state_bytes = 0, record_bytes = 0;  // of all recurrent layers
   int64_t weight_bytes = 0;
+  std::vector<WeightKind> weight_kinds;
   int32_t num_threads = 1;  // that compute; fewer than asked for where no more could be started
 };
 

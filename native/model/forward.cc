@@ -14,7 +14,8 @@ Forward::Forward(const Ops& ops, const ModelSpec& spec, const EngineLimits& limi
       vocab_size_(spec.vocab_size),
       has_long_rope_(has_long_rope(spec)),
       cache_(spec, limits.groups, kv_dtype),
-      interpreter_(ops, program_, cache_, limits.max_num_batched_tokens),
+      states_(spec),
+      interpreter_(ops, program_, cache_, states_, limits.max_num_batched_tokens),
       slots_(limits.groups.size()),
       cut_(&program_.head) {}
 
@@ -40,11 +41,13 @@ void Forward::resolve_rows(const StepInput& step) {
     long_rope_.insert(long_rope_.end(), static_cast<size_t>(length), by_long);
   }
   token_ids_ = step.token_ids;
+  new_records_ = step.new_records;
   const size_t padded = static_cast<size_t>(padded_tokens(step));
   token_ids_.resize(padded, 0);
   positions_.resize(padded, 0);
   for (size_t g = 0; g < slots_.size(); ++g) resolve_slots(step, g, padded);
   long_rope_.resize(padded, 0);
+  if (limits_.recurrent.any()) new_records_.resize(padded, -1);
   // Each row that is sampled or asked about, once.
   for (const SampleRow& r : step.rows) output_rows_.push_back(static_cast<int32_t>(r.logits_row));
   std::sort(output_rows_.begin(), output_rows_.end());
@@ -80,6 +83,12 @@ BatchView Forward::host_view(const StepInput& step) const {
     batch.groups[g] = {step.tables[g].block_ids.data(), step.tables[g].start.data(),
                        slots_[g].data()};
   }
+  if (limits_.recurrent.any()) {
+    batch.state_in = step.state_in.data();
+    batch.state_out = step.state_out.data();
+    batch.old_records = step.old_records.data();
+    batch.new_records = new_records_.data();
+  }
   // Also where no sequence is long: a graph that is replayed later reads the same array.
   batch.long_rope = has_long_rope_ ? long_rope_.data() : nullptr;
   batch.copies = step.copies.data();
@@ -101,10 +110,17 @@ void Forward::profile() {
   step.end_step();
 }
 
-void Forward::swap(const std::vector<BlockSwap>& swaps, bool to_host) {
-  if (swaps.empty()) return;
-  ops_.swap_blocks(ops_.context, cache_.pool(), cache_.host_pool(), cache_.block_bytes(),
-                   swaps.data(), static_cast<int32_t>(swaps.size()), to_host);
+// Blocks, states and records, each in pools of their own.
+void Forward::swap(const StepInput& step, bool to_host) {
+  const auto move = [&](const StepSwaps& swaps, void* pool, void* host_pool, int64_t bytes) {
+    const std::vector<BlockSwap>& list = to_host ? swaps.outs : swaps.ins;
+    if (list.empty()) return;
+    ops_.swap_blocks(ops_.context, pool, host_pool, bytes, list.data(),
+                     static_cast<int32_t>(list.size()), to_host);
+  };
+  move(step.block_swaps, cache_.pool(), cache_.host_pool(), cache_.block_bytes());
+  move(step.state_swaps, states_.states(), states_.host_states(), states_.state_bytes());
+  move(step.record_swaps, states_.records(), states_.host_records(), states_.record_bytes());
 }
 
 void Forward::run(StepInput& step, StepOutput& out) {
@@ -112,8 +128,8 @@ void Forward::run(StepInput& step, StepOutput& out) {
   resolve_rows(step);
   StepGuard guard(ops_);
   batch_ = ops_.begin_step(ops_.context, host_view(step));
-  swap(step.swap_outs, true);
-  swap(step.swap_ins, false);
+  swap(step, true);
+  swap(step, false);
   if (batch_.num_copies > 0) {
     ops_.copy_blocks(ops_.context, cache_.pool(), cache_.block_bytes(), batch_.copies,
                      batch_.num_copies);

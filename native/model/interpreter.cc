@@ -12,8 +12,12 @@ DType type_of(const Ops& ops, Register reg) {
     case Register::kResidual:
     case Register::kRouted:
     case Register::kSharedGate:
+    case Register::kBeta:
+    case Register::kDt:
     case Register::kLogits:
     case Register::kPooledFloat:
+    case Register::kTokenInput:
+    case Register::kFed:
       return DType::kF32;
     default:
       return ops.activation;
@@ -42,6 +46,7 @@ struct RowLimits {
 struct Interpreter::Run {
   const Ops& ops;
   const KvCache& cache;
+  const RecurrentMemory& states;
   const BatchView& batch;
   const Memory& memory;
   void* routing;
@@ -72,7 +77,7 @@ struct Interpreter::Run {
     ops.norm(ops.context, p);
   }
   void operator()(const Matmul& i) const {
-    MatmulPart parts[3];
+    MatmulPart parts[6];
     const size_t n = i.parts.size();
     OCTAVO_CHECK(n <= std::size(parts));
     for (size_t k = 0; k < n; ++k) parts[k] = part(i.parts[k]);
@@ -104,8 +109,32 @@ struct Interpreter::Run {
     p.q = at(i.q);
     ops.paged_attention(ops.context, p, cache.layer(i.layer), batch);
   }
+  void operator()(const HeadMatmul& i) const {
+    HeadMatmulParams p = i.params;
+    p.out = at(i.out);
+    p.x = at(i.x);
+    ops.head_matmul(ops.context, p);
+  }
+  void operator()(const ShortConv& i) const {
+    ShortConvParams p = i.params;
+    p.q = at(i.q);
+    p.k = at(i.k);
+    p.v = at(i.v);
+    ops.short_conv(ops.context, p, states.layer(i.layer), batch);
+  }
+  void operator()(const LinearAttend& i) const {
+    LinearAttentionParams p = i.params;
+    p.out = at(i.out);
+    p.q = at(i.q);
+    p.k = at(i.k);
+    p.v = at(i.v);
+    p.beta = at(i.beta);
+    p.dt = at(i.dt);
+    ops.linear_attention(ops.context, p, states.layer(i.layer), batch);
+  }
   void operator()(const Route& i) const {
-    ops.route(ops.context, {routing_of(i.router), at(i.logits), i.router, i.choice_bias});
+    ops.route(ops.context,
+              {routing_of(i.router), at(i.logits), i.router, i.choice_bias, i.expert_scale});
   }
   void operator()(const ExpertGatedMatmul& i) const {
     ops.expert_gated_matmul(ops.context, at(i.x), routing_of(i.router), part(i.gate), part(i.up),
@@ -125,8 +154,8 @@ struct Interpreter::Run {
 };
 
 Interpreter::Interpreter(const Ops& ops, const Program& program, const KvCache& cache,
-                         int64_t max_rows, int64_t max_texts)
-    : ops_(ops), program_(program), cache_(cache) {
+                         const RecurrentMemory& states, int64_t max_rows, int64_t max_texts)
+    : ops_(ops), program_(program), cache_(cache), states_(states) {
   const auto take = [&](Register reg, int64_t num_rows, int64_t width) {
     const int64_t row = row_bytes(type_of(ops, reg), width);
     buffers_.emplace_back(ops, static_cast<size_t>(num_rows * row), "activations");
@@ -151,14 +180,14 @@ Interpreter::Interpreter(const Ops& ops, const Program& program, const KvCache& 
 }
 
 void Interpreter::run_until(const Cut& cut, const BatchView& batch) {
-  const Run run{ops_, cache_, batch, whole_, routing_.data(), batch.num_tokens};
+  const Run run{ops_, cache_, states_, batch, whole_, routing_.data(), batch.num_tokens};
   for (size_t i = 0; i < cut.at; ++i) std::visit(run, program_.instructions[i]);
 }
 
 Tensor Interpreter::run_from(const Cut& cut, const BatchView& batch, const int32_t* rows,
                              int64_t n) {
-  const Run all{ops_, cache_, batch, whole_, routing_.data(), batch.num_tokens};
-  const Run run{ops_, cache_, batch, slice_, routing_.data(), n};
+  const Run all{ops_, cache_, states_, batch, whole_, routing_.data(), batch.num_tokens};
+  const Run run{ops_, cache_, states_, batch, slice_, routing_.data(), n};
   for (const Operand& o : cut.live) ops_.gather_rows(ops_.context, run.at(o), all.at(o), rows);
   for (size_t i = cut.at; i < program_.instructions.size(); ++i) {
     std::visit(run, program_.instructions[i]);
@@ -167,8 +196,8 @@ Tensor Interpreter::run_from(const Cut& cut, const BatchView& batch, const int32
 }
 
 Tensor Interpreter::pool(const BatchView& batch) {
-  const Run all{ops_, cache_, batch, whole_, routing_.data(), batch.num_tokens};
-  const Run run{ops_, cache_, batch, whole_, routing_.data(), batch.num_seqs};
+  const Run all{ops_, cache_, states_, batch, whole_, routing_.data(), batch.num_tokens};
+  const Run run{ops_, cache_, states_, batch, whole_, routing_.data(), batch.num_seqs};
   const Operand hidden{Register::kNormed, program_.pooled.cols};
   ops_.pool_rows(ops_.context, {run.at(program_.pooled), all.at(hidden)}, batch);
   for (const Instruction& instruction : program_.pooler) std::visit(run, instruction);

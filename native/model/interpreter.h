@@ -7,6 +7,7 @@
 #include "buffer.h"
 #include "model/kv_cache.h"
 #include "model/program.h"
+#include "model/recurrent_memory.h"
 
 namespace octavo {
 
@@ -16,8 +17,8 @@ constexpr int64_t kHeadRows = 64;
 class Interpreter {
  public:
   // Takes the registers' memory; throws ERR_OUT_OF_MEMORY. max_texts: of a step, that are pooled.
-  Interpreter(const Ops& ops, const Program& program, const KvCache& cache, int64_t max_rows,
-              int64_t max_texts = 0);
+  Interpreter(const Ops& ops, const Program& program, const KvCache& cache,
+              const RecurrentMemory& states, int64_t max_rows, int64_t max_texts = 0);
 
   // The instructions before the cut, on all rows of the batch.
   void run_until(const Cut& cut, const BatchView& batch);
@@ -34,6 +35,7 @@ class Interpreter {
   const Ops& ops_;
   const Program& program_;
   const KvCache& cache_;
+  const RecurrentMemory& states_;
   std::vector<Buffer> buffers_;
   Buffer routing_;  // of the layer under way; no cut lies where it is needed
   // Where registers are while all rows are in them, and where those are that a slice of rows was

@@ -18,16 +18,26 @@ namespace octavo {
 class KvCache {
  public:
   // Of one layer at a time, each writing where the one before it did, in the type of activations:
-  // for texts that are computed whole in one step. Takes the memory at once.
+  // for texts that are computed whole in one step; behind them those that later layers read too.
+  // Takes the memory at once.
   KvCache(const Ops& ops, const ModelSpec& spec, int32_t block_size, int32_t num_blocks)
       : dtype_(ops.activation) {
-    int64_t most_values = 0;
+    int64_t values = 0;
     for (const LayerSpec& layer : spec.layers) {
       const AttentionSpec& a = layer.attention;
-      layers_.push_back({0, block_size, a.num_kv_heads, a.head_size, 0, 0});
-      most_values = std::max(most_values, 2 * int64_t{a.kv_size()} * block_size);
+      layers_.push_back({0, block_size, a.num_kv_heads, a.head_size, a.latent.rank, 0, 0});
+      values = std::max(values, a.cached_values() * block_size);
     }
-    set_bytes(most_values, 0);
+    std::vector<bool> placed(layers_.size());
+    for (const LayerSpec& layer : spec.layers) {
+      if (layer.attention.kv_of < 0) continue;
+      const auto source = static_cast<size_t>(layer.attention.kv_of);
+      if (placed[source]) continue;
+      placed[source] = true;
+      layers_[source].values_at = values;
+      values += layer.attention.cached_values() * block_size;
+    }
+    set_bytes(values, 0);
     allocate(ops, num_blocks, 0);
   }
   KvCache(const ModelSpec& spec, const std::vector<KvGroupSpec>& groups, DType dtype)
@@ -39,8 +49,9 @@ class KvCache {
       for (int32_t index : groups[g].layers) {
         const AttentionSpec& a = spec.layers[static_cast<size_t>(index)].attention;
         layers_[static_cast<size_t>(index)] = {
-            static_cast<int32_t>(g), size, a.num_kv_heads, a.head_size, values, scales};
-        values += 2 * int64_t{a.kv_size()} * size;
+            static_cast<int32_t>(g), size,   a.num_kv_heads, a.head_size,
+            a.latent.rank,           values, scales};
+        values += a.cached_values() * size;
         scales += 2 * int64_t{a.num_kv_heads} * size;
       }
       most_values = std::max(most_values, values);
@@ -72,7 +83,8 @@ class KvCache {
     kv.head_size = layer.head_size;
     kv.block_stride = block_bytes_ / element;
     kv.head_stride = int64_t{layer.block_size} * layer.head_size;
-    kv.v_offset = layer.num_kv_heads * kv.head_stride;
+    kv.latent = layer.latent;
+    kv.v_offset = layer.latent > 0 ? 0 : layer.num_kv_heads * kv.head_stride;
     if (is_8bit_cache(dtype_) && base != nullptr) {
       kv.scale_v_offset = int64_t{layer.num_kv_heads} * layer.block_size;
       kv.scale_block_stride = block_bytes_ / 4;
@@ -91,7 +103,8 @@ class KvCache {
     values_bytes_ = values * octavo::block_bytes(dtype_);
     if (is_8bit_cache(dtype_)) values_bytes_ = (values_bytes_ + 15) / 16 * 16;
     const int64_t bytes = values_bytes_ + (is_8bit_cache(dtype_) ? scales * 4 : 0);
-    block_bytes_ = (bytes + kAlign - 1) / kAlign * kAlign;
+    // At least something: a group without layers counts its blocks, too.
+    block_bytes_ = std::max(kAlign, (bytes + kAlign - 1) / kAlign * kAlign);
   }
   // Where it is more than can be counted, more than can be had.
   size_t bytes_of(int64_t blocks) const {
@@ -99,7 +112,7 @@ class KvCache {
                                              : static_cast<size_t>(blocks * block_bytes_);
   }
   struct Layer {
-    int32_t group, block_size, num_kv_heads, head_size;
+    int32_t group, block_size, num_kv_heads, head_size, latent;
     int64_t values_at, scales_at;  // in a block, counted in elements and in floats
   };
 

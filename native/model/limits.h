@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/recurrent.h"
 #include "ops.h"
 
 namespace octavo {
@@ -18,12 +19,23 @@ struct KvGroupSpec {
   std::vector<int32_t> layers;
 };
 
+// Of a model with recurrent layers: slots for states, the zero state included, and records.
+struct RecurrentLimits {
+  int32_t num_slots = 0, num_records = 0;  // 0 = it has none
+  int32_t num_host_slots = 0;              // that states can be swapped to
+
+  bool any() const { return num_slots > 0; }
+  // That records can be swapped to: of each state the chunk's.
+  int32_t num_host_records() const { return num_host_slots * kChunk; }
+};
+
 // What the scheduler may ask of one step; activations are sized by it once.
 struct EngineLimits {
   int32_t num_blocks = 0;  // the null block included; 0 = as many as the device's memory holds
-  // 1 to kMaxKvGroups; every layer is in one of them. None: no cache is kept, and texts are
-  // computed whole, to pool them.
+  // 1 to kMaxKvGroups; every layer with KV of its own is in one of them. None: no cache is kept,
+  // and texts are computed whole, to pool them.
   std::vector<KvGroupSpec> groups;
+  RecurrentLimits recurrent;
   int32_t block_size = 0;  // of the pages that such a text's K and V go through
   int32_t max_num_seqs = 0;
   int32_t max_num_batched_tokens = 0;

@@ -17,7 +17,9 @@ PooledForward::PooledForward(const Ops& ops, const ModelSpec& spec, const Engine
       has_token_types_(spec.num_token_types > 0),
       has_head_(spec.has_head),
       pages_(ops, spec, limits.block_size, static_cast<int32_t>(limits.num_text_pages()) + 1),
-      interpreter_(ops, program_, pages_, limits.max_num_batched_tokens, limits.max_num_seqs) {}
+      states_(spec),
+      interpreter_(ops, program_, pages_, states_, limits.max_num_batched_tokens,
+                   limits.max_num_seqs) {}
 
 // Rows past those of the texts, up to `padded`, have slot −1. A text begins a page; page 0 is
 // nobody's.

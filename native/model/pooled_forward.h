@@ -34,6 +34,7 @@ class PooledForward {
   const Program program_;
   const bool has_long_rope_, has_token_types_, has_head_;
   KvCache pages_;
+  RecurrentMemory states_;  // none: such models have no recurrent layers
   Interpreter interpreter_;
   // The step's rows on the host, and the step as the ops see it.
   std::vector<int32_t> token_ids_, token_types_, positions_, long_rope_, lengths_, last_rows_;

@@ -24,19 +24,27 @@ enum class Register : int32_t {
   kV,
   kAttended,
   kBranch,     // what attention or MLP gives, until it is added to the residual
-  kMlpBranch,  // that of the MLP where attention's waits beside it
+  kMlpBranch,  // a second one: that of the MLP where attention's waits beside it, or a mixer's
   kGate,
   kUp,
   kRouted,      // F32: a row's score of each expert
   kSharedGate,  // F32: what the shared expert is multiplied by the sigmoid of
-  kExperts,     // what each expert of a row gives
+  kBeta,        // F32: what a recurrent layer's gates are made of, of each value head
+  kDt,
+  kExperts,  // what each expert of a row gives
   kLogits,
   // A row for each text: what its rows are pooled to, on its way through the pooler.
   kPooled,
   kPooledNext,
-  kPooledFloat  // F32
+  kPooledFloat,  // F32
+  kEmbedded,     // what the first layer reads, where later ones read it too
+  kTokenInput,   // F32: a token's row of the layer's own, until it is in kLayerInput
+  kLayerInput,
+  kFed,     // F32: what an MLP gives, until the experts beside it are added
+  kLatent,  // what experts read in place of a row, and their sum
+  kHeads,   // queries that meet latent rows, and what each head gives of these
 };
-constexpr size_t kNumRegisters = 17;
+constexpr size_t kNumRegisters = 25;
 
 // A register as an op sees it: per_row rows of `cols` values each for every row of the step.
 struct Operand {
@@ -76,7 +84,7 @@ struct Activate {  // x = act(x), times up where there is one
   HiddenAct hidden_act;
 };
 struct RopeAndCache {
-  Operand q, k, v;
+  Operand q, k, v;  // k and v of layers with KV of their own
   RopeCacheParams params;
   int32_t layer;
 };
@@ -85,10 +93,24 @@ struct Attend {
   AttentionParams params;
   int32_t layer;
 };
+struct HeadMatmul {
+  Operand out, x;
+  HeadMatmulParams params;
+};
+struct ShortConv {  // in place
+  Operand q, k, v;
+  ShortConvParams params;
+  int32_t layer;
+};
+struct LinearAttend {
+  Operand out, q, k, v, beta, dt;
+  LinearAttentionParams params;
+  int32_t layer;
+};
 struct Route {
   Router router;
   Operand logits;
-  const float* choice_bias;
+  const float *choice_bias, *expert_scale;
 };
 struct ExpertOperands {
   Operand out;  // router.top_k per row
@@ -96,7 +118,7 @@ struct ExpertOperands {
   int64_t stride;
   const float* bias;
 };
-struct ExpertGatedMatmul {
+struct ExpertGatedMatmul {  // up.out kNone: gate.out = act(gate)
   Router router;
   Operand x;
   ExpertOperands gate, up;
@@ -115,12 +137,13 @@ struct Combine {
   bool shared;  // out holds what the shared expert gives
   Operand shared_gate;
 };
-struct TransformLogits {
+struct TransformLogits {  // or what else is F32
   Operand logits;
   float scale, softcap;
 };
 using Instruction = std::variant<Embed, Norm, Matmul, GatedMatmul, Activate, RopeAndCache, Attend,
-                                 Route, ExpertGatedMatmul, ExpertMatmul, Combine, TransformLogits>;
+                                 ShortConv, LinearAttend, Route, ExpertGatedMatmul, ExpertMatmul,
+                                 Combine, TransformLogits, HeadMatmul>;
 
 // From instruction `at` on rows are needed only where somebody asks for logits; `live` is what the
 // rest reads of those before.
@@ -131,7 +154,7 @@ struct Cut {
 
 struct Program {
   std::vector<Instruction> instructions;
-  Cut trim;    // behind the last attention
+  Cut trim;    // behind the last attention, or recurrence
   Cut head;    // behind the last layer
   Cut hidden;  // behind the final norm: what is pooled
   // What rows are pooled to, and what it goes through then; the last gives what is asked for.

@@ -16,6 +16,11 @@ struct StepTables {
   std::vector<int32_t> start;      // [num_seqs + 1]
 };
 
+// Between a pool and the host's memory: what goes out, and what comes in.
+struct StepSwaps {
+  std::vector<BlockSwap> outs, ins;
+};
+
 // Makes the mask of a row while the step computes; called on any thread. One that it cannot make
 // allows nothing, which ends its own row alone.
 struct MaskSource {
@@ -33,8 +38,12 @@ struct StepInput {
   std::vector<int32_t> query_start;  // [num_seqs + 1]
   std::vector<int32_t> context_len;  // [num_seqs]
   std::vector<StepTables> tables;    // of each KV group
-  std::vector<int32_t> long_rope;    // [num_seqs] 1 = rotates by the long table; empty = none does
-  std::vector<BlockSwap> swap_outs, swap_ins;
+  // Of recurrent layers, as BatchView has them; empty where the model has none.
+  std::vector<int32_t> state_in, state_out;  // [num_seqs]
+  std::vector<int32_t> old_records;          // [num_seqs][kChunk]
+  std::vector<int32_t> new_records;          // [num_tokens]
+  std::vector<int32_t> long_rope;  // [num_seqs] 1 = rotates by the long table; empty = none does
+  StepSwaps block_swaps, state_swaps, record_swaps;
   std::vector<BlockCopy> copies;
   // Draws first, then prompt rows. `logits_row` holds the token row until the head is computed;
   // list pointers point into `extras` or into what the slabs' rows keep, outputs are set by the
@@ -49,13 +58,18 @@ struct StepInput {
   bool capture_logits = false;       // for tests: return the logits of every row asked for
 
   void clear() {
-    for (auto* list : {&token_ids, &query_start, &context_len, &long_rope, &extras}) list->clear();
+    for (auto* list : {&token_ids, &query_start, &context_len, &state_in, &state_out, &old_records,
+                       &new_records, &long_rope, &extras}) {
+      list->clear();
+    }
     for (StepTables& of_group : tables) {
       of_group.block_ids.clear();
       of_group.start.clear();
     }
-    swap_outs.clear();
-    swap_ins.clear();
+    for (StepSwaps* swaps : {&block_swaps, &state_swaps, &record_swaps}) {
+      swaps->outs.clear();
+      swaps->ins.clear();
+    }
     copies.clear();
     rows.clear();
     counted.clear();

@@ -1,41 +1,36 @@
 #include "model/weight_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "base/error.h"
+#include "base/os.h"
 #include "base/quants.h"
 
 namespace octavo {
 
-// Not blocking: a FIFO would wait for somebody who writes.
 WeightFile::WeightFile(const std::string& path) : path_(path) {
-  fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  fd_ = os::open_file(path.c_str());
   if (fd_ < 0) {
     throw Error(kErrModelNotFound, "cannot open " + path + ": " + std::strerror(errno));
   }
-  struct stat st;
-  if (fstat(fd_, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0) {
-    close(fd_);
+  os::FileState state;
+  if (!os::file_state(fd_, &state) || !state.regular || state.bytes == 0) {
+    os::close_file(fd_);
     throw Error(kErrModelFormat, path + " is not a regular file with something in it");
   }
-  bytes_ = st.st_size;
-  changed_ = st.st_mtim;
+  bytes_ = state.bytes;
+  changed_ = state.changed;
 }
 
-WeightFile::~WeightFile() { close(fd_); }
+WeightFile::~WeightFile() { os::close_file(fd_); }
 
 bool WeightFile::read(int64_t offset, int64_t bytes, void* out) const noexcept {
   char* at = static_cast<char*>(out);
   while (bytes > 0) {
-    const ssize_t n = pread(fd_, at, static_cast<size_t>(bytes), offset);
-    if (n < 0 && errno == EINTR) continue;
+    const int64_t n = os::read_file(fd_, offset, static_cast<size_t>(bytes), at);
     if (n <= 0) return false;
     at += n, offset += n, bytes -= n;
   }
@@ -48,50 +43,27 @@ void WeightFile::prefetch(int64_t begin, int64_t end) noexcept {
   end = std::min(end, bytes_);
   if (begin >= end) return;
   prefetched_ = end;
-  posix_fadvise(fd_, begin, end - begin, POSIX_FADV_WILLNEED);
+  os::prefetch_file(fd_, begin, end - begin);
 }
 
 void WeightFile::check_unchanged() const {
-  struct stat st;
-  const bool same = fstat(fd_, &st) == 0 && st.st_size == bytes_ &&
-                    st.st_mtim.tv_sec == changed_.tv_sec && st.st_mtim.tv_nsec == changed_.tv_nsec;
+  os::FileState state;
+  const bool same =
+      os::file_state(fd_, &state) && state.bytes == bytes_ && state.changed == changed_;
   if (!same) {
     throw Error(kErrModelFormat, path_ + " was changed while it was read; load it anew");
   }
 }
 
 bool FileSource::read(int64_t at, int64_t bytes, void* out) const noexcept {
-  if (step_ == 1) return file_.read(offset_ + at, bytes, out);
+  if (step_ == run_) return file_.read(offset_ + at, bytes, out);
   char* to = static_cast<char*>(out);
   while (bytes > 0) {
-    const int64_t row = at / row_, inside = at % row_, n = std::min(bytes, row_ - inside);
-    if (!file_.read(offset_ + row * step_ * row_ + inside, n, to)) return false;
+    const int64_t inside = at % run_, n = std::min(bytes, run_ - inside);
+    if (!file_.read(offset_ + at / run_ * step_ + inside, n, to)) return false;
     at += n, to += n, bytes -= n;
   }
   return true;
-}
-
-bool SplitMxfp4Source::read(int64_t at, int64_t bytes, void* out) const noexcept try {
-  const int64_t blocks = t_.cols / 32, row = row_bytes(DType::kMXFP4, t_.cols);
-  std::vector<uint8_t> codes(static_cast<size_t>(16 * blocks)), scales(static_cast<size_t>(blocks));
-  uint8_t* to = static_cast<uint8_t*>(out);
-  for (int64_t r = at / row; r < (at + bytes) / row; ++r) {
-    const int64_t stored = r * t_.step * blocks;
-    if (!codes_.read(t_.offset + 16 * stored, 16 * blocks, codes.data())) return false;
-    if (!scales_.read(t_.scales_offset + stored, blocks, scales.data())) return false;
-    for (int64_t b = 0; b < blocks; ++b) {
-      const uint8_t* const pairs = codes.data() + 16 * b;  // value i in half i % 2 of byte i / 2
-      *to++ = scales[static_cast<size_t>(b)];
-      for (int i = 0; i < 16; ++i) {  // values i and 16 + i
-        const int shift = 4 * (i % 2);
-        *to++ = static_cast<uint8_t>((pairs[i / 2] >> shift & 15) | (pairs[8 + i / 2] >> shift & 15)
-                                                                        << 4);
-      }
-    }
-  }
-  return true;
-} catch (...) {
-  return false;  // no memory for a row
 }
 
 TurnedSource::TurnedSource(const WeightFile& file, const TensorSpec& t) {
@@ -104,7 +76,7 @@ TurnedSource::TurnedSource(const WeightFile& file, const TensorSpec& t) {
     if (!file.read(t.offset + begin * stored, n * stored, part.data())) return;
     for (int64_t r = 0; r < t.rows; ++r) {
       char* to = values.data() + (r * t.cols + begin) * value;
-      const char* from = part.data() + (t.transposed_from + r * t.step) * value;
+      const char* from = part.data() + (t.transposed_from + t.stored_at(r)) * value;
       for (int64_t c = 0; c < n; ++c) std::memcpy(to + c * value, from + c * stored, value);
     }
   }
@@ -114,6 +86,28 @@ TurnedSource::TurnedSource(const WeightFile& file, const TensorSpec& t) {
 bool TurnedSource::read(int64_t at, int64_t bytes, void* out) const noexcept {
   if (values_.empty()) return false;
   std::memcpy(out, values_.data() + at, static_cast<size_t>(bytes));
+  return true;
+}
+
+WidenedTurnedSource::WidenedTurnedSource(const WeightSource& stored, const TensorSpec& t) {
+  const int64_t row = row_bytes(t.dtype, t.transposed_of);
+  std::vector<float> values(static_cast<size_t>(t.rows * t.cols));
+  std::vector<char> bytes(static_cast<size_t>(row));
+  std::vector<float> wide(static_cast<size_t>(t.transposed_of));
+  for (int64_t c = 0; c < t.cols; ++c) {
+    if (!stored.read(c * row, row, bytes.data())) return;
+    dequantise_row(t.dtype, bytes.data(), t.transposed_of, wide.data());
+    for (int64_t r = 0; r < t.rows; ++r) {
+      values[static_cast<size_t>(r * t.cols + c)] =
+          wide[static_cast<size_t>(t.transposed_from + t.stored_at(r))];
+    }
+  }
+  values_ = std::move(values);
+}
+
+bool WidenedTurnedSource::read(int64_t at, int64_t bytes, void* out) const noexcept {
+  if (values_.empty()) return false;
+  std::memcpy(out, reinterpret_cast<const char*>(values_.data()) + at, static_cast<size_t>(bytes));
   return true;
 }
 

@@ -2,8 +2,6 @@
 // is mapped: a file that is cut or overwritten meanwhile gives an error, never a signal.
 #pragma once
 
-#include <time.h>
-
 #include <string>
 #include <vector>
 
@@ -32,31 +30,28 @@ class WeightFile {
   std::string path_;
   int fd_ = -1;
   int64_t bytes_ = 0, prefetched_ = 0;
-  struct timespec changed_ = {};
+  int64_t changed_ = 0;  // as os::FileState has it
 };
 
-// A tensor in its file, where its rows may lie some rows apart.
+// Bytes of a row in the file.
+inline int64_t stored_row_bytes(const TensorSpec& t) {
+  if (t.dtype == DType::kNVFP4) return t.cols / 64 * Nvfp4Source::kBlockBytes;
+  return row_bytes(t.dtype, t.cols);
+}
+
+// A tensor in its file, where runs of its rows may lie some rows apart.
 class FileSource : public WeightSource {
  public:
   FileSource(const WeightFile& file, const TensorSpec& t)
-      : file_(file), offset_(t.offset), row_(row_bytes(t.dtype, t.cols)), step_(t.step) {}
+      : file_(file),
+        offset_(t.offset),
+        run_(stored_row_bytes(t) * t.run),
+        step_(stored_row_bytes(t) * t.step) {}
   bool read(int64_t at, int64_t bytes, void* out) const noexcept override;
 
  private:
   const WeightFile& file_;
-  const int64_t offset_, row_, step_;
-};
-
-// MXFP4 whose codes and scales lie apart, as the blocks that GGUF files hold.
-class SplitMxfp4Source : public WeightSource {
- public:
-  SplitMxfp4Source(const WeightFile& codes, const WeightFile& scales, const TensorSpec& t)
-      : codes_(codes), scales_(scales), t_(t) {}
-  bool read(int64_t at, int64_t bytes, void* out) const noexcept override;
-
- private:
-  const WeightFile &codes_, &scales_;
-  const TensorSpec& t_;
+  const int64_t offset_, run_, step_;  // in bytes
 };
 
 // A tensor whose file holds it turned around. Its rows lie scattered there, so it is turned in
@@ -68,6 +63,17 @@ class TurnedSource : public WeightSource {
 
  private:
   std::vector<char> values_;  // [rows, cols], or nothing where the file could not be read
+};
+
+// The same of a quantised one, which becomes F32: `stored` is the matrix as it lies there,
+// [t.cols, t.transposed_of].
+class WidenedTurnedSource : public WeightSource {
+ public:
+  WidenedTurnedSource(const WeightSource& stored, const TensorSpec& t);
+  bool read(int64_t at, int64_t bytes, void* out) const noexcept override;
+
+ private:
+  std::vector<float> values_;  // [rows, cols], or nothing where it could not be read
 };
 
 // Rows of a plain matrix in another type: quantised, or F32.

@@ -42,14 +42,41 @@ struct ExpertWeights {
   Vector bias;  // of all
 };
 
+struct RecurrentWeights {
+  LinearWeights q, k, v, gate, beta, dt, out;
+  Vector conv, conv_bias;  // [conv_width, channels]
+  Vector decay, dt_bias, skip;
+  NormWeights norm;
+};
+
+struct LatentWeights {
+  LinearWeights q_a, k_rope, kv;
+  NormWeights q_norm, kv_norm;
+  ExpertWeights k_b, v_b;  // of each head
+};
+
 struct LayerWeights {
   NormWeights attn_norm, post_attn_norm, mlp_norm, post_mlp_norm, q_norm, k_norm;
   LinearWeights q, k, v, o, gate, up, down, router;
   Tensor shared_gate;
-  Vector choice_bias;
+  Vector choice_bias, expert_scale;
   ExpertWeights expert_gate, expert_up, expert_down;
+  LinearWeights latent_in, latent_out;
   LinearWeights attn_gate;
   Vector sinks;
+  RecurrentWeights recurrent;
+  NormWeights v_norm;
+  NormWeights router_norm, experts_norm, post_experts_norm, post_dense_norm;
+  float scale = 1;  // of the residual behind the layer
+  LinearWeights input_proj, input_gate, input_out;
+  NormWeights post_input_norm;
+  LatentWeights latent;
+};
+
+// Matrices that a checkpoint holds in one type and ops read in one.
+struct WeightKind {
+  DType stored, kept;
+  int64_t num_matrices, bytes;  // as the ops read them
 };
 
 struct DenseWeights {
@@ -68,15 +95,21 @@ class Weights {
           const std::vector<TensorSpec>& tensors, DType quantise);
 
   int64_t bytes() const { return bytes_; }  // of all matrices, as the ops read them
+  const std::vector<WeightKind>& kinds() const { return kinds_; }
 
   Tensor embed, positions, token_types, head;  // empty = the model has none
-  NormWeights embed_norm, final_norm;
+  Tensor layer_inputs;                         // [vocab · layers, size]
+  NormWeights embed_norm, final_norm, layer_inputs_norm;
   std::vector<LayerWeights> layers;
   std::vector<DenseWeights> pooler;
 
  private:
   std::vector<Buffer> memory_;  // of the matrices, as the ops read them
+  std::vector<WeightKind> kinds_;
   int64_t bytes_ = 0;
 };
+
+// For tests: every value of a matrix, as F32.
+std::vector<float> stored_values(const std::vector<std::string>& files, const TensorSpec& t);
 
 }  // namespace octavo

@@ -2,11 +2,15 @@
 // verifies.
 #include <napi.h>
 
+#include <algorithm>
+
 #include "backends.h"
 #include "base/dtype.h"
+#include "model/weights.h"
 #include "napi/error.h"
 #include "napi/executor_wrap.h"
 #include "napi/grammar_wrap.h"
+#include "napi/load_request.h"
 #include "napi/pooled_layout.h"
 #include "napi/step_layout.h"
 #ifdef OCTAVO_SIMT
@@ -82,6 +86,24 @@ Napi::Value simt_device(const Napi::CallbackInfo& info) {
 }
 #endif
 
+#ifdef OCTAVO_TESTING
+// For tests: (files, tensor) → a Float32Array of every value of the matrix.
+Napi::Value stored_matrix(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  std::vector<float> values;
+  const Failure failure = guarded([&] {
+    std::vector<std::string> files;
+    const Napi::Array list = info[0].As<Napi::Array>();
+    for (uint32_t i = 0; i < list.Length(); ++i) files.push_back(list.Get(i).ToString());
+    values = stored_values(files, read_tensor(info[1].As<Napi::Object>()));
+  });
+  if (failure.failed()) throw Napi::Error::New(env, failure.message);
+  Napi::Float32Array out = Napi::Float32Array::New(env, values.size());
+  std::copy(values.begin(), values.end(), out.Data());
+  return out;
+}
+#endif
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Executor", ExecutorWrap::define(env));
   define_grammar(env, exports);
@@ -97,6 +119,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     }
     return out;
   }());
+#ifdef OCTAVO_TESTING
+  exports.Set("storedMatrix", Napi::Function::New(env, stored_matrix));
+#endif
 #ifdef OCTAVO_SIMT
   exports.Set("simtDevice", Napi::Function::New(env, simt_device));
 #endif

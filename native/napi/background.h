@@ -1,5 +1,5 @@
 // Work that must not hold up the event loop and belongs to no executor: a few threads of each
-// environment's own, started when first needed; promises are settled on the JS thread.
+// environment's own, started when first needed.
 #pragma once
 
 #include <napi.h>
@@ -13,44 +13,39 @@
 #include <thread>
 #include <vector>
 
-#include "napi/error.h"
+#include "napi/jobs.h"
 
 namespace octavo {
 
+// Set to true it ends work that looks at it now and then, and what has not begun does not begin.
+using Cancel = std::shared_ptr<std::atomic<bool>>;
+
 class Background {
  public:
-  explicit Background(Napi::Env env);
-  ~Background();
-  Background(const Background&) = delete;
-  Background& operator=(const Background&) = delete;
+  Background(Napi::Env env, size_t max_threads);
 
-  // Runs work on one of the threads, then done on the JS thread, which gives what the promise
-  // resolves to. What either of them throws rejects it.
-  Napi::Value run(Napi::Env env, std::function<void()> work,
+  // Runs work on one of the threads, then done on the JS thread: see Jobs::begin(). Where the
+  // environment ends `cancel` is set. Rejects with ERR_BUSY where too much is waiting.
+  Napi::Value run(Napi::Env env, Cancel cancel, std::function<void()> work,
                   std::function<Napi::Value(Napi::Env)> done);
-  // Becomes true when the environment ends: long work should look at it and throw.
-  const std::atomic<bool>* cancelled() const { return &cancelled_; }
 
  private:
-  struct Job;
-
+  struct Waiting {
+    std::unique_ptr<Job> job;
+    Cancel cancel;
+  };
   void loop();
-  void stop();  // joins; from the destructor or the environment's end
-  static void settle(Napi::Env env, Napi::Function, Background* self, Job* job);
-  static void environment_ends(void* self);
+  void join();
 
-  using Settler = Napi::TypedThreadSafeFunction<Background, Job, &Background::settle>;
-  Napi::Env env_;
-  Settler settler_;
+  const size_t max_threads_;
   std::vector<std::thread> threads_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<Job*> queue_;
-  std::atomic<bool> cancelled_{false};
-  int idle_ = 0;
-  int pending_ = 0;  // JS's: while > 0 the process stays alive
-  bool stopped_ = false;
-  bool environment_ended_ = false;
+  std::deque<Waiting> queue_;
+  std::vector<Cancel> running_;
+  size_t idle_ = 0;
+  bool stopping_ = false;
+  Jobs jobs_;  // goes first: it joins the threads
 };
 
 }  // namespace octavo

@@ -13,15 +13,6 @@
 
 namespace octavo {
 
-// One piece of work on its way: made on the JS thread, run on the executor's, settled on JS's.
-struct ExecutorWrap::Job {
-  explicit Job(Napi::Env env) : deferred(Napi::Promise::Deferred::New(env)) {}
-  Napi::Promise::Deferred deferred;
-  std::function<void()> work;
-  std::function<Napi::Value(Napi::Env)> done;
-  Failure failure;
-};
-
 namespace {
 
 template <typename Array, typename T>
@@ -68,6 +59,19 @@ Napi::Object probe_to_js(Napi::Env env, const DeviceProbe& probe) {
   return out;
 }
 
+Napi::Array kinds_to_js(Napi::Env env, const std::vector<WeightKind>& kinds) {
+  Napi::Array out = Napi::Array::New(env);
+  for (uint32_t i = 0; i < kinds.size(); ++i) {
+    Napi::Object o = Napi::Object::New(env);
+    o.Set("stored", dtype_name(kinds[i].stored));
+    o.Set("kept", dtype_name(kinds[i].kept));
+    o.Set("numMatrices", static_cast<double>(kinds[i].num_matrices));
+    o.Set("bytes", static_cast<double>(kinds[i].bytes));
+    out.Set(i, o);
+  }
+  return out;
+}
+
 template <typename T>
 const T* typed_data(const Napi::Value& v, napi_typedarray_type type, int64_t* length) {
   if (!v.IsTypedArray() || v.As<Napi::TypedArray>().TypedArrayType() != type) {
@@ -88,88 +92,33 @@ Napi::Function ExecutorWrap::define(Napi::Env env) {
        InstanceMethod("probe", &ExecutorWrap::probe)});
 }
 
-ExecutorWrap::ExecutorWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ExecutorWrap>(info) {
-  const Napi::Env env = info.Env();
+ExecutorWrap::ExecutorWrap(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<ExecutorWrap>(info),
+      jobs_(info.Env(), "octavo",
+            {[this] { join(); }, [this] { somebody_waits(); }, [this] { nobody_waits(); }}) {
   const Failure failure = guarded([&] { executor_ = std::make_unique<Executor>(); });
-  if (failure.failed()) throw to_js(env, failure);
-  settler_ = Settler::New(env, "octavo", 0, 1, this);
-  settler_.Unref(env);
-  napi_add_env_cleanup_hook(env, &ExecutorWrap::environment_ends, this);
+  if (failure.failed()) throw to_js(info.Env(), failure);
 }
 
-// By garbage collection, or with the environment, whose hook has then been here before.
-ExecutorWrap::~ExecutorWrap() { shut_down(); }
-
-// Hooks run in the reverse order of their registration: before the settler's own, which frees it,
-// and before any object is destroyed. After this nothing native touches the environment.
-void ExecutorWrap::environment_ends(void* self) {
-  auto* wrap = static_cast<ExecutorWrap*>(self);
-  wrap->environment_ended_ = true;
-  wrap->shut_down();
-}
-
-void ExecutorWrap::shut_down() {
-  if (executor_ == nullptr) return;
-  if (!environment_ended_) napi_remove_env_cleanup_hook(Env(), &environment_ends, this);
-  executor_->stop();
+// What is queued runs yet, and asks for the executor: so it goes only behind its thread.
+void ExecutorWrap::join() {
+  if (executor_) executor_->stop();
   executor_.reset();
-  settler_.Release();
 }
 
-Napi::Value ExecutorWrap::rejected(Napi::Env env, const Failure& failure) {
-  auto deferred = Napi::Promise::Deferred::New(env);
-  deferred.Reject(to_js(env, failure).Value());
-  return deferred.Promise();
+// The object stays while somebody does.
+void ExecutorWrap::somebody_waits() { Ref(); }
+void ExecutorWrap::nobody_waits() {
+  Unref();
+  if (state_ == State::kClosed) jobs_.stop();  // the thread is idle: joined at once
 }
 
 Napi::Value ExecutorWrap::launch(Napi::Env env, std::function<void()> work,
                                  std::function<Napi::Value(Napi::Env)> done) {
-  auto owned = std::make_unique<Job>(env);
-  owned->work = std::move(work);
-  owned->done = std::move(done);
-  const Napi::Value promise = owned->deferred.Promise();
-  if (pending_++ == 0) {
-    settler_.Ref(env);
-    Ref();  // the object stays while somebody waits for it
-  }
-  Job* job = owned.release();
-  executor_->submit([this, job] {
-    job->failure = guarded(job->work);
-    // The settler is there as long as the thread is.
-    if (settler_.BlockingCall(job) != napi_ok) delete job;
-  });
+  Job* const job = jobs_.begin(env, std::move(work), std::move(done)).release();
+  const Napi::Value promise = job->deferred.Promise();
+  executor_->submit([this, job] { jobs_.run(std::unique_ptr<Job>(job)); });
   return promise;
-}
-
-void ExecutorWrap::settle(Napi::Env env, Napi::Function, ExecutorWrap* self, Job* job) {
-  std::unique_ptr<Job> owned(job);
-  if (env == nullptr) return;
-  // A worker that is being terminated may run no JS any more: then every call throws, and nobody
-  // is left to be told.
-  try {
-    self->settle_in(env, job);
-  } catch (const Napi::Error&) {
-  }
-}
-
-void ExecutorWrap::settle_in(Napi::Env env, Job* job) {
-  Napi::HandleScope scope(env);
-  Napi::Value value = env.Undefined();
-  if (job->failure.failed()) {
-    guarded([&] { job->done(nullptr); });
-  } else {
-    job->failure = guarded([&] { value = job->done(env); });
-  }
-  if (--pending_ == 0) {
-    settler_.Unref(env);
-    Unref();
-  }
-  if (job->failure.failed()) {
-    job->deferred.Reject(to_js(env, job->failure).Value());
-  } else {
-    job->deferred.Resolve(value);
-  }
-  if (state_ == State::kClosed && pending_ == 0) shut_down();  // the thread is idle: joined at once
 }
 
 Napi::Value ExecutorWrap::load(const Napi::CallbackInfo& info) {
@@ -181,7 +130,7 @@ Napi::Value ExecutorWrap::load(const Napi::CallbackInfo& info) {
     *request = read_load_request(info[0].As<Napi::Object>());
     rows_.resize(static_cast<size_t>(request->limits.max_num_seqs));
   });
-  if (failure.failed()) return rejected(env, failure);
+  if (failure.failed()) return Jobs::rejected(env, failure);
   state_ = State::kLoading;
   limits_ = request->limits;
   const ModelSpec& spec = request->spec;
@@ -199,7 +148,10 @@ Napi::Value ExecutorWrap::load(const Napi::CallbackInfo& info) {
         limits_.num_blocks = loaded->num_blocks;
         out.Set("numBlocks", loaded->num_blocks);
         out.Set("blockBytes", static_cast<double>(loaded->block_bytes));
+        out.Set("stateBytes", static_cast<double>(loaded->state_bytes));
+        out.Set("recordBytes", static_cast<double>(loaded->record_bytes));
         out.Set("weightBytes", static_cast<double>(loaded->weight_bytes));
+        out.Set("weights", kinds_to_js(e, loaded->weight_kinds));
         out.Set("numThreads", loaded->num_threads);
         return out;
       });
@@ -208,7 +160,7 @@ Napi::Value ExecutorWrap::load(const Napi::CallbackInfo& info) {
 Napi::Value ExecutorWrap::probe(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (state_ != State::kEmpty) {
-    return rejected(env, {kErrBusy, "ask an executor for the devices before it is loaded"});
+    return Jobs::rejected(env, {kErrBusy, "ask an executor for the devices before it is loaded"});
   }
   auto found = std::make_shared<DeviceProbe>();
   return launch(
@@ -237,7 +189,7 @@ Napi::Value ExecutorWrap::embed(const Napi::CallbackInfo& info) {
     const int32_t* const words = typed_data<int32_t>(info[0], napi_int32_array, &num_words);
     parse_pooled(words, num_words, limits_, model_, &texts_);
   });
-  if (failure.failed()) return rejected(env, failure);
+  if (failure.failed()) return Jobs::rejected(env, failure);
   stepping_ = true;
   return launch(
       env, [this] { executor_->embed(texts_, vectors_); },
@@ -272,7 +224,10 @@ Napi::Value ExecutorWrap::step(const Napi::CallbackInfo& info) {
     input_.capture_logits = info[4].IsBoolean() && info[4].As<Napi::Boolean>().Value();
 #endif
   });
-  if (failure.failed()) return rejected(env, failure);
+  if (failure.failed()) {
+    input_.mask_tasks.clear();
+    return Jobs::rejected(env, failure);
+  }
   stepping_ = true;
   return launch(
       env, [this] { executor_->step(input_, output_); },

@@ -2,12 +2,12 @@
 
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "napi/args.h"
-#include "napi/background.h"
 #include "napi/error.h"
 
 namespace octavo {
@@ -16,10 +16,12 @@ namespace {
 
 // Of an environment: worker threads have their own.
 struct GrammarData {
-  explicit GrammarData(Napi::Env env) : background(env) {}
+  explicit GrammarData(Napi::Env env) : compiling(env, 2), matching(env, 1) {}
   Napi::FunctionReference vocabulary, grammar, matcher;
-  Background background;
+  Background compiling, matching;  // what is generated does not wait for what is compiled
 };
+
+constexpr int64_t kMatcherBytes = 1'024;  // of a matcher and its last places
 
 GrammarData& data_of(Napi::Env env) { return *env.GetInstanceData<GrammarData>(); }
 
@@ -46,11 +48,7 @@ Napi::Value answer(const Napi::CallbackInfo& info, Fn&& fn) {
   return out;
 }
 
-Napi::Value rejected(Napi::Env env, const Failure& failure) {
-  auto deferred = Napi::Promise::Deferred::New(env);
-  deferred.Reject(to_js(env, failure).Value());
-  return deferred.Promise();
-}
+Cancel new_cancel() { return std::make_shared<std::atomic<bool>>(false); }
 
 template <class T>
 T& open(const std::shared_ptr<T>& value, const char* what) {
@@ -89,7 +87,10 @@ Napi::Function VocabularyWrap::define(Napi::Env env) {
 
 VocabularyWrap::VocabularyWrap(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<VocabularyWrap>(info),
-      vocabulary_(unwrap<const grammar::Vocabulary>(info, "Vocabulary.build()")) {}
+      vocabulary_(unwrap<const grammar::Vocabulary>(info, "Vocabulary.build()")),
+      external_(info.Env()) {
+  external_.set(vocabulary_->memory());
+}
 
 const std::shared_ptr<const grammar::Vocabulary>& VocabularyWrap::vocabulary() const {
   open(vocabulary_, "vocabulary");
@@ -109,14 +110,15 @@ Napi::Value VocabularyWrap::build(const Napi::CallbackInfo& info) {
     in->offsets = copy_typed_array<int32_t>(info[1], napi_int32_array, "offsets");
     in->end_tokens = copy_typed_array<int32_t>(info[2], napi_int32_array, "endTokenIds");
   });
-  if (failure.failed()) return rejected(env, failure);
-  return data_of(env).background.run(
-      env,
+  if (failure.failed()) return Jobs::rejected(env, failure);
+  return data_of(env).compiling.run(
+      env, new_cancel(),
       [in] {
         in->built = std::make_shared<const grammar::Vocabulary>(
             std::move(in->bytes), std::move(in->offsets), std::move(in->end_tokens));
       },
       [in](Napi::Env e) -> Napi::Value {
+        if (e == nullptr) return Napi::Value();
         return wrap(e, data_of(e).vocabulary, std::move(in->built));
       });
 }
@@ -133,7 +135,11 @@ Napi::Value VocabularyWrap::bytes(const Napi::CallbackInfo& info) {
   });
 }
 
-void VocabularyWrap::close(const Napi::CallbackInfo&) { vocabulary_.reset(); }
+void VocabularyWrap::close(const Napi::CallbackInfo&) {
+  *closed_ = true;
+  vocabulary_.reset();
+  external_.set(0);
+}
 
 // --- Grammar ---
 
@@ -148,7 +154,10 @@ Napi::Function GrammarWrap::define(Napi::Env env) {
 
 GrammarWrap::GrammarWrap(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<GrammarWrap>(info),
-      grammar_(unwrap<grammar::Grammar>(info, "Grammar.compile()")) {}
+      grammar_(unwrap<grammar::Grammar>(info, "Grammar.compile()")),
+      external_(info.Env()) {
+  external_.set(grammar_->memory());
+}
 
 grammar::Grammar& GrammarWrap::grammar() const { return open(grammar_, "grammar"); }
 
@@ -161,9 +170,11 @@ Napi::Value GrammarWrap::compile(const Napi::CallbackInfo& info) {
     std::shared_ptr<grammar::Grammar> compiled;
   };
   auto in = std::make_shared<Input>();
+  Cancel cancel;
   const Failure failure = guarded([&] {
-    in->vocabulary =
-        wrapped<VocabularyWrap>(info[0], data_of(env).vocabulary, "vocabulary").vocabulary();
+    const auto& on = wrapped<VocabularyWrap>(info[0], data_of(env).vocabulary, "vocabulary");
+    in->vocabulary = on.vocabulary();
+    cancel = on.closed();
     in->words = copy_typed_array<int32_t>(info[1], napi_int32_array, "program");
     if (!info[2].IsObject()) bad_option("limits", "an object");
     const auto limits = info[2].As<Napi::Object>();
@@ -171,26 +182,29 @@ Napi::Value GrammarWrap::compile(const Napi::CallbackInfo& info) {
     in->limits.max_bytes = get_int(limits, "maxBytes", 1, int64_t{1} << 40);
     in->limits.max_ms = get_int(limits, "maxMs", 1, 3'600'000);
   });
-  if (failure.failed()) return rejected(env, failure);
-  Background& background = data_of(env).background;
-  return background.run(
-      env,
-      [in, cancelled = background.cancelled()] {
+  if (failure.failed()) return Jobs::rejected(env, failure);
+  return data_of(env).compiling.run(
+      env, cancel,
+      [in, cancel] {
         in->compiled = grammar::Grammar::compile(in->vocabulary, in->words.data(), in->words.size(),
-                                                 in->limits, cancelled);
+                                                 in->limits, cancel.get());
       },
       [in](Napi::Env e) -> Napi::Value {
+        if (e == nullptr) return Napi::Value();
         return wrap(e, data_of(e).grammar, std::move(in->compiled));
       });
 }
 
 Napi::Value GrammarWrap::start(const Napi::CallbackInfo& info) {
-  return answer(info,
-                [&](Napi::Env env) { return wrap(env, data_of(env).matcher, grammar().start()); });
+  return answer(info, [&](Napi::Env env) {
+    external_.set(grammar().memory());
+    return wrap(env, data_of(env).matcher, grammar().start());
+  });
 }
 
 Napi::Value GrammarWrap::memory(const Napi::CallbackInfo& info) {
   return answer(info, [&](Napi::Env env) {
+    external_.set(grammar().memory());
     return Napi::Number::New(env, static_cast<double>(grammar().memory()));
   });
 }
@@ -201,7 +215,10 @@ Napi::Value GrammarWrap::num_states(const Napi::CallbackInfo& info) {
   });
 }
 
-void GrammarWrap::close(const Napi::CallbackInfo&) { grammar_.reset(); }
+void GrammarWrap::close(const Napi::CallbackInfo&) {
+  grammar_.reset();
+  external_.set(0);
+}
 
 // --- Matcher ---
 
@@ -211,19 +228,21 @@ Napi::Function MatcherWrap::define(Napi::Env env) {
       {InstanceMethod("advance", &MatcherWrap::advance), InstanceMethod("fork", &MatcherWrap::fork),
        InstanceMethod("rollback", &MatcherWrap::rollback),
        InstanceAccessor<&MatcherWrap::length>("length"),
-       InstanceAccessor<&MatcherWrap::ended>("ended"),
        InstanceAccessor<&MatcherWrap::failure>("failure"),
        InstanceMethod("complete", &MatcherWrap::complete),
        InstanceMethod("acceptsBytes", &MatcherWrap::accepts_bytes),
        InstanceMethod("fillMask", &MatcherWrap::fill_mask),
        InstanceMethod("forcedBytes", &MatcherWrap::forced_bytes),
-       InstanceMethod("forcedTokens", &MatcherWrap::forced_tokens),
+       InstanceMethod("settle", &MatcherWrap::settle),
        InstanceMethod("close", &MatcherWrap::close)});
 }
 
 MatcherWrap::MatcherWrap(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<MatcherWrap>(info),
-      matcher_(unwrap<grammar::Matcher>(info, "Grammar.start() or Matcher.fork()")) {}
+      matcher_(unwrap<grammar::Matcher>(info, "Grammar.start() or Matcher.fork()")),
+      external_(info.Env()) {
+  external_.set(kMatcherBytes);
+}
 
 std::shared_ptr<grammar::Matcher> MatcherWrap::of(const Napi::Value& value) {
   const auto& wrap = wrapped<MatcherWrap>(value, data_of(value.Env()).matcher, "matcher");
@@ -236,7 +255,7 @@ grammar::Matcher& MatcherWrap::matcher() const { return open(matcher_, "matcher"
 Napi::Value MatcherWrap::advance(const Napi::CallbackInfo& info) {
   return answer(info, [&](Napi::Env env) {
     const int64_t id = whole_number(info[0], "tokenId", 0, INT32_MAX);
-    return Napi::Boolean::New(env, matcher().advance(static_cast<int32_t>(id)));
+    return Napi::Boolean::New(env, matcher().try_advance(static_cast<int32_t>(id)));
   });
 }
 
@@ -248,7 +267,7 @@ Napi::Value MatcherWrap::fork(const Napi::CallbackInfo& info) {
 Napi::Value MatcherWrap::rollback(const Napi::CallbackInfo& info) {
   return answer(info, [&](Napi::Env env) {
     const int64_t n = whole_number(info[0], "numTokens", 0, INT32_MAX);
-    if (!matcher().rollback(static_cast<int32_t>(n)) && matcher().failure().empty()) {
+    if (!matcher().rollback(static_cast<int32_t>(n))) {
       bad_option("numTokens", "at most as many as were taken");
     }
     return env.Undefined();
@@ -259,24 +278,37 @@ Napi::Value MatcherWrap::length(const Napi::CallbackInfo& info) {
   return answer(info, [&](Napi::Env env) { return Napi::Number::New(env, matcher().length()); });
 }
 
-Napi::Value MatcherWrap::ended(const Napi::CallbackInfo& info) {
-  return answer(info, [&](Napi::Env env) { return Napi::Boolean::New(env, matcher().ended()); });
-}
-
 Napi::Value MatcherWrap::failure(const Napi::CallbackInfo& info) {
   return answer(info, [&](Napi::Env env) { return Napi::String::New(env, matcher().failure()); });
 }
 
 Napi::Value MatcherWrap::complete(const Napi::CallbackInfo& info) {
-  return answer(info, [&](Napi::Env env) { return Napi::Boolean::New(env, matcher().complete()); });
+  return answer(info, [&](Napi::Env env) -> Napi::Value {
+    const std::optional<bool> complete = matcher().try_complete();
+    return complete ? Napi::Boolean::New(env, *complete) : env.Null();
+  });
 }
 
 Napi::Value MatcherWrap::accepts_bytes(const Napi::CallbackInfo& info) {
-  return answer(info, [&](Napi::Env env) {
-    const auto bytes = copy_typed_array<uint8_t>(info[0], napi_uint8_array, "bytes");
-    const size_t taken = matcher().accepts_bytes(bytes.data(), bytes.size());
-    return Napi::Number::New(env, static_cast<double>(taken));
+  const Napi::Env env = info.Env();
+  struct Input {
+    std::shared_ptr<grammar::Matcher> matcher;
+    std::vector<uint8_t> bytes;
+    size_t taken = 0;
+  };
+  auto in = std::make_shared<Input>();
+  const Failure failure = guarded([&] {
+    in->matcher = matcher().fork();
+    in->bytes = copy_typed_array<uint8_t>(info[0], napi_uint8_array, "bytes");
   });
+  if (failure.failed()) return Jobs::rejected(env, failure);
+  return data_of(env).matching.run(
+      env, new_cancel(),
+      [in] { in->taken = in->matcher->accepts_bytes(in->bytes.data(), in->bytes.size()); },
+      [in](Napi::Env e) -> Napi::Value {
+        if (e == nullptr) return Napi::Value();
+        return Napi::Number::New(e, static_cast<double>(in->taken));
+      });
 }
 
 Napi::Value MatcherWrap::fill_mask(const Napi::CallbackInfo& info) {
@@ -290,30 +322,35 @@ Napi::Value MatcherWrap::fill_mask(const Napi::CallbackInfo& info) {
     const auto words = static_cast<int64_t>(matcher().grammar()->vocabulary().mask_words());
     if (length < words) bad_option("into", "as long as a mask");
     const int64_t offset = whole_number(info[1], "offset", 0, length - words);
-    matcher().fill_mask(reinterpret_cast<uint32_t*>(into.Data()) + offset);
-    return env.Undefined();
+    auto* const to = reinterpret_cast<uint32_t*>(into.Data()) + offset;
+    return Napi::Boolean::New(env, matcher().try_fill_mask(to));
   });
 }
 
 Napi::Value MatcherWrap::forced_bytes(const Napi::CallbackInfo& info) {
-  return answer(info, [&](Napi::Env env) {
-    const std::vector<uint8_t> bytes = matcher().forced_bytes();
-    Napi::Uint8Array out = Napi::Uint8Array::New(env, bytes.size());
-    if (!bytes.empty()) std::memcpy(out.Data(), bytes.data(), bytes.size());
+  return answer(info, [&](Napi::Env env) -> Napi::Value {
+    const std::optional<std::vector<uint8_t>> bytes = matcher().try_forced_bytes();
+    if (!bytes) return env.Null();
+    Napi::Uint8Array out = Napi::Uint8Array::New(env, bytes->size());
+    if (!bytes->empty()) std::memcpy(out.Data(), bytes->data(), bytes->size());
     return out;
   });
 }
 
-Napi::Value MatcherWrap::forced_tokens(const Napi::CallbackInfo& info) {
-  return answer(info, [&](Napi::Env env) {
-    const std::vector<int32_t> ids = matcher().forced_tokens();
-    Napi::Int32Array out = Napi::Int32Array::New(env, ids.size());
-    if (!ids.empty()) std::memcpy(out.Data(), ids.data(), ids.size() * 4);
-    return out;
-  });
+Napi::Value MatcherWrap::settle(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  std::shared_ptr<grammar::Matcher> fork;
+  const Failure failure = guarded([&] { fork = matcher().fork(); });
+  if (failure.failed()) return Jobs::rejected(env, failure);
+  return data_of(env).matching.run(
+      env, new_cancel(), [fork] { fork->settle(); },
+      [](Napi::Env e) -> Napi::Value { return e == nullptr ? Napi::Value() : e.Undefined(); });
 }
 
-void MatcherWrap::close(const Napi::CallbackInfo&) { matcher_.reset(); }
+void MatcherWrap::close(const Napi::CallbackInfo&) {
+  matcher_.reset();
+  external_.set(0);
+}
 
 void define_grammar(Napi::Env env, Napi::Object exports) {
   auto* data = new GrammarData(env);

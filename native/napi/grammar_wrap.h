@@ -8,14 +8,34 @@
 #include "grammar/grammar.h"
 #include "grammar/matcher.h"
 #include "grammar/vocabulary.h"
+#include "napi/background.h"
 
 namespace octavo {
+
+// Tells the garbage collector what an object holds outside its heap.
+class ExternalBytes {
+ public:
+  explicit ExternalBytes(Napi::Env env) : env_(env) {}
+  ~ExternalBytes() { set(0); }
+  ExternalBytes(const ExternalBytes&) = delete;
+  ExternalBytes& operator=(const ExternalBytes&) = delete;
+  void set(int64_t bytes) {
+    if (bytes != told_) Napi::MemoryManagement::AdjustExternalMemory(env_, bytes - told_);
+    told_ = bytes;
+  }
+
+ private:
+  Napi::Env env_;
+  int64_t told_ = 0;
+};
 
 class VocabularyWrap : public Napi::ObjectWrap<VocabularyWrap> {
  public:
   static Napi::Function define(Napi::Env env);
   explicit VocabularyWrap(const Napi::CallbackInfo& info);
   const std::shared_ptr<const grammar::Vocabulary>& vocabulary() const;  // throws ERR_CLOSED
+  // What close() sets: work on it that is still under way ends.
+  const Cancel& closed() const { return closed_; }
 
  private:
   // (bytes, offsets, endTokenIds) → Promise<Vocabulary>
@@ -25,6 +45,8 @@ class VocabularyWrap : public Napi::ObjectWrap<VocabularyWrap> {
   void close(const Napi::CallbackInfo& info);
 
   std::shared_ptr<const grammar::Vocabulary> vocabulary_;
+  const Cancel closed_ = std::make_shared<std::atomic<bool>>(false);
+  ExternalBytes external_;
 };
 
 class GrammarWrap : public Napi::ObjectWrap<GrammarWrap> {
@@ -33,7 +55,8 @@ class GrammarWrap : public Napi::ObjectWrap<GrammarWrap> {
   explicit GrammarWrap(const Napi::CallbackInfo& info);
 
  private:
-  // (vocabulary, program, {maxStates, maxBytes, maxMs}) → Promise<Grammar>
+  // (vocabulary, program, {maxStates, maxBytes, maxMs}) → Promise<Grammar>; ERR_CLOSED where the
+  // vocabulary is closed meanwhile
   static Napi::Value compile(const Napi::CallbackInfo& info);
   Napi::Value start(const Napi::CallbackInfo& info);  // () → Matcher
   Napi::Value memory(const Napi::CallbackInfo& info);
@@ -42,8 +65,10 @@ class GrammarWrap : public Napi::ObjectWrap<GrammarWrap> {
   grammar::Grammar& grammar() const;  // throws ERR_CLOSED
 
   std::shared_ptr<grammar::Grammar> grammar_;
+  ExternalBytes external_;
 };
 
+// No call of it holds up the JS thread: see lib/native-grammar.ts.
 class MatcherWrap : public Napi::ObjectWrap<MatcherWrap> {
  public:
   static Napi::Function define(Napi::Env env);
@@ -56,17 +81,17 @@ class MatcherWrap : public Napi::ObjectWrap<MatcherWrap> {
   Napi::Value fork(const Napi::CallbackInfo& info);      // () → Matcher
   Napi::Value rollback(const Napi::CallbackInfo& info);  // (numTokens) → undefined
   Napi::Value length(const Napi::CallbackInfo& info);
-  Napi::Value ended(const Napi::CallbackInfo& info);
   Napi::Value failure(const Napi::CallbackInfo& info);
-  Napi::Value complete(const Napi::CallbackInfo& info);
-  Napi::Value accepts_bytes(const Napi::CallbackInfo& info);  // (bytes) → number
-  Napi::Value fill_mask(const Napi::CallbackInfo& info);      // (words, offset) → undefined
-  Napi::Value forced_bytes(const Napi::CallbackInfo& info);   // () → Uint8Array
-  Napi::Value forced_tokens(const Napi::CallbackInfo& info);  // () → Int32Array
+  Napi::Value complete(const Napi::CallbackInfo& info);       // () → boolean or null
+  Napi::Value accepts_bytes(const Napi::CallbackInfo& info);  // (bytes) → Promise<number>
+  Napi::Value fill_mask(const Napi::CallbackInfo& info);      // (words, offset) → boolean
+  Napi::Value forced_bytes(const Napi::CallbackInfo& info);   // () → Uint8Array or null
+  Napi::Value settle(const Napi::CallbackInfo& info);         // () → Promise<undefined>
   void close(const Napi::CallbackInfo& info);
   grammar::Matcher& matcher() const;  // throws ERR_CLOSED
 
   std::shared_ptr<grammar::Matcher> matcher_;
+  ExternalBytes external_;
 };
 
 // Exports the three classes; once for an environment.

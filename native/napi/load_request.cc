@@ -10,6 +10,7 @@ namespace octavo {
 namespace {
 
 constexpr int64_t kMaxBytes = int64_t{1} << 52;
+constexpr int64_t kMaxSide = int64_t{1} << 28;  // of a matrix in parts
 constexpr int64_t kMaxBlockSize = 256;
 
 // The groups' layers are checked against the model's by check_groups.
@@ -27,14 +28,18 @@ KvGroupSpec read_group(const Napi::Object& from, int64_t block_size, int64_t blo
   return group;
 }
 
-// Each layer is in one group, which keeps what the layer looks at.
+// Each layer with KV of its own is in one group, which keeps what the layer looks at.
 void check_groups(const std::vector<KvGroupSpec>& groups, const ModelSpec& spec) {
   if (!spec.has_head) bad_option("head", "an object where a cache is kept");
   for (const LayerSpec& layer : spec.layers) {
     if (layer.attention.reach.both) bad_option("causal", "true where a cache is kept");
   }
-  std::vector<bool> known(spec.layers.size());
+  std::vector<bool> known;  // or in no need of one
   size_t count = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    known.push_back(!layer.attention.owns_kv());
+    if (known.back()) ++count;
+  }
   for (const KvGroupSpec& group : groups) {
     for (int32_t index : group.layers) {
       const auto layer = static_cast<size_t>(index);
@@ -47,6 +52,26 @@ void check_groups(const std::vector<KvGroupSpec>& groups, const ModelSpec& spec)
     }
   }
   if (count != known.size()) bad_option("groups", "of layers, each in one");
+}
+
+// Room for what recurrent layers keep, where there are any.
+RecurrentLimits read_recurrent(const Napi::Object& limits, const ModelSpec& spec) {
+  RecurrentLimits l;
+  const bool given = !get(limits, "recurrent").IsUndefined();
+  const Napi::Array groups = get_array(limits, "groups");
+  if (given != has_recurrent(spec)) {
+    bad_option("recurrent", "there where the model has recurrent layers, and only there");
+  }
+  if (!given) return l;
+  if (groups.Length() == 0)
+    bad_option("groups", "there: texts cannot be pooled by such layers yet");
+  const Napi::Object from = get_object(limits, "recurrent");
+  l.num_slots = get_size(from, "numSlots", 2, INT32_MAX);
+  l.num_records = get_size(from, "numRecords", kChunk, INT32_MAX);
+  if (!get(from, "numHostSlots").IsUndefined()) {
+    l.num_host_slots = get_size(from, "numHostSlots", 0, INT32_MAX / kChunk);
+  }
+  return l;
 }
 
 EngineLimits read_limits(const Napi::Object& from) {
@@ -97,6 +122,59 @@ void read_device(const Napi::Object& from, LoadRequest& r) {
   b.batch_invariant = get_bool(from, "batchInvariant");
 }
 
+// A part that may not be there.
+bool read_part(const Napi::Object& from, const char* name, FilePart* part) {
+  if (get(from, name).IsUndefined()) return false;
+  const Napi::Object p = get_object(from, name);
+  part->file = static_cast<int32_t>(get_int(p, "file", 0, INT32_MAX));
+  part->offset = get_int(p, "offset", 0, kMaxBytes);
+  part->bytes = get_int(p, "bytes", 1, kMaxBytes);
+  return true;
+}
+
+void read_codes(const Napi::Object& from, const char* name, CodePart* codes) {
+  if (!read_part(from, name, codes)) return;
+  const Napi::Object c = get_object(from, name);
+  codes->order = static_cast<CodeOrder>(get_int(c, "order", 0, 3));
+  codes->bits = get_int(c, "bits", 1, 8);
+  codes->rows = get_int(c, "rows", 1, kMaxSide);
+  codes->cols = get_int(c, "cols", 1, kMaxSide);
+  codes->unit = get_int(c, "unit", 1, 4);
+  codes->is_signed = get_bool(c, "signed");
+}
+
+StoredParts read_parts(const Napi::Object& from) {
+  StoredParts p;
+  read_codes(from, "codes", &p.codes);
+  p.is_float = get_bool(from, "float");
+  p.rows = get_int(from, "rows", 1, kMaxSide);
+  p.from = get_int(from, "from", 0, kMaxSide);
+  p.group = get_int(from, "group", 1, kMaxBytes);
+  read_part(from, "scales", &p.scales);
+  const Napi::Object s = get_object(from, "scales");
+  p.scales.type = static_cast<ScaleType>(get_int(s, "type", 0, 5));
+  p.scales.rows = get_int(s, "rows", 1, kMaxBytes);
+  p.scales.cols = get_int(s, "cols", 1, kMaxBytes);
+  p.scales.row_span = get_int(s, "rowSpan", 1, kMaxSide);
+  p.scales.turned = get_bool(s, "turned");
+  p.scales.flat = get_bool(s, "flat");
+  read_part(from, "factor", &p.factor);
+  p.divides = get_bool(from, "divides");
+  p.divisor = static_cast<int32_t>(get_int(from, "divisor", 1, 1 << 20));
+  read_codes(from, "zeros", &p.zeros);
+  p.zeros_turned = get_bool(from, "zerosTurned");
+  p.zero = static_cast<int32_t>(get_int(from, "zero", 0, 255));
+  read_part(from, "groupOf", &p.order);
+  read_part(from, "values", &p.values);
+  if (read_part(from, "book", &p.book)) {
+    read_part(from, "bookScales", &p.book_scales);
+    p.book_offset = static_cast<float>(get_number(from, "bookOffset", -1e30, 1e30));
+  }
+  return p;
+}
+
+}  // namespace
+
 TensorSpec read_tensor(const Napi::Object& from) {
   TensorSpec t;
   t.name = get_string(from, "name");
@@ -107,11 +185,10 @@ TensorSpec read_tensor(const Napi::Object& from) {
   t.offset = get_int(from, "offset", 0, kMaxBytes);
   t.bytes = get_int(from, "bytes", 0, kMaxBytes);
   if (!get(from, "step").IsUndefined()) t.step = get_int(from, "step", 1, kMaxBytes);
-  if (!get(from, "scales").IsUndefined()) {
-    const Napi::Object scales = get_object(from, "scales");
-    t.scales_file = static_cast<int32_t>(get_int(scales, "file", 0, INT32_MAX));
-    t.scales_offset = get_int(scales, "offset", 0, kMaxBytes);
-  }
+  if (!get(from, "run").IsUndefined()) t.run = get_int(from, "run", 1, kMaxBytes);
+  if (!get(from, "negExp").IsUndefined()) t.neg_exp = get_bool(from, "negExp");
+  if (!get(from, "parts").IsUndefined()) t.parts = read_parts(get_object(from, "parts"));
+  read_part(from, "factor", &t.factor);
   if (get(from, "transposed").IsUndefined()) return t;
   const Napi::Object transposed = get_object(from, "transposed");
   t.transposed_of = get_int(transposed, "of", 1, kMaxBytes);
@@ -119,12 +196,12 @@ TensorSpec read_tensor(const Napi::Object& from) {
   return t;
 }
 
-}  // namespace
-
 LoadRequest read_load_request(const Napi::Object& from) {
   LoadRequest r;
   r.spec = read_model_spec(get_object(from, "spec"));
-  r.limits = read_limits(get_object(from, "limits"));
+  const Napi::Object limits = get_object(from, "limits");
+  r.limits = read_limits(limits);
+  r.limits.recurrent = read_recurrent(limits, r.spec);
   if (!r.limits.pools()) check_groups(r.limits.groups, r.spec);
   // A learned position has a row, or it does not exist.
   if (r.spec.num_positions > 0 && r.limits.max_model_len > r.spec.num_positions) {

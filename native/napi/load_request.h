@@ -8,5 +8,6 @@
 namespace octavo {
 
 LoadRequest read_load_request(const Napi::Object& from);
+TensorSpec read_tensor(const Napi::Object& from);
 
 }  // namespace octavo

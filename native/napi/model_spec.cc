@@ -22,6 +22,16 @@ Enum read_enum(const Napi::Object& from, const char* name, Enum last) {
   return static_cast<Enum>(get_int(from, name, 0, static_cast<int64_t>(last)));
 }
 
+bool has(const Napi::Object& from, const char* name) { return !get(from, name).IsUndefined(); }
+
+bool flag_or(const Napi::Object& from, const char* name, bool otherwise) {
+  return has(from, name) ? get_bool(from, name) : otherwise;
+}
+
+float scale_or_one(const Napi::Object& from, const char* name) {
+  return has(from, name) ? read_scale(from, name) : 1;
+}
+
 NormSpec read_norm(const Napi::Object& in, const char* name) {
   const Napi::Object from = get_object(in, name);
   NormSpec n;
@@ -33,6 +43,9 @@ NormSpec read_norm(const Napi::Object& in, const char* name) {
   if (n.weight && n.kind == NormKind::kNone) bad_option(name, "of a kind where it has a weight");
   if (n.offset && !n.weight) bad_option(name, "one with a weight where it has an offset");
   if (n.bias && n.kind != NormKind::kLayer) bad_option(name, "of kind layer where it has a bias");
+  if (!has(from, "scale")) return n;
+  n.scale = read_scale(from, "scale");
+  if (!n.weight) bad_option(name, "one with a weight where it has a scale");
   return n;
 }
 
@@ -94,6 +107,57 @@ void check_qk_norm(const AttentionSpec& a) {
   }
 }
 
+// Where K and V come from, and the biases of those products that there are.
+void read_value(const Napi::Object& from, AttentionSpec& a) {
+  if (has(from, "kvLayer")) a.kv_of = get_size(from, "kvLayer", 0, kMaxCount);
+  if (has(from, "vNorm")) a.v_norm = read_norm(from, "vNorm");
+  a.v_from_k = flag_or(from, "valueIsKey", false);
+  if (!a.owns_kv()) {
+    if (a.v_from_k) bad_option("valueIsKey", "false where a layer reads the KV of another");
+    if (a.v_norm.kind != NormKind::kNone) {
+      bad_option("vNorm", "of kind none where a layer reads the KV of another");
+    }
+    return read_biases(from, {{"q", &a.q_bias}, {"o", &a.o_bias}});
+  }
+  if (a.v_from_k) {
+    return read_biases(from, {{"q", &a.q_bias}, {"k", &a.k_bias}, {"o", &a.o_bias}});
+  }
+  read_biases(from, {{"q", &a.q_bias}, {"k", &a.k_bias}, {"v", &a.v_bias}, {"o", &a.o_bias}});
+}
+
+// A layer's keys were made for what reads them: of the same heads, kept as long.
+void check_kv_layers(const std::vector<LayerSpec>& layers) {
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const AttentionSpec& a = layers[i].attention;
+    if (a.kv_of < 0) continue;
+    const size_t source = static_cast<size_t>(a.kv_of);
+    if (source >= i || !layers[source].attention.owns_kv()) {
+      bad_option("kvLayer", "the number of an earlier layer with KV of its own");
+    }
+    const AttentionSpec& its = layers[source].attention;
+    if (its.latent.any() || its.num_kv_heads != a.num_kv_heads || its.head_size != a.head_size ||
+        !(its.reach == a.reach)) {
+      bad_option("kvLayer", "of a layer with the same numKvHeads, headSize, causal and window");
+    }
+  }
+}
+
+// A row is the latent and what rotates; nothing else of keys and values is kept.
+LatentSpec read_latent(const Napi::Object& from, const AttentionSpec& a) {
+  LatentSpec l;
+  l.rank = get_size(from, "rank", 1, kMaxCount);
+  l.query_rank = get_size(from, "queryRank", 0, kMaxSize);
+  l.nope_size = get_size(from, "nopeSize", 1, kMaxCount);
+  l.value_size = get_size(from, "valueSize", 1, kMaxCount);
+  l.norm = read_norm(from, "norm");
+  if (l.rank >= a.head_size || l.rank % 2 != 0) bad_option("rank", "even, and below headSize");
+  if (a.num_kv_heads != 1) bad_option("numKvHeads", "1 where rows are latent");
+  const bool plain = a.qk_norm.kind == NormKind::kNone && a.v_norm.kind == NormKind::kNone &&
+                     !a.gated && !a.sinks && !a.reach.both && !a.v_from_k && a.owns_kv();
+  if (!plain) bad_option("latent", "causal, without norms, gate, sinks, valueIsKey and kvLayer");
+  return l;
+}
+
 AttentionSpec read_attention(const Napi::Object& from, const std::vector<RopeSpec>& ropes) {
   AttentionSpec a;
   a.num_heads = get_size(from, "numHeads", 1, kMaxCount);
@@ -114,15 +178,73 @@ AttentionSpec read_attention(const Napi::Object& from, const std::vector<RopeSpe
   a.temperature = read_temperature(from);
   a.sinks = get_bool(from, "sinks");
   a.gated = get_bool(from, "gated");
-  read_biases(from, {{"q", &a.q_bias}, {"k", &a.k_bias}, {"v", &a.v_bias}, {"o", &a.o_bias}});
+  read_value(from, a);
   if (a.num_heads % a.num_kv_heads != 0) bad_option("numHeads", "a multiple of numKvHeads");
   if (a.head_size % 2 != 0) bad_option("headSize", "even");
+  if (has(from, "latent")) a.latent = read_latent(get_object(from, "latent"), a);
   if (a.rope < 0) return a;
   const size_t rotary = 2 * ropes[static_cast<size_t>(a.rope)].inverse_frequencies.size();
-  if (rotary > static_cast<size_t>(a.head_size)) {
-    bad_option("inverseFrequencies", "at most headSize / 2 long where a layer uses them");
+  if (rotary > static_cast<size_t>(a.rope_size())) {
+    bad_option("inverseFrequencies", "at most half as long as what rotates of its layers' heads");
   }
   return a;
+}
+
+// What the kernels know; what is more depends on the kind.
+RecurrentShape read_recurrent_shape(const Napi::Object& from) {
+  RecurrentShape s;
+  s.kind = read_enum(from, "kind", RecurrentKind::kConv);
+  s.num_key_heads = get_size(from, "numKeyHeads", 1, kMaxCount);
+  s.num_value_heads = get_size(from, "numValueHeads", 1, kMaxCount);
+  s.key_size = get_size(from, "keySize", 1, kMaxCount);
+  s.value_size = get_size(from, "valueSize", 1, kMaxCount);
+  s.tiled = get_bool(from, "tiled");
+  s.conv_width = get_size(from, "convWidth", 1, kChunk);
+  if (s.num_value_heads % s.num_key_heads != 0) {
+    bad_option("numValueHeads", "a multiple of numKeyHeads");
+  }
+  if (s.channels() > kMaxSize) bad_option("numKeyHeads", "fewer: a layer has too many channels");
+  if (!s.has_heads() && s.key_width() != s.value_width()) {
+    bad_option("keySize", "of as many values as valueSize, all heads together, where kind is conv");
+  }
+  return s;
+}
+
+void read_recurrent_scales(const Napi::Object& from, RecurrentSpec& r) {
+  r.dt_scale = scale_or_one(from, "dtScale");
+  const bool convolves = has(from, "convScales");
+  if ((convolves || r.dt_scale != 1) && !r.shape.has_heads()) {
+    bad_option("kind", "delta or ssm where there is a dtScale or convScales");
+  }
+  if (!convolves) return;
+  const Napi::Object scales = get_object(from, "convScales");
+  r.q_scale = read_scale(scales, "q");
+  r.k_scale = read_scale(scales, "k");
+  r.v_scale = read_scale(scales, "v");
+}
+
+RecurrentSpec read_recurrent(const Napi::Object& from) {
+  RecurrentSpec r;
+  r.shape = read_recurrent_shape(from);
+  r.conv_bias = get_bool(from, "convBias");
+  r.norm = read_norm(from, "norm");
+  r.norm_size = has(from, "normSize") ? get_size(from, "normSize") : r.shape.value_size;
+  r.norm_own = flag_or(from, "normOwn", false);
+  r.norm_first = flag_or(from, "normFirst", true);
+  r.skip = flag_or(from, "skip", false);
+  r.in_bias = flag_or(from, "inBias", false);
+  r.out_bias = flag_or(from, "outBias", false);
+  if (has(from, "dtMin")) r.dt_min = read_scale(from, "dtMin", 0);
+  if (has(from, "dtMax")) {  // ∞ is none
+    r.dt_max = static_cast<float>(get_number(from, "dtMax", r.dt_min, INFINITY));
+  }
+  if (r.shape.value_width() % r.norm_size != 0) bad_option("normSize", "a divisor of all values");
+  read_recurrent_scales(from, r);
+  const bool limited = has(from, "dtMin") || has(from, "dtMax");
+  if ((r.skip || limited) && r.shape.kind != RecurrentKind::kSsm) {
+    bad_option("kind", "ssm where there is a skip, dtMin or dtMax");
+  }
+  return r;
 }
 
 MlpSpec read_mlp(const Napi::Object& from) {
@@ -143,6 +265,7 @@ void read_router(const Napi::Object& from, ExpertsSpec& e) {
   r.score = read_enum(from, "score", RouterScore::kChosenSoftmax);
   e.router_bias = get_bool(from, "bias");
   e.choice_bias = get_bool(from, "choiceBias");
+  e.expert_scale = flag_or(from, "expertScale", false);
   r.normalise = get_bool(from, "normalize");
   r.scale = read_scale(from, "scale");
   r.num_groups = get_size(from, "numGroups", 1, r.num_experts);
@@ -156,6 +279,15 @@ void read_router(const Napi::Object& from, ExpertsSpec& e) {
   }
 }
 
+BesideSpec read_beside(const Napi::Object& from) {
+  BesideSpec b;
+  b.router = read_norm(from, "routerNorm");
+  b.norm = read_norm(from, "norm");
+  b.post = read_norm(from, "postNorm");
+  b.post_mlp = read_norm(from, "postMlpNorm");
+  return b;
+}
+
 ExpertsSpec read_experts(const Napi::Object& from, const MlpSpec& mlp) {
   ExpertsSpec e;
   e.router.num_experts = get_size(from, "numExperts", 1, kMaxCount);
@@ -165,17 +297,52 @@ ExpertsSpec read_experts(const Napi::Object& from, const MlpSpec& mlp) {
   e.glu.alpha = read_scale(from, "alpha", 1e-3);
   e.glu.limit = read_scale(from, "limit", 0);
   e.glu.up_offset = read_scale(from, "upOffset");
-  read_biases(from, {{"gate", &e.gate_bias}, {"up", &e.up_bias}, {"down", &e.down_bias}});
+  e.gated = flag_or(from, "gated", true);
+  if (has(from, "latentSize")) e.latent_size = get_size(from, "latentSize", 0);
+  if (e.gated) {
+    read_biases(from, {{"gate", &e.gate_bias}, {"up", &e.up_bias}, {"down", &e.down_bias}});
+  } else {
+    read_biases(from, {{"up", &e.up_bias}, {"down", &e.down_bias}});
+  }
+  if (!e.gated && (e.glu.alpha != 1 || e.glu.limit > 0 || e.glu.up_offset != 0)) {
+    bad_option("gated", "true where there is an alpha, a limit or an upOffset");
+  }
   read_router(get_object(from, "router"), e);
   e.scales_input = get_bool(from, "scalesInput");
   e.shared_gate = get_bool(from, "sharedGate");
   if (e.scales_input && (e.gate_bias || e.up_bias)) {
     bad_option("biases", "none of gate and up where weights scale their input");
   }
-  if (e.shared_gate && mlp.intermediate_size == 0) {
-    bad_option("sharedGate", "false where there is no mlp");
+  if (has(from, "beside")) e.beside = read_beside(get_object(from, "beside"));
+  if (e.shared_gate && (mlp.intermediate_size == 0 || e.beside)) {
+    bad_option("sharedGate", "false where there is no mlp, or one with norms of its own");
   }
+  if (e.beside && mlp.intermediate_size == 0) bad_option("beside", "absent where there is no mlp");
+  if ((e.shared_gate || e.beside) && e.latent_size > 0)
+    bad_option("latentSize", "0 where there is a sharedGate, or an mlp with norms of its own");
   return e;
+}
+
+// A layer may lack one of its branches where they come one after the other; two mixers stand side
+// by side there, too.
+void read_branches(const Napi::Object& from, LayerSpec& l) {
+  const bool serial = l.branches == Branches::kSerial;
+  if (!l.feeds() && (!serial || !l.mixes())) {
+    bad_option("intermediateSize", "at least 1 where there are no experts");
+  }
+  if (!l.mixes() && !serial) bad_option("attention", "there, or recurrent");
+  const bool both = l.attention.any() && l.recurrent.any();
+  if (both && (!serial || l.post_attn_norm.kind != NormKind::kNone)) {
+    bad_option("recurrent", "alone, unless branches are serial and postAttnNorm is of kind none");
+  }
+  l.attention_scale = scale_or_one(from, "attentionScale");
+  l.recurrent_scale = scale_or_one(from, "recurrentScale");
+  l.mlp_scale = scale_or_one(from, "mlpScale");
+  const bool scaled = l.attention_scale != 1 || l.recurrent_scale != 1 || l.mlp_scale != 1;
+  if (scaled && !serial) bad_option("branches", "serial where one has a scale of its own");
+  if (l.feeds_apart() && (!serial || l.post_mlp_norm.kind != NormKind::kNone)) {
+    bad_option("latentSize", "0, unless branches are serial and postMlpNorm is of kind none");
+  }
 }
 
 LayerSpec read_layer(const Napi::Object& from, const std::vector<RopeSpec>& ropes) {
@@ -185,23 +352,36 @@ LayerSpec read_layer(const Napi::Object& from, const std::vector<RopeSpec>& rope
   l.post_attn_norm = read_norm(from, "postAttnNorm");
   l.mlp_norm = read_norm(from, "mlpNorm");
   l.post_mlp_norm = read_norm(from, "postMlpNorm");
-  l.attention = read_attention(get_object(from, "attention"), ropes);
+  if (has(from, "attention")) l.attention = read_attention(get_object(from, "attention"), ropes);
+  if (has(from, "recurrent")) l.recurrent = read_recurrent(get_object(from, "recurrent"));
   l.mlp = read_mlp(get_object(from, "mlp"));
   if (!get(from, "experts").IsUndefined()) {
     l.experts = read_experts(get_object(from, "experts"), l.mlp);
   }
   l.residual_scale = read_scale(from, "residualScale");
-  if (l.mlp.intermediate_size == 0 && !l.experts.any()) {
-    bad_option("intermediateSize", "at least 1 where there are no experts");
-  }
+  l.scaled = flag_or(from, "scaled", false);
+  read_branches(from, l);
   if (l.branches == Branches::kShared && l.mlp_norm.kind != NormKind::kNone) {
     bad_option("mlpNorm", "of kind none where both branches read what attnNorm gives");
+  }
+  if (l.scaled && l.branches == Branches::kPost) {
+    bad_option("scaled", "false where norms are those of sums");
   }
   if (l.branches == Branches::kPost &&
       (l.post_attn_norm.kind != NormKind::kNone || l.post_mlp_norm.kind != NormKind::kNone)) {
     bad_option("postAttnNorm", "of kind none, as postMlpNorm, where norms are those of sums");
   }
   return l;
+}
+
+LayerInputsSpec read_layer_inputs(const Napi::Object& from) {
+  LayerInputsSpec s;
+  s.size = get_size(from, "size");
+  s.scale = read_scale(from, "scale");
+  s.act = read_enum(from, "hiddenAct", HiddenAct::kTanh);
+  s.norm = read_norm(from, "norm");
+  s.post_norm = read_norm(from, "postNorm");
+  return s;
 }
 
 std::vector<DenseSpec> read_pooler(const Napi::Object& from) {
@@ -240,6 +420,10 @@ ModelSpec read_model_spec(const Napi::Object& from) {
   if (layers.Length() < 1 || layers.Length() > kMaxCount) bad_option("layers", "1 to 4096 layers");
   for (uint32_t i = 0; i < layers.Length(); ++i) {
     s.layers.push_back(read_layer(get_element(layers, i, "layers"), s.ropes));
+  }
+  check_kv_layers(s.layers);
+  if (has(from, "layerInputs")) {
+    s.layer_inputs = read_layer_inputs(get_object(from, "layerInputs"));
   }
   s.final_norm = read_norm(from, "finalNorm");
   if (!get(from, "pooler").IsUndefined()) s.pooler = read_pooler(from);

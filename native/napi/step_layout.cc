@@ -2,20 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <string>
 
-#include "base/error.h"
+#include "napi/step_check.h"
+#include "napi/step_states.h"
 
 namespace octavo {
 namespace {
-
-[[noreturn]] void refuse(const std::string& what) {
-  throw Error(kErrInvalidStep, "the step was refused: " + what);
-}
-
-void require(bool holds, const char* what) {
-  if (!holds) refuse(what);
-}
 
 class Parser {
  public:
@@ -29,6 +21,8 @@ class Parser {
     total_ = word(layout::headerTotalWords);
     require(total_ >= layout::headerWords && total_ <= in_.num_words, "its length is wrong");
     require(word(layout::headerNumGroups) == num_groups(), "it has not the model's KV groups");
+    require(word(layout::headerHasStates) == (limits_.recurrent.any() ? 1 : 0),
+            "it has states where the model has none, or none where it has");
     const int64_t rows = limits_.max_num_seqs;
     require(in_.num_table_words >= rows * limits_.table_row(), "the table slab is too short");
     require(in_.num_sampler_doubles >= rows * layout::samplerDoubles,
@@ -67,7 +61,11 @@ class Parser {
   void sequences() {
     const int64_t n = count(layout::headerNumSeqs, limits_.max_num_seqs, "too many sequences");
     require(n >= 1, "it has no sequence");
-    const int32_t* s = section(layout::headerSeqsAt, n, layout::seqWords + num_groups() - 1);
+    const int64_t states_at = layout::seqNumBlocks + num_groups();
+    const bool has_states = limits_.recurrent.any();
+    const int32_t* s =
+        section(layout::headerSeqsAt, n, states_at + (has_states ? layout::stateWords : 0));
+    StepStates states(limits_.recurrent, &out_);
     int64_t sum = 0;
     out_.query_start.push_back(0);
     out_.tables.resize(limits_.groups.size());
@@ -90,7 +88,11 @@ class Parser {
         table += group.blocks_per_row;
       }
       long_rope(s[layout::seqLongRope * n], n);
+      if (!has_states) continue;
+      states.sequence(context - query, context, s[(states_at + layout::stateIn) * n],
+                      s[(states_at + layout::stateOut) * n]);
     }
+    if (has_states) states.records(section(layout::headerRecordsAt, states.num_records(), 1));
   }
 
   // One flag a sequence, or none where none is set.
@@ -131,17 +133,40 @@ class Parser {
     require(id >= 0 && id < vocab_, "a token id is outside the vocabulary");
   }
 
+  // What is swapped between a pool, its ids first … end − 1, and the host's memory.
+  struct SwapKind {
+    int outs_word, ins_word;
+    int32_t first, end, num_host;
+    const char* wrong;
+    StepSwaps* to;
+    int64_t num_outs = 0, num_ins = 0;
+  };
+
   void swaps() {
-    const int64_t outs =
-        count(layout::headerNumSwapOuts, limits_.num_host_blocks, "too many swaps");
-    const int64_t ins = count(layout::headerNumSwapIns, limits_.num_host_blocks, "too many swaps");
-    const int32_t* s = section(layout::headerSwapsAt, outs + ins, layout::swapWords);
-    for (int64_t i = 0; i < outs + ins; ++i, s += layout::swapWords) {
-      const BlockSwap swap{s[layout::swapDevice], s[layout::swapHost]};
-      require(swap.device >= 1 && swap.device < limits_.num_blocks && swap.host >= 0 &&
-                  swap.host < limits_.num_host_blocks,
-              "a block swap is out of range");
-      (i < outs ? out_.swap_outs : out_.swap_ins).push_back(swap);
+    const RecurrentLimits& r = limits_.recurrent;
+    // Block 0 and the zero state stay where they are.
+    SwapKind kinds[] = {
+        {layout::headerNumSwapOuts, layout::headerNumSwapIns, 1, limits_.num_blocks,
+         limits_.num_host_blocks, "a block swap is out of range", &out_.block_swaps},
+        {layout::headerNumStateOuts, layout::headerNumStateIns, 1, r.num_slots, r.num_host_slots,
+         "a swap of a state is out of range", &out_.state_swaps},
+        {layout::headerNumRecordOuts, layout::headerNumRecordIns, 0, r.num_records,
+         r.num_host_records(), "a swap of a record is out of range", &out_.record_swaps}};
+    int64_t sum = 0;
+    for (SwapKind& kind : kinds) {
+      kind.num_outs = count(kind.outs_word, kind.num_host, "too many swaps");
+      kind.num_ins = count(kind.ins_word, kind.num_host, "too many swaps");
+      sum += kind.num_outs + kind.num_ins;
+    }
+    const int32_t* s = section(layout::headerSwapsAt, sum, layout::swapWords);
+    for (const SwapKind& kind : kinds) {
+      for (int64_t i = 0; i < kind.num_outs + kind.num_ins; ++i, s += layout::swapWords) {
+        const BlockSwap swap{s[layout::swapDevice], s[layout::swapHost]};
+        require(swap.device >= kind.first && swap.device < kind.end && swap.host >= 0 &&
+                    swap.host < kind.num_host,
+                kind.wrong);
+        (i < kind.num_outs ? kind.to->outs : kind.to->ins).push_back(swap);
+      }
     }
   }
 

@@ -14,14 +14,17 @@ namespace octavo {
 // Word offsets; names and values are exported and compared with STEP_LAYOUT.
 // clang-format off
 #define OCTAVO_STEP_LAYOUT(X) \
-  X(version, 6) X(headerWords, 17) X(headerVersion, 0) X(headerTotalWords, 1) \
+  X(version, 8) X(headerWords, 23) X(headerVersion, 0) X(headerTotalWords, 1) \
   X(headerNumSeqs, 2) X(headerNumTokens, 3) X(headerNumCopies, 4) X(headerNumSamples, 5) \
   X(headerNumPromptRows, 6) X(headerSeqsAt, 7) X(headerTokensAt, 8) X(headerCopiesAt, 9) \
   X(headerSamplesAt, 10) X(headerPromptRowsAt, 11) X(headerExtrasAt, 12) X(headerNumSwapOuts, 13) \
-  X(headerNumSwapIns, 14) X(headerSwapsAt, 15) X(headerNumGroups, 16) X(swapWords, 2) \
-  X(swapDevice, 0) X(swapHost, 1) \
+  X(headerNumSwapIns, 14) X(headerSwapsAt, 15) X(headerNumGroups, 16) \
+  X(headerHasStates, 17) X(headerRecordsAt, 18) X(headerNumStateOuts, 19) \
+  X(headerNumStateIns, 20) X(headerNumRecordOuts, 21) X(headerNumRecordIns, 22) \
+  X(swapWords, 2) X(swapDevice, 0) X(swapHost, 1) \
   X(seqWords, 5) X(seqQueryLen, 0) X(seqContextLen, 1) X(seqRow, 2) X(seqLongRope, 3) \
-  X(seqNumBlocks, 4) X(copyWords, 2) X(copySource, 0) X(copyTarget, 1) X(sampleWords, 5) \
+  X(seqNumBlocks, 4) X(stateWords, 2) X(stateIn, 0) X(stateOut, 1) X(noState, -1) \
+  X(chunkTokens, kChunk) X(copyWords, 2) X(copySource, 0) X(copyTarget, 1) X(sampleWords, 5) \
   X(sampleTokenRow, 0) X(sampleSeqRow, 1) X(samplePosition, 2) X(sampleExtra, 3) \
   X(sampleMask, 4) X(promptRowWords, 3) \
   X(promptRowTokenRow, 0) X(promptRowTarget, 1) X(promptRowNumTop, 2) \

@@ -206,7 +206,7 @@ describe('BlockTables', () => {
     const a = owner();
     const b = owner();
     expect([a.row, b.row]).toEqual([0, 1]);
-    expect(() => owner()).toThrow(/no row/);
+    expect(() => owner()).toThrow(/none is free/);
     tables.grow(a, 4);
     expect(() => tables.giveRow(a)).toThrow(/with blocks/);
     tables.release(a);

@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { Scheduler } from '../../lib/core/scheduler.js';
-import { advance, EOS, group, range, resultFor } from '../support/core.js';
+import { appendTokens } from '../../lib/core/step-result.js';
+import { advance, EOS, group, neverStop, range, resultFor } from '../support/core.js';
+import { randomFrom } from '../support/fake-executor.js';
+import { SEED } from '../support/seed.js';
 
 const make = () => new Scheduler({ numBlocks: 100, blockSize: 4, maxModelLen: 100, maxNumSeqs: 8 });
 
@@ -36,6 +39,37 @@ describe('commit', () => {
     ).toEqual(groups);
     expect(groups.every((each) => each.finished && each.state === 'finished')).toBe(true);
     expect(scheduler.hasUnfinished).toBe(false);
+  });
+
+  test('takes several tokens at once, also where windows slide over them', () => {
+    const random = randomFrom(SEED);
+    let numPreemptions = 0;
+    for (let round = 0; round < 20; round++) {
+      const windows = [0, 1 + random(9), 1 + random(20)];
+      const scheduler = new Scheduler({
+        ...{ numBlocks: 75 + random(60), blockSize: 4, maxModelLen: 64, maxNumSeqs: 8 },
+        maxNumBatchedTokens: 9 + random(30),
+        groups: windows.map((window) => ({ window, blockSize: 4 })),
+      });
+      const groups = range(8).map((i) =>
+        group(`${i}`, range(1 + random(30), 10 * i), { n: 1 + random(2), maxTokens: 30 }),
+      );
+      for (const each of groups) scheduler.add(each);
+      for (let step = scheduler.schedule(); step !== null; step = scheduler.schedule()) {
+        const drawn = resultFor(scheduler, step, () => 5);
+        const more = range(step.numSamples).map(() => range(random(3) === 0 ? random(25) : 0));
+        scheduler.commit(step, appendTokens(drawn, more), neverStop);
+        scheduler.checkInvariants();
+      }
+      for (const { sequences } of groups) {
+        for (const { numOutputTokens, finishReason } of sequences) {
+          expect([numOutputTokens, finishReason]).toEqual([30, 'length']);
+        }
+      }
+      expect(scheduler.pool.usage).toBe(0);
+      numPreemptions += scheduler.stats.numPreemptions;
+    }
+    expect(numPreemptions).toBeGreaterThan(0);
   });
 
   test('publishes blocks when they are full and computed, generated ones too', () => {

@@ -1,9 +1,11 @@
 import { expect, test } from 'vitest';
 import { preempt } from '../../lib/core/preemption.js';
+import { leastSizes } from '../../lib/core/recurrent-states.js';
+import { Scheduler } from '../../lib/core/scheduler.js';
 import { type SchedulerOptions, schedulerConfig } from '../../lib/core/scheduler-config.js';
 import { SchedulerState } from '../../lib/core/scheduler-state.js';
 import { Step } from '../../lib/core/step.js';
-import { group, range } from '../support/core.js';
+import { advance, group, range } from '../support/core.js';
 
 /** Two samples that share two blocks run, another group waits. */
 function make(options: Partial<SchedulerOptions>) {
@@ -37,6 +39,26 @@ test('preempting frees rows and blocks and goes before those who came later', ()
   expect([a.numSharedBlocks, a.numPreemptions, a.numSwaps]).toEqual([2, 1, 0]);
   expect(a.sequences.map((s) => s.numComputed)).toEqual([0, 0]);
   state.checkInvariants();
+});
+
+test('where no state fits into the host it is not by swap, and the cache keeps the states', () => {
+  const { numSlots, numRecords } = leastSizes(6);
+  const recurrent = { numSlots: numSlots + 4, numRecords, interval: 2048 };
+  const policy = { numHostBlocks: 20, preemptionPolicy: 'swap' } as const;
+  const scheduler = new Scheduler({
+    ...{ numBlocks: 10, blockSize: 16, maxModelLen: 100, maxNumSeqs: 6, recurrent },
+    ...policy,
+  });
+  const [a, b] = ['a', 'b'].map((id, i) => group(id, range(47, 100 * i), { maxTokens: 40 }));
+  for (const g of [a, b]) scheduler.add(g);
+  advance(scheduler);
+  while (b.numPreemptions === 0) advance(scheduler);
+  expect([b.state, b.numSwaps, scheduler.stats.numSwappedOut]).toEqual(['waiting', 0, 0]);
+  // Of b those at 32, the end of its prompt, and at 64, where it was thrown out.
+  expect(scheduler.states!.slots.numCached).toBe(3);
+  scheduler.abort('a');
+  expect(advance(scheduler)).toEqual({ b: 1 });
+  expect(scheduler.states!.numHits).toBe(1);
 });
 
 test('by swap a group stands in the other line, and nothing of it is forgotten', () => {

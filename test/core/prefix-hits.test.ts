@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { type KvGroup, KvGroups } from '../../lib/core/kv-groups.js';
 import { PrefixIndex, UNSALTED_ROOT } from '../../lib/core/prefix-hash.js';
 import { PrefixHits } from '../../lib/core/prefix-hits.js';
+import { RecurrentStates } from '../../lib/core/recurrent-states.js';
 import { range } from '../support/core.js';
 
 /** Blocks 1 … 4 hold the tokens 0 … 7, two each; 7 and 8 hold the tokens of 2 and 3 as well. */
@@ -12,7 +13,9 @@ function make(most = 10) {
   for (const i of range(4)) identities.push(index.publish(1 + i, identities[i], tokens, 2 * i));
   index.publish(7, identities[1], tokens, 2);
   index.publish(8, identities[2], tokens, 4);
-  const hits = new PrefixHits(index, KvGroups.whole(2), UNSALTED_ROOT, 2 * most);
+  const groups = KvGroups.whole(2);
+  const sizes = { root: UNSALTED_ROOT, mostTokens: 2 * most };
+  const hits = new PrefixHits({ prefixes: index, groups, ...sizes });
   /** Blocks hashed by an update. */
   const update = () => {
     const before = index.numHashed;
@@ -105,7 +108,7 @@ describe('hits of several groups', () => {
       });
       parent = index.identityAt(index.find(parent, TOKENS, end - 2));
     }
-    const hits = new PrefixHits(index, groups, UNSALTED_ROOT, 79);
+    const hits = new PrefixHits({ prefixes: index, groups, root: UNSALTED_ROOT, mostTokens: 79 });
     const update = (limit?: number) => {
       hits.update(TOKENS, limit);
       return hits.numTokens;
@@ -183,5 +186,75 @@ describe('hits of several groups', () => {
     expect(hits.mayGrow(TOKENS)).toBe(true);
     expect(update()).toBe(16);
     expect(hits.mayGrow(TOKENS)).toBe(false);
+  });
+});
+
+describe('with recurrent layers', () => {
+  /** Blocks of a group from `missing` on are not there; states at these lengths are. */
+  function setUp(statesAt: readonly number[], window = 0, missing: readonly number[] = []) {
+    const of = [{ window, blockSize: 8 }];
+    const many = { maxModelLen: 1000, maxNumBatchedTokens: 1000, longPrefillThreshold: 0 };
+    const groups = new KvGroups({ groups: of, blockSize: 8, ...many });
+    const index = new PrefixIndex(100, 8, 0, groups);
+    const tokens = Int32Array.from(range(200));
+    const states = new RecurrentStates({
+      ...{ numSlots: 40, numRecords: 64, interval: 999, maxNumSeqs: 4, coarsest: 8 },
+      ...{ enablePrefixCaching: true, enableChunkedPrefill: true },
+    });
+    let parent = UNSALTED_ROOT;
+    const identityAt = new Map<number, number>();
+    const publish = (end: number) => {
+      parent = index.publish(end / 8, parent, tokens, end - 8);
+      identityAt.set(end, parent);
+    };
+    for (let end = 8; end <= 96; end += 8) publish(end);
+    for (const block of missing) index.evict(block);
+    const keep = (at: number) => {
+      const slot = states.slots.take();
+      states.slots.publish(slot, identityAt.get(at)!);
+      return slot;
+    };
+    for (const at of statesAt) keep(at);
+    const sizes = { root: UNSALTED_ROOT, mostTokens: 150 };
+    const hits = new PrefixHits({ prefixes: index, groups, states, ...sizes });
+    const update = (limit?: number) => {
+      hits.update(tokens, limit);
+      return [hits.numTokens, hits.numWithoutState];
+    };
+    return { hits, update, keep, publish, states, tokens, identityAt };
+  }
+
+  test('end where there is a state, and say how far others went', () => {
+    const { hits, update, identityAt } = setUp([16, 64]);
+    expect(update()).toEqual([64, 96]);
+    expect(hits.prefix).toBe(identityAt.get(64));
+    expect(hits.blocksOf(0)).toEqual(range(8, 1));
+    expect(update(63)).toEqual([16, 48]);
+    expect(update(15)).toEqual([0, 0]);
+    expect(setUp([]).update()).toEqual([0, 96]);
+  });
+
+  test('end at the border of a chunk: a state elsewhere is none', () => {
+    expect(setUp([16, 56]).update()).toEqual([16, 96]);
+  });
+
+  test('grow with a state, not with blocks', () => {
+    const { hits, update, keep, publish, tokens } = setUp([16]);
+    update();
+    expect(hits.mayGrow(tokens)).toBe(false);
+    publish(104);
+    expect(hits.mayGrow(tokens)).toBe(false);
+    keep(80);
+    expect(hits.mayGrow(tokens)).toBe(true);
+    expect(update()).toEqual([80, 96]);
+    expect(hits.mayGrow(tokens)).toBe(false);
+  });
+
+  test('need the blocks that windows look at from there, too', () => {
+    // The query at 64 looks at 48 … 64.
+    expect(setUp([32, 64], 17, [1, 2, 3, 4, 5, 6]).update()).toEqual([64, 96]);
+    const { hits, update, tokens } = setUp([32, 64], 17, [7]);
+    expect(update()).toEqual([32, 96]);
+    expect(hits.mayGrow(tokens)).toBe(false);
   });
 });

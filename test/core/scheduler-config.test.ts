@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { leastSizes } from '../../lib/core/recurrent-states.js';
 import { allocated, schedulerConfig } from '../../lib/core/scheduler-config.js';
 
 const base = { numBlocks: 100, maxModelLen: 1000 };
@@ -59,6 +60,16 @@ describe('schedulerConfig', () => {
     const whole = { enableChunkedPrefill: false, maxNumBatchedTokens: 999 };
     expect(refused(whole).param).toBe('maxNumBatchedTokens');
     schedulerConfig({ ...base, ...whole, maxNumBatchedTokens: 1000 });
+  });
+
+  test('recurrent layers have states and records for all that run', () => {
+    const recurrent = { ...leastSizes(5), interval: 2048 };
+    expect(recurrent).toMatchObject({ numSlots: 9, numRecords: 80 });
+    schedulerConfig({ ...base, maxNumSeqs: 5, recurrent });
+    for (const less of [{ numSlots: 8 }, { numRecords: 79 }, { interval: 0 }, { numSlots: 9.5 }]) {
+      const options = { maxNumSeqs: 5, recurrent: { ...recurrent, ...less } };
+      expect(refused(options)).toMatchObject({ code: 'ERR_INVALID_OPTION', param: 'recurrent' });
+    }
   });
 
   test('block tables have at most 2^30 entries', () => {

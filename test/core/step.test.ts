@@ -30,6 +30,34 @@ test('draws only when computed catches up with tokens', () => {
   expect(first(step.sampleUpdates, 2)).toEqual([0, 1]);
 });
 
+test('names states and records of sequences in their order', () => {
+  const step = new Step(4, 16, 1, true);
+  const ids = Int32Array.from([7, 8, 9, 10]);
+  step.addStates(1, 2);
+  step.addRecords(ids, 0, 2);
+  step.add(sequence(10, 0), 4);
+  step.setMark();
+  for (const states of [
+    [3, -1],
+    [5, 6],
+  ]) {
+    step.addStates(states[0], states[1]);
+    step.addRecords(ids, 2, 4);
+    step.add(sequence(11, 0), 4);
+    const pairs = [first(step.stateIns, 2), first(step.stateOuts, 2)];
+    expect(pairs).toEqual([
+      [1, states[0]],
+      [2, states[1]],
+    ]);
+    expect([...step.records.view]).toEqual([7, 8, 9, 10]);
+    step.rollBack();
+    expect([...step.records.view]).toEqual([7, 8]);
+  }
+  step.clear();
+  expect(step.records.length).toBe(0);
+  expect(new Step(4, 16).hasStates).toBe(false);
+});
+
 test('rolling back takes out sequences, copies, samples and prompt rows since the mark', () => {
   const step = new Step(4, 16);
   step.add(sequence(10, 0), 4);
@@ -69,11 +97,16 @@ test('a record that is used again has nothing of its last use', () => {
   const step = new Step(4, 16);
   for (const row of [10, 11, 12]) step.add(sequence(row, 0), 4);
   step.addCopy(1, 2);
-  step.addSwapOut(3, 4);
+  step.swaps.addOut(3, 4);
+  step.stateSwaps.addIn(5, 6);
+  step.recordSwaps.addOut(7, 8);
   step.addPromptRow(0, 1, 2);
   step.clear();
   const counts = [step.numSeqs, step.numTokens, step.numCopies, step.numSamples];
   expect([...counts, step.numPromptRows, step.numSwapOuts]).toEqual([0, 0, 0, 0, 0, 0]);
+  for (const list of [step.swaps, step.stateSwaps, step.recordSwaps]) {
+    expect(list).toMatchObject({ length: 0, numOuts: 0, numIns: 0 });
+  }
   expect([step.swaps.length, step.updates.length, step.updates.ids.length]).toEqual([0, 0, 0]);
   expect(step.updates.params).toEqual([]);
 });

@@ -10,7 +10,11 @@ const limits = { vocabSize: 100, eosTokenIds: [1], seed: 0 };
 
 /** Allows only ids above the last one. */
 class Ascending implements TokenConstraint {
+  isClosed = false;
   constructor(public last = 0) {}
+  close(): void {
+    this.isClosed = true;
+  }
   advance(token: number): boolean {
     if (token <= this.last) return false;
     this.last = token;
@@ -61,8 +65,21 @@ describe('a constraint', () => {
     b.becomeForkOf(a);
     expect((b.constraint as Ascending).last).toBe(9);
     expect(b.constraint).not.toBe(a.constraint);
+    const own = b.constraint as Ascending;
+    b.copyTokens(a);
+    expect([own.isClosed, (b.constraint as Ascending).isClosed]).toEqual([true, false]);
+    const last = b.constraint as Ascending;
     b.becomeSpare();
     expect(b.constraint).toBeNull();
+    expect([last.isClosed, (a.constraint as Ascending).isClosed]).toEqual([true, false]);
+  });
+
+  test('is closed once nothing obeys it', () => {
+    const [a] = group(1).sequences;
+    const own = a.constraint as Ascending;
+    a.dropConstraint();
+    a.dropConstraint();
+    expect([own.isClosed, a.constraint, a.advanceConstraint()]).toEqual([true, null, true]);
   });
 
   test('is kept when everything computed is forgotten', () => {

@@ -1,9 +1,13 @@
 import { describe, expect, it } from 'vitest';
+import { completeBeamParams } from '../../lib/core/beam-params.js';
+import { SequenceGroup } from '../../lib/core/sequence.js';
+import { appendTokens } from '../../lib/core/step-result.js';
+import type { TokenConstraint } from '../../lib/core/structured.js';
 import { RecordingScheduler, replayTrace, type TraceEvent } from '../../lib/core/trace.js';
 import { group, neverStop, range, resultFor } from '../support/core.js';
 import { randomFrom } from '../support/fake-executor.js';
 import { SEED } from '../support/seed.js';
-import { Simulation, TINY_WORLD } from '../support/simulate.js';
+import { Simulation, TINY_WORLD, type World } from '../support/simulate.js';
 
 const WORLD = {
   ...TINY_WORLD,
@@ -15,13 +19,25 @@ const WORLD = {
   schedulingPolicy: 'priority',
 } as const;
 
+/** Takes so many tokens, and then none. */
+class Few implements TokenConstraint {
+  constructor(private left: number) {}
+  advance(): boolean {
+    return --this.left >= 0;
+  }
+  fork(): Few {
+    return new Few(this.left);
+  }
+  close(): void {}
+}
+
 /** As it comes back from a file. */
 const throughJson = (events: readonly TraceEvent[]) =>
   events.map((event) => JSON.parse(JSON.stringify(event)) as TraceEvent);
 
-function recorded(seed: number): TraceEvent[] {
+function recorded(seed: number, world: World = WORLD): TraceEvent[] {
   const events: TraceEvent[] = [];
-  new Simulation(seed, WORLD, (event) => events.push(event)).run();
+  new Simulation(seed, world, (event) => events.push(event)).run();
   return throughJson(events);
 }
 
@@ -45,6 +61,18 @@ describe('a trace', () => {
       return { ...rest, verdicts: stops } as unknown as TraceEvent;
     });
     expect(replayTrace(events).numUnfinished).toBe(0);
+  });
+
+  it('of states and records replays, and another decision about them is told', () => {
+    const recurrent = { numSlots: 17, numRecords: 8 * 16 + 5, interval: 32, numHostSlots: 8 };
+    const events = recorded(5, { ...WORLD, recurrent });
+    expect(replayTrace(events).numUnfinished).toBe(0);
+    const isPlan = (event: TraceEvent) =>
+      event.type === 'schedule' && (event.plan?.states ?? []).some((slot) => slot > 3);
+    const at = events.findIndex(isPlan);
+    const changed = JSON.parse(JSON.stringify(events[at]));
+    changed.plan.records[0]++;
+    expect(() => replayTrace(events.with(at, changed))).toThrow(/the trace decided/);
   });
 
   it('that was cut off replays as far as it goes', () => {
@@ -149,5 +177,64 @@ describe('a trace', () => {
     scheduler.resetPrefixCache();
     expect(events.map((e) => e.type)).toEqual(['config', 'add', 'schedule', 'commit', 'reset']);
     expect(replayTrace(throughJson(events)).numTokens).toBe(4);
+  });
+
+  it('holds what constraints refused of the tokens that were drawn', () => {
+    for (const [fits, forced] of [
+      [0, []],
+      [1, []],
+      [2, [6, 7, 8]],
+    ] as const) {
+      const events: TraceEvent[] = [];
+      const scheduler = new RecordingScheduler(
+        { numBlocks: 20, maxModelLen: 16, blockSize: 4 },
+        (event) => events.push(event),
+      );
+      const refused = group('a', range(4), { maxTokens: 9 });
+      refused.sequences[0].obey(new Few(fits));
+      scheduler.add(refused);
+      scheduler.add(group('b', range(5), { maxTokens: 6 }));
+      let numSteps = 0;
+      for (let step = scheduler.schedule(); step !== null; step = scheduler.schedule()) {
+        const drawn = resultFor(scheduler, step, () => 5);
+        const more = range(step.numSamples).map((i) =>
+          scheduler.sequenceAt(step.sampleRows[i])?.group === refused ? forced : [],
+        );
+        scheduler.commit(step, appendTokens(drawn, more), neverStop);
+        numSteps++;
+      }
+      const [sequence] = refused.sequences;
+      expect([sequence.finishReason, sequence.numOutputTokens]).toEqual(['error', fits + 1]);
+      const commits = events.flatMap((e) => (e.type === 'commit' && e.refused ? [e.refused] : []));
+      expect(commits).toEqual([[[0, forced.length === 0 ? 1 : fits + 1]]]);
+      const told = throughJson(events);
+      expect(replayTrace(told)).toMatchObject({ numSteps, numUnfinished: 0 });
+      // Without it the sequence would go on.
+      const silent = told.map((event) => {
+        const { refused: _, ...rest } = event as TraceEvent & { refused?: unknown };
+        return rest as TraceEvent;
+      });
+      expect(() => replayTrace(silent)).toThrow(/the trace decided/);
+    }
+  });
+
+  it('holds what they refused of beams', () => {
+    const events: TraceEvent[] = [];
+    const scheduler = new RecordingScheduler(
+      { numBlocks: 40, maxModelLen: 32, blockSize: 4 },
+      (event) => events.push(event),
+    );
+    const limits = { vocabSize: 1000, eosTokenIds: [999], seed: 7 };
+    const params = completeBeamParams({ beamWidth: 3, maxTokens: 9, ignoreEos: true }, limits);
+    const constraint = new Few(3);
+    scheduler.add(new SequenceGroup({ id: 'a', promptTokens: range(6), params, constraint }));
+    scheduler.add(group('b', range(5), { maxTokens: 12 }));
+    for (let step = scheduler.schedule(); step !== null; step = scheduler.schedule()) {
+      const result = resultFor(scheduler, step, () => 5);
+      scheduler.commit(step, result, neverStop);
+    }
+    const commits = events.flatMap((e) => (e.type === 'commit' && e.refused ? [e.refused] : []));
+    expect(commits).toHaveLength(1);
+    expect(replayTrace(throughJson(events)).numUnfinished).toBe(0);
   });
 });

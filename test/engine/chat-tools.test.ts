@@ -1,6 +1,7 @@
 import { Ajv } from 'ajv';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type ChatEvent, isOctavoError, LLM, type ToolDefinition } from '../../lib/index.js';
+import { AnswerParser } from '../../lib/tools/parser.js';
 import { sample } from '../support/all.js';
 import { random } from '../support/random.js';
 import { SEED } from '../support/seed.js';
@@ -12,6 +13,7 @@ beforeAll(async () => {
   llm = await LLM.load();
 });
 afterAll(() => llm.close());
+afterEach(() => vi.restoreAllMocks());
 
 const rng = random(SEED);
 const hot = () => ({ temperature: 2, maxTokens: 500, seed: rng.integer(2 ** 31) });
@@ -202,4 +204,95 @@ it('a stop string before minTokens ends neither text nor content', async () => {
   const { outputs } = await llm.chat(messages, params);
   expect(outputs[0].tokenIds.length).toBeGreaterThanOrEqual(40);
   expect(outputs[0].content).toBe(outputs[0].text);
+});
+
+describe('an answer', () => {
+  it('is decoded once, whether it is told apart or not', async () => {
+    const decode = vi.spyOn(llm.tokenizer, 'decodeTokens');
+    const perToken = async (options: object) => {
+      decode.mockClear();
+      const { outputs } = await llm.chat(messages, { ...hot(), maxTokens: 120 }, options);
+      return decode.mock.calls.length / outputs[0].tokenIds.length;
+    };
+    // The window of a decoder is cut back now and then.
+    expect(await perToken({})).toBeLessThan(1.3);
+    const options = using('glm45', { toolChoice: { name: 'waves' }, reasoning: { budget: 20 } });
+    expect(await perToken(options)).toBeLessThan(1.3);
+  });
+
+  it('that has no tools and no reasoning is its text, and nobody parses it', async () => {
+    const parse = vi.spyOn(AnswerParser.prototype, 'push');
+    const params = { ...hot(), maxTokens: 40, n: 2, stop: ['e', 'qu'] };
+    const { outputs } = await llm.chat(messages, params, using('hermes', { tools: [] }));
+    for (const output of outputs) {
+      expect(output).toMatchObject({ content: output.text, numReasoningTokens: 0 });
+      expect(output.toolCalls).toBeUndefined();
+    }
+    const texts = ['', ''];
+    for await (const { outputs: news } of llm.streamDeltas({ messages, chat: {} }, params)) {
+      for (const { index, events, newText } of news) {
+        texts[index] += newText;
+        expect(events).toEqual(newText === '' ? [] : [{ type: 'content', text: newText }]);
+      }
+    }
+    expect(texts.join('').length).toBeGreaterThan(0);
+    expect(parse).not.toHaveBeenCalled();
+    await llm.chat(messages, { maxTokens: 4 }, using('hermes'));
+    expect(parse).toHaveBeenCalled();
+  });
+
+  it('is cut by a stop string where its text is', async () => {
+    for (const skipSpecialTokens of [true, false]) {
+      const params = { ...hot(), maxTokens: 200, stop: ['"place"'], skipSpecialTokens };
+      const options = using('hermes', { toolChoice: { name: 'waves' } });
+      const { outputs } = await llm.chat(messages, params, options);
+      const [{ toolCalls, finishReason, stopReason, text }] = outputs;
+      expect([finishReason, stopReason]).toEqual(['stop', '"place"']);
+      expect(text).toMatch(/"arguments": \{\s*$/);
+      const [{ name, argumentsText }] = toolCalls!;
+      expect([name, text.endsWith(argumentsText), argumentsText.trim()]).toEqual([
+        ...['waves', true, '{'],
+      ]);
+    }
+  });
+
+  it('of which states are kept costs nothing for calls that nobody looks at', async () => {
+    const options = using('hermes', { toolChoice: { name: 'waves' } });
+    const { template, ...chat } = options;
+    const params = { ...hot(), maxTokens: 300 };
+    const states: { argumentsText: string; list: () => unknown }[] = [];
+    const parse = vi.spyOn(JSON, 'parse');
+    let calls = 0;
+    for await (const { outputs } of llm.stream({ messages, template, chat }, params)) {
+      calls = parse.mock.calls.length;
+      const [output] = outputs;
+      const text = output.text;
+      states.push({ argumentsText: text, list: () => output.toolCalls });
+    }
+    expect(calls).toBe(0);
+    const texts = states.map(({ list }) => {
+      const [call] = (list() as { argumentsText: string }[] | undefined) ?? [];
+      return call?.argumentsText ?? '';
+    });
+    expect(texts).toEqual(texts.toSorted((a, b) => a.length - b.length));
+    expect(texts[0].length).toBeLessThan(texts.at(-1)!.length);
+    expect(parse.mock.calls.length).toBeGreaterThan(0);
+  });
+});
+
+describe('a sample that its grammar leaves nothing to go on with', () => {
+  it('keeps its calls and its reasoning', async () => {
+    const schema = { type: 'object', properties: { a: { const: 'x' } }, required: ['a'] };
+    const tool = {
+      type: 'function',
+      function: { name: 'f', parameters: { ...schema, additionalProperties: false } },
+    } as const;
+    const options = using('hermes', { tools: [tool], toolChoice: { name: 'f' } });
+    const params = { ...hot(), minTokens: 400, maxTokens: 500 };
+    const { outputs } = await llm.chat(messages, params, options);
+    const [{ finishReason, error, toolCalls, content }] = outputs;
+    expect([finishReason, error?.code, content]).toEqual(['error', 'ERR_GRAMMAR', '']);
+    expect(error?.message).toMatch(/minTokens/);
+    expect(toolCalls).toMatchObject([{ name: 'f', arguments: { a: 'x' } }]);
+  });
 });

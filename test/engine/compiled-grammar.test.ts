@@ -33,13 +33,13 @@ describe('compileGrammar', () => {
     expect(await passes(accepted)).toEqual(accepted.map(() => true));
     expect(await passes(refused)).toEqual(refused.map(() => false));
     for (const text of accepted) {
-      expect(grammar.acceptedBytes(text)).toBe(Buffer.byteLength(text));
+      expect(await grammar.acceptedBytes(text)).toBe(Buffer.byteLength(text));
       const ids = await llm.tokenizer.encode(text, { addSpecialTokens: false });
       const [eos] = llm.info.eosTokenIds;
       expect(await grammar.accepts(ids)).toBe(true);
       expect(await grammar.accepts([...ids, eos])).toBe(true);
       expect(await grammar.accepts([...ids, eos, eos])).toBe(false);
-      expect(grammar.allowedTokens(ids)).toContain(eos);
+      expect(await grammar.allowedTokens(ids)).toContain(eos);
     }
   });
 
@@ -51,19 +51,19 @@ describe('compileGrammar', () => {
     const { outputs } = await llm.generate('A', params);
     const { tokenIds } = outputs[0];
     for (const [i, id] of tokenIds.entries()) {
-      const allowed = grammar.allowedTokens(tokenIds.slice(0, i));
+      const allowed = await grammar.allowedTokens(tokenIds.slice(0, i));
       expect(allowed).toContain(id);
       expect(allowed).toEqual(allowed.toSorted());
       expect(allowed.length).toBeLessThan(llm.info.vocabSize);
     }
     expect(await grammar.accepts(tokenIds)).toBe(true);
     expect(await grammar.accepts(tokenIds.slice(0, -2))).toBe(false);
-    expect(grammar.allowedTokens([tokenIds[1], tokenIds[0]])).toHaveLength(0);
+    expect(await grammar.allowedTokens([tokenIds[1], tokenIds[0]])).toHaveLength(0);
   });
 
   it('says where a text goes wrong', async () => {
     const grammar = await llm.compileGrammar({ json: SCHEMAS[2] });
-    expect(grammar.acceptedBytes('{"name": "x", "count": "')).toBe(23);
+    expect(await grammar.acceptedBytes('{"name": "x", "count": "')).toBe(23);
   });
 
   it('is shared with requests', async () => {
@@ -73,6 +73,38 @@ describe('compileGrammar', () => {
     expect((await llm.generate('A', { structuredOutputs: spec })).outputs[0].text).toBe('shared');
   });
 
+  it('has its schema read in a thread where that takes long, and refused by place', async () => {
+    const defs = Array.from({ length: 8 }, (_, i) => ({
+      anyOf: [{ required: [`n${i}`] }, { required: [`m${i}`] }],
+    }));
+    const json = { type: 'object', allOf: defs };
+    const grammar = await llm.compileGrammar({ json });
+    const text = JSON.stringify(Object.fromEntries(defs.map((_, i) => [`m${i}`, i])));
+    expect(await grammar.accepts(text)).toBe(true);
+    expect(await grammar.accepts(text.replace('m3', 'x3'))).toBe(false);
+    const wrong = { ...json, properties: { a: { pattern: '\\p{Lu}' }, b: { pattern: '(?=a)' } } };
+    const refused = llm.compileGrammar({ json: wrong }).catch((error) => error);
+    expect(await refused).toMatchObject({
+      code: 'ERR_GRAMMAR',
+      param: 'structuredOutputs',
+      pointer: '/properties/b/pattern',
+    });
+  });
+
+  it('says so once its model is closed', async () => {
+    const other = await LLM.load({});
+    const grammar = await other.compileGrammar({ choice: ['a'] });
+    await other.close();
+    const calls = [
+      () => grammar.accepts('a'),
+      () => grammar.allowedTokens([]),
+      () => grammar.acceptedBytes('a'),
+      () => other.compileGrammar({ choice: ['b'] }),
+    ];
+    for (const call of calls) expect(await errorOf(call())).toMatch(/^ERR_CLOSED: .* closed/);
+    expect(() => grammar.numBytes).toThrow(expect.objectContaining({ code: 'ERR_CLOSED' }));
+  });
+
   it('refuses what is no spec, and what is no text and no ids', async () => {
     const compile = (spec: unknown) => errorOf(llm.compileGrammar(spec as StructuredOutputs));
     expect(await compile(null)).toMatch(/^ERR_INVALID_PARAM: structuredOutputs must be an object/);
@@ -80,7 +112,7 @@ describe('compileGrammar', () => {
     const grammar = await llm.compileGrammar({ regex: 'a' });
     for (const bad of [5, null, [1.5], [-1], [llm.info.vocabSize], ['a']]) {
       expect(await errorOf(grammar.accepts(bad as number[]))).toMatch(/^ERR_INVALID_PARAM/);
-      expect(() => grammar.allowedTokens(bad as number[])).toThrow(/token ids from 0/);
+      expect(await errorOf(grammar.allowedTokens(bad as number[]))).toMatch(/token ids from 0/);
     }
   });
 });

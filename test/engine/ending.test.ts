@@ -91,6 +91,38 @@ it(
   TIMEOUT,
 );
 
+// Each ends in the tick in which it has asked for a step, which the thread has not begun yet.
+it(
+  'workers that end with a step that waits for its thread',
+  () => {
+    const addon = JSON.stringify(join(ROOT, 'build', 'Release', 'octavo.node'));
+    const worker = `import(${entry}).then(async ({ LLM }) => {
+      const { createRequire } = await import('node:module');
+      const addon = createRequire(${entry})(${addon});
+      let left = 3;
+      class Executor extends addon.Executor {
+        step(...args) {
+          const promise = super.step(...args);
+          if (--left === 0) process.exit();
+          return promise;
+        }
+      }
+      const llm = await LLM.loadWith({ numThreads: 1 }, { ...addon, Executor });
+      llm.generate('A', { maxTokens: 30, ignoreEos: true });
+    })`;
+    expect(
+      script(`import { Worker } from 'node:worker_threads';
+      for (let i = 0; i < ${sample(8, 40)}; i++) {
+        const worker = new Worker(${JSON.stringify(worker)}, { eval: true });
+        const code = await new Promise((resolve) => worker.once('exit', resolve));
+        if (code !== 0) throw new Error('exit code ' + code);
+      }
+      console.log('lives on');`),
+    ).toMatchObject({ ...CLEAN, stdout: 'lives on\n' });
+  },
+  TIMEOUT,
+);
+
 // With no address space left for a stack, as where pids.max or ulimit -u is reached.
 it(
   'a process that may start no more threads is told so',

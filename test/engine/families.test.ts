@@ -5,7 +5,7 @@ import { openCheckpoint } from '../../lib/model/checkpoint.js';
 import { interpret } from '../reference/spec-interpreter.js';
 import { ROOT } from '../support/addon.js';
 import { someOf } from '../support/all.js';
-import { type GoldenPrompt, readF32Tensors, rowError } from '../support/goldens.js';
+import { FOLDED, type GoldenPrompt, readF32Tensors, rowError } from '../support/goldens.js';
 import { readWeights } from '../support/weights.js';
 
 /**
@@ -42,7 +42,7 @@ const cases = [
   }),
 ];
 
-describe.each(someOf(cases, 8))('$name as a record', ({ model, golden, rows }) => {
+describe.each(someOf(cases, 8))('$name as a record', ({ name, model, golden, rows }) => {
   it('gives the reference logits and tokens to the noise of float32', async () => {
     const { prompts, reference_noise = 0 } = JSON.parse(readFileSync(golden, 'utf8')) as {
       prompts: GoldenPrompt[];
@@ -68,6 +68,7 @@ describe.each(someOf(cases, 8))('$name as a record', ({ model, golden, rows }) =
       });
       expect(chosen).toEqual(greedy);
     });
-    expect(worst).toBeLessThanOrEqual(Math.max(2e-5, 2 * reference_noise));
+    const most = name === `gguf ${FOLDED.gguf}` ? FOLDED.rowError : 2 * reference_noise;
+    expect(worst).toBeLessThanOrEqual(Math.max(2e-5, most));
   });
 });

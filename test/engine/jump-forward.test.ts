@@ -57,12 +57,20 @@ describe('tokens that a grammar forces', () => {
 
   it('end at maxTokens and at stop strings as drawn ones do', async () => {
     await withModel({}, async (llm) => {
+      let forced = 0;
       for (const maxTokens of [2, 3, 5, 8]) {
+        const before = llm.stats();
         const { outputs, metrics } = await llm.generate('Data: ', { ...params(), maxTokens });
+        const after = llm.stats();
+        // Each step drew one: of those that came with it, only what joined the output counts.
+        const joined = after.numTokensForced - before.numTokensForced;
+        expect(joined).toBe(maxTokens - (after.numSteps - before.numSteps));
+        forced += joined;
         expect(outputs[0]).toMatchObject({ finishReason: 'length' });
         expect(outputs[0].tokenIds).toHaveLength(maxTokens);
         expect(metrics.numGeneratedTokens).toBe(maxTokens);
       }
+      expect(forced).toBeGreaterThan(3);
       const { outputs, metrics } = await llm.generate('Data: ', { ...params(), stop: 'cation' });
       expect(outputs[0]).toMatchObject({ text: '{"identifi', finishReason: 'stop' });
       expect(metrics.numGeneratedTokens).toBe(outputs[0].tokenIds.length);

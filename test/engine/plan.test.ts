@@ -22,6 +22,7 @@ const MODEL: PlannedModel = {
   longRopeFrom: undefined,
 };
 const BLOCK = 16 * 1024;
+const NO_STATES = { stateBytes: 0, recordBytes: 0 };
 const GPU: Device = { kind: 'cuda', index: 0 };
 
 const plan = (options: EngineOptions, device = CPU, model = MODEL) =>
@@ -211,7 +212,8 @@ describe('layers with different windows', () => {
       fits(maxModelLen, scheduling);
       const config = engineConfig(options);
       const planned = planEngine(config, model, GPU);
-      const later = measured(planned, config, { numBlocks, blockBytes: planned.blockBytes });
+      const { blockBytes } = planned;
+      const later = measured(planned, config, { numBlocks, blockBytes, ...NO_STATES });
       const { maxModelLen: laterLen } = later;
       fits(laterLen, later.scheduling);
       if (!isWhole) expect([laterLen, later.groups]).toEqual([maxModelLen, groups]);
@@ -233,7 +235,7 @@ it('tells the scheduler from which length on a model has another table of angles
   expect(plan({}).scheduling.longRopeFrom).toBeUndefined();
   const long = planEngine(engineConfig({}), { ...MODEL, longRopeFrom: 99 }, GPU);
   expect(long.scheduling.longRopeFrom).toBe(99);
-  const some = { numBlocks: 11, blockBytes: long.blockBytes };
+  const some = { numBlocks: 11, blockBytes: long.blockBytes, ...NO_STATES };
   expect(measured(long, engineConfig({}), some).scheduling.longRopeFrom).toBe(99);
 });
 
@@ -241,8 +243,8 @@ describe('a measured pool', () => {
   const config = engineConfig({ maxNumSeqs: 4 });
   const planned = planEngine(config, MODEL, GPU);
   const loaded = (numBlocks: number, blockBytes = planned.blockBytes) => ({
-    numBlocks,
-    blockBytes,
+    ...{ numBlocks, blockBytes },
+    ...NO_STATES,
   });
 
   it('may hold less than the context: rows stay as wide as native was told', () => {
@@ -265,7 +267,12 @@ describe('a measured pool', () => {
     expect(() => measured(planned, config, loaded(11, 1))).toThrow(mismatch);
     const fixed = engineConfig({ numGpuBlocksOverride: 9 });
     const plan = planEngine(fixed, MODEL, CPU);
-    expect(() => measured(plan, fixed, { numBlocks: 8, blockBytes: BLOCK })).toThrow(mismatch);
-    expect(measured(plan, fixed, { numBlocks: 9, blockBytes: BLOCK })).toBe(plan);
+    const sizes = { numBlocks: 9, blockBytes: BLOCK, ...NO_STATES };
+    expect(() => measured(plan, fixed, { ...sizes, numBlocks: 8 })).toThrow(mismatch);
+    expect(() => measured(plan, fixed, { ...sizes, stateBytes: 4 })).toThrow(/4 bytes of a state/);
+    expect(() => measured(plan, fixed, { ...sizes, recordBytes: 4 })).toThrow(
+      /4 bytes of a record/,
+    );
+    expect(measured(plan, fixed, sizes)).toBe(plan);
   });
 });

@@ -3,7 +3,7 @@ import { DTYPES, native } from '../../lib/native.js';
 import { POOLINGS, type Pooling } from '../../lib/wire/layout.js';
 import type { PooledText } from '../../lib/wire/pooled.js';
 import { interpret, interpretPooled, type Weights } from '../reference/spec-interpreter.js';
-import { ALL, sample, someOf } from '../support/all.js';
+import { sample, someOf } from '../support/all.js';
 import { rmsError, rowError } from '../support/goldens.js';
 import { PooledModel, type PooledOptions, type PooledSource } from '../support/pooled-model.js';
 import { type Random, random } from '../support/random.js';
@@ -30,7 +30,8 @@ interface Case extends PooledSource {
 
 function makeCase(seed: number, limits: Partial<SpecLimits> = {}): Case {
   const rng = random(seed);
-  const all = { vocabSize: VOCAB, maxTokens: MAX_TOKENS, pools: true, ...limits };
+  const sharing = rng.integer(3) === 0;
+  const all = { vocabSize: VOCAB, maxTokens: MAX_TOKENS, pools: true, sharing, ...limits };
   const spec = randomSpec(rng, all);
   return { rng, spec, ...writeSpec(rng, spec, folder) };
 }
@@ -49,10 +50,13 @@ function randomText({ rng, spec }: Case, longest: number): Text {
 const randomTexts = (one: Case, count: number, longest: number) =>
   Array.from({ length: count }, () => randomText(one, longest));
 
-/** What a batch asks for: vectors, or logits where there is a head. */
+/**
+ * What a batch asks for: vectors, or logits where there is a head; several, as a rounding may leave
+ * a single one as it is.
+ */
 function randomAsk({ rng, spec }: Case): number[] | undefined {
   if (spec.head === undefined || rng.integer(2) === 0) return undefined;
-  return Array.from({ length: 1 + rng.integer(3) }, () => rng.integer(VOCAB));
+  return Array.from({ length: 5 + rng.integer(5) }, () => rng.integer(VOCAB));
 }
 
 /** By the interpreter. */
@@ -105,10 +109,12 @@ async function compare(
   const theirs = all((text) => valuesOf(one, weights, text, tokenLogits, margins));
   const others = all((text) => valuesOf(one, off, text, tokenLogits, []));
   const given = all((_, i) => ours[i]);
-  return {
-    error: distance(given, theirs) / Math.max(distance(others, theirs), ROUNDINGS[rounding]),
-    margin: Math.min(...margins),
-  };
+  const margin = Math.min(...margins);
+  // A head may end in an activation that leaves nothing.
+  const isZero = (values: Float32Array) => values.every((value) => value === 0);
+  if (isZero(theirs) && isZero(others)) return { error: isZero(given) ? 0 : Infinity, margin };
+  const unit = Math.max(distance(others, theirs), ROUNDINGS[rounding]);
+  return { error: distance(given, theirs) / unit, margin };
 }
 
 describe('values of random models are the interpreter’s', () => {
@@ -168,7 +174,7 @@ describe('random models: alone equals', () => {
   it.each(seeds(sample(5, 80)))('OCTAVO_SEED=%i', async (seed) => {
     const one = makeCase(seed);
     const base = one.rng.integer(3) === 0 ? ({ quantize: 'q8_0' } as const) : {};
-    await expectSame(one, base, ALL ? ways : someOf(ways, 4), MAX_TOKENS);
+    await expectSame(one, base, someOf(ways, 4), MAX_TOKENS);
   });
 
   // On the CUDA kernels (emulated).

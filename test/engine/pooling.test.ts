@@ -63,6 +63,11 @@ describe('a model that is loaded to pool', () => {
       await expect(load('bert-mean', given)).rejects.toMatchObject(refusal);
     }
     expect(await at('bert-mean', { runner: 'both' as never })).toBe('ERR_INVALID_OPTION');
+    const model = join(ROOT, 'test', 'fixtures', 'models', 'qwen3_5');
+    await expect(LLM.load({ model, runner: 'pooling' })).rejects.toMatchObject({
+      ...{ code: 'ERR_MODEL_UNSUPPORTED', param: 'runner' },
+      message: expect.stringContaining('layers that keep a state'),
+    });
     const { llm } = await load('qwen3-reranker', { runner: 'pooling' });
     expect(llm.info.pooling?.scoring).toBe('tokens');
     await llm.close();

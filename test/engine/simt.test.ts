@@ -73,7 +73,7 @@ describe('attacked', () => {
         ...spec,
         layers: spec.layers.map((layer) => ({
           ...layer,
-          attention: { ...layer.attention, headSize: 72 },
+          attention: { ...layer.attention!, headSize: 76 },
         })),
       },
       limits: { ...limits, groups, maxModelLen: 32, blocksPerRow: 2, numHostBlocks: 0 },
@@ -83,7 +83,7 @@ describe('attacked', () => {
       device: testDevice({ index: 0 }),
     };
     expect(await code(createNativeExecutor(request, testAddon()))).toMatch(
-      /^ERR_MODEL_UNSUPPORTED: .*head sizes 32, 64/,
+      /^ERR_MODEL_UNSUPPORTED: .*head sizes of multiples of 8/,
     );
   });
 

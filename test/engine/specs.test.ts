@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { EngineOptions } from '../../lib/index.js';
 import type { Checkpoint } from '../../lib/model/checkpoint.js';
+import { hasLatent } from '../../lib/model/spec.js';
 import { DTYPES, native } from '../../lib/native.js';
 import { interpret, type Weights } from '../reference/spec-interpreter.js';
 import { ALL, sample, someOf } from '../support/all.js';
@@ -22,6 +23,11 @@ import { temporaryFolder } from '../support/write-model.js';
 
 const seeds = (count: number) => Array.from({ length: count }, (_, i) => SEED + i);
 const folder = temporaryFolder();
+const RECURRENT = { recurrent: true };
+/** KV of other layers, and tables of inputs. */
+const SHARING = { sharing: true };
+/** Rows that all heads share are cached. */
+const LATENT = { latent: true };
 
 /** What the engine finds under a path that is none. */
 const models = vi.hoisted(() => new Map<string, Checkpoint>());
@@ -83,8 +89,14 @@ async function compare(
 }
 
 describe('logits of random models are the interpreter’s', () => {
-  it.each(seeds(sample(12, 300)))('OCTAVO_SEED=%i', async (caseSeed) => {
-    const one = makeCase(caseSeed, { maxTokens: 100 });
+  const cases = [
+    ...seeds(sample(12, 300)).map((caseSeed) => ['all attend', caseSeed, {}] as const),
+    ...seeds(sample(12, 300)).map((caseSeed) => ['recurrent layers', caseSeed, RECURRENT] as const),
+    ...seeds(sample(12, 300)).map((caseSeed) => ['layers that share', caseSeed, SHARING] as const),
+    ...seeds(sample(12, 300)).map((caseSeed) => ['latent rows', caseSeed, LATENT] as const),
+  ];
+  it.each(cases)('%s, OCTAVO_SEED=%i', async (_, caseSeed, layers) => {
+    const one = makeCase(caseSeed, { maxTokens: 100, ...layers });
     const { rng } = one;
     const options = {
       blockSize: ([8, 16, 32] as const)[rng.integer(3)],
@@ -98,9 +110,15 @@ describe('logits of random models are the interpreter’s', () => {
   });
 
   // On the CUDA kernels (emulated): the bound is the rounding of activations.
-  it.each(seeds(sample(1, 40)))('through the CUDA sources, OCTAVO_SEED=%i', async (caseSeed) => {
-    const sizes = { headSizes: [32, 64, 80, 128], multiple: 8 };
-    const limits = { maxTokens: 100, ...sizes, allExperts: true };
+  const onDevice = [
+    ...seeds(sample(1, 12)).map((caseSeed) => ['all attend', caseSeed, {}] as const),
+    ...seeds(sample(1, 12)).map((caseSeed) => ['recurrent layers', caseSeed, RECURRENT] as const),
+    ...seeds(sample(1, 12)).map((caseSeed) => ['layers that share', caseSeed, SHARING] as const),
+    ...seeds(sample(1, 12)).map((caseSeed) => ['latent rows', caseSeed, LATENT] as const),
+  ];
+  it.each(onDevice)('%s, through the CUDA sources, OCTAVO_SEED=%i', async (_, caseSeed, layers) => {
+    const sizes = { headSizes: [32, 64, 72, 80, 128], multiple: 8 };
+    const limits = { maxTokens: 100, ...sizes, ...layers, allExperts: true };
     const one = makeCase(caseSeed, limits);
     const device = { index: 0, dtype: DTYPES.F16 };
     const length = 1 + one.rng.integer(40);
@@ -111,7 +129,7 @@ describe('logits of random models are the interpreter’s', () => {
 
 describe('random models: alone equals', () => {
   const MAX_LEN = 144;
-  const counts = { preemptions: 0, swaps: 0, hits: 0 };
+  const counts = { preemptions: 0, swaps: 0, states: 0, hits: 0 };
   const ways: (readonly [string, EngineOptions])[] = [
     ['a batch', {}],
     ['chunks of 5', { longPrefillTokenThreshold: 5 }],
@@ -137,15 +155,25 @@ describe('random models: alone equals', () => {
     { quantize: 'q8_0' },
   ];
 
-  it.each(seeds(sample(3, 60)))('OCTAVO_SEED=%i', async (caseSeed) => {
-    const { rng, path, checkpoint } = makeCase(caseSeed, { maxTokens: MAX_LEN });
-    const base = { ...arithmetics[rng.integer(arithmetics.length)], model: path };
+  const cases = [
+    ...seeds(sample(3, 60)).map((caseSeed) => ['all attend', caseSeed, {}] as const),
+    ...seeds(sample(3, 60)).map((caseSeed) => ['recurrent layers', caseSeed, RECURRENT] as const),
+    ...seeds(sample(3, 60)).map((caseSeed) => ['layers that share', caseSeed, SHARING] as const),
+    ...seeds(sample(3, 60)).map((caseSeed) => ['latent rows', caseSeed, LATENT] as const),
+  ];
+  it.each(cases)('%s, OCTAVO_SEED=%i', async (_, caseSeed, layers) => {
+    const { rng, path, checkpoint } = makeCase(caseSeed, { maxTokens: MAX_LEN, ...layers });
+    const drawn = arithmetics[rng.integer(arithmetics.length)];
+    // Latent rows have no cache of eight bits.
+    const arithmetic =
+      hasLatent(checkpoint.spec.layers) && drawn.kvCacheDtype === 'int8' ? {} : drawn;
+    const base = { ...arithmetic, model: path };
     const list = randomAsks(rng, 12);
     const alone = await oneByOne({ ...base, enablePrefixCaching: false }, list);
     const cached = await oneByOne(base, [...list, ...list]);
     expect(cached.essences).toEqual([...alone.essences, ...alone.essences]);
     counts.hits += cached.hits;
-    for (const [name, options] of ALL ? ways : someOf(ways, 6)) {
+    for (const [name, options] of someOf(ways, 6)) {
       const all = { ...base, ...options };
       const isTight = options.preemptionPolicy !== undefined;
       const used = isTight ? tightPool(all, checkpoint.spec, list) : all;
@@ -153,16 +181,19 @@ describe('random models: alone equals', () => {
       expect(essences, name).toEqual(alone.essences);
       counts.preemptions += stats.numPreemptions;
       counts.swaps += stats.numBlocksSwappedIn;
+      counts.states += stats.numStatesSwappedIn;
     }
   });
 
   // On the CUDA kernels (emulated).
-  it.runIf(ALL).each(seeds(2))('through the CUDA sources, OCTAVO_SEED=%i', async (caseSeed) => {
-    const limits = { maxTokens: MAX_LEN, headSizes: [32, 64, 80, 128], multiple: 8 };
+  const emulated = [{}, RECURRENT, SHARING, LATENT].map((layers, i) => [SEED + i, layers] as const);
+  it.each(someOf(emulated, 0))('emulated, OCTAVO_SEED=%i %o', async (caseSeed, layers) => {
+    const sizes = { headSizes: [32, 64, 80, 128], multiple: 8 };
+    const limits = { maxTokens: MAX_LEN, ...sizes, ...layers };
     const { rng, path, checkpoint } = makeCase(caseSeed, limits);
     const base = {
       ...{ model: path, device: 'simt', maxNumBatchedTokens: 64, maxModelLen: MAX_LEN },
-      ...(rng.integer(2) === 0 ? { kvCacheDtype: 'int8' as const } : {}),
+      ...(rng.integer(2) === 0 && layers !== LATENT ? { kvCacheDtype: 'int8' as const } : {}),
       ...{ swapSpace: 0.05, kvCacheMemoryBytes: 2 ** 22 },
     } satisfies EngineOptions;
     const list = randomAsks(rng, 4).map(({ ids, params }) => ({
@@ -189,5 +220,6 @@ describe('random models: alone equals', () => {
     expect(counts.hits).toBeGreaterThan(0);
     if (ALL) expect(counts.preemptions).toBeGreaterThan(0);
     if (ALL) expect(counts.swaps).toBeGreaterThan(0);
+    if (ALL) expect(counts.states).toBeGreaterThan(0);
   });
 });

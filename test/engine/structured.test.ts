@@ -124,11 +124,58 @@ describe('a dead end', () => {
       const run = (more: object) => errorOf(llm.generate('A', { structuredOutputs, ...more }));
       expect(await run({ badWords: ['a'] })).toMatch(/^ERR_GRAMMAR: .* badWords forbid all/);
       expect(await run({ allowedTokenIds: [eos] })).toMatch(/^ERR_GRAMMAR: .* allowedTokenIds/);
-      expect(await run({ minTokens: 9 })).toMatch(/^ERR_GRAMMAR: .* after 1 tokens: minTokens/);
       const beams = { beamWidth: 2, minTokens: 9, structuredOutputs };
       expect(await errorOf(llm.beamSearch('A', beams))).toMatch(/^ERR_GRAMMAR: .* minTokens/);
       for (const { outputs } of await others) expect(outputs[0].tokenIds).toHaveLength(20);
       expect(llm.stats().kvCacheUsage).toBe(0);
+    });
+  });
+});
+
+describe('an output that cannot go on', () => {
+  const structuredOutputs = { regex: '[a-c]{4}|(x|y)' };
+  const params = { structuredOutputs, minTokens: 4, maxTokens: 9, n: 16, temperature: 2, seed: 5 };
+
+  it('keeps what it has, and says why it ended, beside others that go on', async () => {
+    await withModel({}, async (llm) => {
+      const { outputs } = await llm.generate('A', params);
+      const failed = outputs.filter(({ finishReason }) => finishReason === 'error');
+      expect(failed.length).toBeGreaterThan(0);
+      expect(failed.length).toBeLessThan(outputs.length);
+      for (const { text, error, tokenIds, json } of failed) {
+        expect(text).toMatch(/^[a-c]{0,4}$|^[xy]$/);
+        expect(tokenIds.length).toBeGreaterThan(0);
+        expect(error?.code).toBe('ERR_GRAMMAR');
+        const after = `after ${tokenIds.length} tokens: minTokens`;
+        expect(error?.message).toContain(after);
+        expect(json).toBeUndefined();
+      }
+      for (const { text, error, finishReason } of outputs) {
+        if (finishReason !== 'error') expect([text, error]).toEqual([text, undefined]);
+      }
+      expect(llm.stats().numRequestsBy).toMatchObject({ error: 1, stop: 0, length: 0 });
+      expect(llm.stats().kvCacheUsage).toBe(0);
+    });
+  });
+
+  it('does so alike in a stream, and alone', async () => {
+    await withModel({}, async (llm) => {
+      const { outputs } = await llm.generate('A', params);
+      const ends = outputs.map(({ text, finishReason, error }) => [text, finishReason, error]);
+      const texts = outputs.map(() => '');
+      const told: unknown[][] = [];
+      for await (const { outputs: news } of llm.streamDeltas('A', params)) {
+        for (const { index, newText, finishReason, error } of news) {
+          texts[index] += newText;
+          if (finishReason !== null) told[index] = [texts[index], finishReason, error];
+        }
+      }
+      expect(told.map(([text, reason]) => [text, reason])).toEqual(ends.map((e) => e.slice(0, 2)));
+      expect(told.map(([, , error]) => String(error))).toEqual(ends.map((e) => String(e[2])));
+      for (const [i, end] of ends.entries()) {
+        const one = await llm.generate('A', { ...params, n: 1, seed: params.seed + i });
+        expect([one.outputs[0].text, one.outputs[0].finishReason]).toEqual(end.slice(0, 2));
+      }
     });
   });
 });
@@ -244,10 +291,18 @@ describe('refused before anything is accepted', () => {
     [{ structuredOutputs: { json: '{' } }, /^ERR_GRAMMAR/],
     [{ structuredOutputs: { json: z.bigint() } }, /^ERR_GRAMMAR: the zod schema has no JSON/],
     [{ structuredOutputs: { json: z3.object({ a: z3.number() }) } }, /^ERR_INVALID_PARAM: .*zod 3/],
+    [
+      { structuredOutputs: { json: { properties: { a: new Map() } } } },
+      /^ERR_INVALID_PARAM: .*json has to be JSON data, and at \/properties\/a is a Map$/,
+    ],
+    [
+      { structuredOutputs: { structuralTag: { format: { value: 1n } } } },
+      /^ERR_INVALID_PARAM: .*structuralTag has .*at \/format\/value is a bigint/,
+    ],
     [{ structuredOutputs: { grammar: 'root ::= (' } }, /^ERR_GRAMMAR/],
     [{ structuredOutputs: { json: { enum: ['x'.repeat(70_000)] } } }, /^ERR_GRAMMAR: .*65,?536/],
     [{ structuredOutputs: { choice: ['a'] }, ignoreEos: true }, /^ERR_INVALID_PARAM: ignoreEos/],
-  ])('%j', async (params, sentence) => {
+  ])('%o', async (params, sentence) => {
     await withModel({}, async (llm) => {
       expect(await errorOf(llm.generate('A', params as object))).toMatch(sentence);
       const ran: unknown[] = [];

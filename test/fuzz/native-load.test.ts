@@ -37,7 +37,7 @@ async function tryOut(checkpoint: Checkpoint, tensors: readonly NativeTensor[]):
       ...[4, 4, 0, 0, 1],
       ...[0, 0, 0, 0],
       // the sample, and what begins its row
-      ...[3, 0, 4, 31, L.noMask],
+      ...[3, 0, 4, L.headerWords + 14, L.noMask],
       ...[L.rowBegins, L.everyToken, 0, 0, 0, 0],
     );
     words[L.headerVersion] = L.version;
@@ -45,10 +45,12 @@ async function tryOut(checkpoint: Checkpoint, tensors: readonly NativeTensor[]):
     words[L.headerNumSeqs] = words[L.headerNumSamples] = 1;
     words[L.headerNumTokens] = 4;
     words[L.headerNumGroups] = 1;
-    words[L.headerSeqsAt] = 17;
-    words[L.headerTokensAt] = 22;
-    words[L.headerSwapsAt] = words[L.headerCopiesAt] = words[L.headerSamplesAt] = 26;
-    words[L.headerPromptRowsAt] = words[L.headerExtrasAt] = 31;
+    const at = L.headerWords;
+    words[L.headerSeqsAt] = at;
+    words[L.headerTokensAt] = at + 5;
+    words[L.headerRecordsAt] = words[L.headerSwapsAt] = words[L.headerCopiesAt] = at + 9;
+    words[L.headerSamplesAt] = at + 9;
+    words[L.headerPromptRowsAt] = words[L.headerExtrasAt] = at + 14;
     const samplers = Float64Array.of(0, 1, 0, 1, 0, 0, 0, -1, 0, 0);
     try {
       await executor.execute(words, Int32Array.of(1, 2), samplers);

@@ -1,4 +1,4 @@
-import { expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   type CompiledProgram,
   GrammarCache,
@@ -6,6 +6,7 @@ import {
   type Matcher,
 } from '../../lib/grammar/compile.js';
 import { GrammarBuilder } from '../../lib/grammar/grammar.js';
+import { grammarError, tooSlow } from '../../lib/grammar/problem.js';
 
 const MATCHER = {} as Matcher;
 
@@ -72,20 +73,60 @@ it('keeps nothing that alone is too large', async () => {
   expect(cache.counts).toMatchObject({ numKept: 0, numBytes: 0 });
 });
 
-it('forgets what failed', async () => {
-  const compile = vi.fn(compiler().compile).mockRejectedValueOnce(new Error('too many states'));
+/** The error of a source that is refused. */
+async function refusal(cache: GrammarCache, key: string, param?: string) {
+  const error = await cache.compile({ ...source(key), param }).catch((caught) => caught);
+  expect(error).toBeInstanceOf(Error);
+  return error as Error & { param?: string; pointer?: string };
+}
+
+describe('what was refused', () => {
+  it.each([
+    [grammarError('no use'), 59_999, 1],
+    [grammarError('no use'), 60_001, 2],
+    [tooSlow(7), 1_999, 1],
+    [tooSlow(7), 2_001, 2],
+    [new Error('a bug'), 0, 2],
+  ])('by "%s" is known %i ms later: %i tries', async (error, ms, numTries) => {
+    let now = 1_000;
+    const read = vi.fn().mockRejectedValue(error);
+    const cache = new GrammarCache(compiler().compile, 250, { read, now: () => now });
+    expect((await refusal(cache, 'a')).message).toBe(error.message);
+    now += ms;
+    expect((await refusal(cache, 'a')).message).toBe(error.message);
+    expect(read).toHaveBeenCalledTimes(numTries);
+    expect(cache.counts).toMatchObject({ numKept: 0, numCompiled: 0 });
+  });
+
+  it('comes each time as an error of its own, with its place', async () => {
+    const wrong = Object.assign(grammarError('no use'), { pointer: '/a/0' });
+    const read = vi.fn().mockRejectedValue(wrong);
+    const cache = new GrammarCache(compiler().compile, 250, { read });
+    const errors = [await refusal(cache, 'a', 'there'), await refusal(cache, 'a', 'there')];
+    for (const error of errors) {
+      expect(error).toMatchObject({ code: 'ERR_GRAMMAR', param: 'there', pointer: '/a/0' });
+    }
+    expect(errors[0]).not.toBe(errors[1]);
+    expect(read).toHaveBeenCalledTimes(1);
+  });
+
+  it('by native code is known as well, and does not grow without bound', async () => {
+    const compile = vi.fn().mockRejectedValue(grammarError('too many states'));
+    const cache = new GrammarCache(compile, 250);
+    for (let i = 0; i < 300; i++) await refusal(cache, `${i}`);
+    await refusal(cache, '299');
+    expect(compile).toHaveBeenCalledTimes(300);
+    await refusal(cache, '0');
+    expect(compile).toHaveBeenCalledTimes(301);
+  });
+});
+
+it('compiles nothing once it is closed', async () => {
+  const { compile } = compiler();
   const cache = new GrammarCache(compile, 250);
-  await expect(cache.compile(source('a'))).rejects.toThrow('too many states');
-  await expect(
-    cache.compile({
-      key: 'b',
-      build: () => {
-        throw new Error('no grammar');
-      },
-    }),
-  ).rejects.toThrow('no grammar');
-  expect(cache.counts.numKept).toBe(0);
-  expect((await cache.compile(source('a'))).numBytes).toBe(100);
+  cache.close();
+  expect(await refusal(cache, 'a')).toMatchObject({ code: 'ERR_CLOSED' });
+  expect(compile).not.toHaveBeenCalled();
 });
 
 it('gives back what is kept, what comes later too', async () => {

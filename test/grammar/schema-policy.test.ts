@@ -50,6 +50,24 @@ describe('schemas that need not be strict', () => {
     expect(warnings).toEqual([]);
   });
 
+  it('say which formats are not enforced, strict or not, once', () => {
+    const colour = () => ({ type: 'string', format: 'rgb' });
+    const properties = { 'a/b': colour(), c: { format: 'date' }, d: { items: colour() } };
+    const schema = { type: 'object', properties };
+    for (const strict of [true, false]) {
+      const warnings: string[] = [];
+      const matcher = compile(schema, { strict, warnings });
+      expect(matcher.accepts('{"a/b":"no colour"}')).toBe(true);
+      expect(matcher.accepts('{"c":"no date"}')).toBe(false);
+      expect(warnings).toEqual([
+        expect.stringMatching(/^\/properties\/a~1b\/format is not enforced: "rgb" is not known/),
+        expect.stringMatching(
+          /^\/properties\/d\/items\/format is not enforced: "rgb" is not known; known are date, /,
+        ),
+      ]);
+    }
+  });
+
   it('take a part without any meaning for anything', () => {
     const warnings: string[] = [];
     const matcher = compile({ properties: { a: 3, b: false } }, { strict: false, warnings });
@@ -100,16 +118,22 @@ describe('limits', () => {
     expect(refusal({ not: deep }, { maxDepth: 20 }).pointer).toBe('');
   });
 
-  it('time', () => {
-    const schema = {
-      type: 'object',
-      properties: { a: { allOf: [{ minimum: 1 }, { maximum: 3 }] } },
+  it.each<[string, (next: object) => object]>([
+    ['anyOf', (next) => ({ anyOf: [next, { type: 'null' }] })],
+    ['oneOf', (next) => ({ oneOf: [{ type: 'null' }, next] })],
+    ['if', (next) => ({ if: next, else: { type: 'null' } })],
+    ['propertyNames', (next) => ({ propertyNames: next })],
+    ['required', (next) => ({ type: 'object', properties: { a: next }, required: ['a'] })],
+    ['dependentSchemas', (next) => ({ dependentSchemas: { a: next } })],
+  ])('references in a row, by way of %s', (_, wrap) => {
+    const chain = (length: number) => {
+      const names = Array.from({ length }, (_, i) => `n${i}`);
+      const next = (i: number) => wrap({ $ref: `#/$defs/n${i + 1}` });
+      const defs = names.map((name, i) => [name, i < length - 1 ? next(i) : { type: 'string' }]);
+      return { $ref: '#/$defs/n0', $defs: Object.fromEntries(defs) };
     };
-    expect(refusal(schema, { maxMs: -1 })).toEqual({ code: 'ERR_GRAMMAR', pointer: '' });
-    const warnings: string[] = [];
-    const matcher = compile(schema, { maxMs: -1, strict: false, warnings });
-    expect(matcher.accepts('[1]')).toBe(true);
-    expect(warnings).toHaveLength(1);
+    expect(() => compile(chain(40))).not.toThrow();
+    expect(refusal(chain(1_000), { maxSchemaBytes: 1e6 }).code).toBe('ERR_GRAMMAR');
   });
 
   it('alternatives and states are bounded, whatever a schema multiplies', () => {

@@ -80,7 +80,7 @@ describe('values', () => {
       ['"123e4567-e89b-12d3-a456-426614174000"'],
       ['"123e4567"'],
     ],
-    [{ type: 'string', format: 'email' }, ['"a.b@c.de"'], ['"a"', '"a@"', '".a@b"']],
+    [{ type: 'string', format: 'email' }, ['"a.b@c.de"'], ['"a"', '"a@"', '".a@b"', '"a@b"']],
     [
       { type: 'string', format: 'ipv4' },
       ['"255.0.10.1"'],
@@ -150,6 +150,12 @@ describe('objects', () => {
       ['{"c":1}', '{"a":null}'],
     ],
     [{ type: 'object', required: ['z'] }, ['{"z":1}', '{"z":1,"y":2}'], ['{}', '{"y":2}']],
+    // Names that only `required` has come behind all that some `properties` has.
+    [
+      { type: 'object', required: ['z', 'b'], allOf: [{ properties: { a: {}, b: {} } }] },
+      ['{"a":1,"b":2,"z":3}', '{"b":2,"z":3}'],
+      ['{"z":3,"b":2}', '{"b":2,"a":1,"z":3}', '{"a":1,"b":2}'],
+    ],
     [{ type: 'object', properties: { a: false } }, ['{}', '{"b":1}'], ['{"a":1}']],
     [
       { type: 'object', properties: { __proto__: { type: 'null' } }, required: ['toString'] },

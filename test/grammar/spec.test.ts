@@ -40,6 +40,13 @@ describe('a spec', () => {
     expect(() => made({ regex: 'é'.repeat(6) }, limits)).toThrow(/12 bytes, 10/);
     expect(() => made({ grammar: 'root ::= "a"' }, limits)).toThrow(/12 bytes, 10/);
     expect(() => made({ json: '{"type": "null"}' }, limits)).toThrow(/16 bytes, 10/);
+    const tag = { type: 'any_text' };
+    for (const structuralTag of [tag, JSON.stringify(tag)]) {
+      expect(() => made({ structuralTag }, limits)).toThrow(/structural tag has 19 bytes, 10/);
+      expect(accepts(made({ structuralTag }, { maxSchemaBytes: 19 }), 'a')).toBe(true);
+    }
+    const many = { choice: ['', '', ''] };
+    expect(() => made(many, { maxEnumBytes: 2 })).toThrow(/3 texts, 2/);
   });
 
   it('of JSON is read from its text, too', () => {

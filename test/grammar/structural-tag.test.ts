@@ -138,6 +138,39 @@ describe('parameters between tags', () => {
   });
 });
 
+describe('parameters that no list of properties tells', () => {
+  const a = (text: string) => `<parameter=a>${text}</parameter>`;
+  const b = (text: string) => `<parameter=b>${text}</parameter>`;
+  const taken = (json_schema: object, valid: string[], invalid: string[]) =>
+    check({ type: 'qwen_xml_parameter', json_schema }, valid, invalid);
+
+  it('how many, which depend on which, and any others', () => {
+    const properties = { a: { type: 'string' }, b: { type: 'integer' } };
+    const closed = { type: 'object', properties, additionalProperties: false };
+    taken({ ...closed, minProperties: 2 }, [a('x') + b('1')], ['', a('x'), b('1')]);
+    taken({ ...closed, maxProperties: 1 }, ['', a('x'), b('1')], [a('x') + b('1')]);
+    taken({ ...closed, dependentRequired: { a: ['b'] } }, [b('1'), a('x') + b('1')], [a('x')]);
+    taken({ ...closed, anyOf: [{ required: ['a'] }, { required: ['b'] }] }, [a('x'), b('1')], ['']);
+    taken(
+      { type: 'object', properties, additionalProperties: { type: 'null' } },
+      ['<parameter=c d>None</parameter>', `${a('x')}<parameter=c>null</parameter>`],
+      [
+        '<parameter=c>1</parameter>',
+        `<parameter=c>null</parameter>${a('x')}`,
+        '<parameter=>>null</parameter>',
+      ],
+    );
+  });
+
+  it('a name that ends its tag is refused', () => {
+    const json_schema = { type: 'object', properties: { 'a>b': {} } };
+    const pointer = '/format/json_schema/properties/a>b';
+    expect(() => grammar({ format: { type: 'qwen_xml_parameter', json_schema } })).toThrow(
+      expect.objectContaining({ code: 'ERR_GRAMMAR', pointer }),
+    );
+  });
+});
+
 describe('mistakes', () => {
   it.each([
     [{ format: { type: 'odd' } }, '/format'],

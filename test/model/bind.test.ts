@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { bind, type Found } from '../../lib/model/bind.js';
 import { layerOf } from '../../lib/model/families/shared.js';
+import { joined } from '../../lib/model/mxfp4.js';
 import { HF_NAMES, withLayer } from '../../lib/model/names.js';
-import { type Shape, tensorShapes } from '../../lib/model/spec.js';
+import { type Shape, tensorShapes } from '../../lib/model/tensor-shapes.js';
 import { HIDDEN_ACTS, NORMS, ROUTER_SCORES } from '../../lib/native.js';
 import { settings, specOf } from '../support/specs.js';
 
@@ -61,6 +62,19 @@ it('cuts a stored tensor into the rows of several', () => {
   expect(new Set(by.keys())).toEqual(new Set(want.map(([name]) => name)));
   expect(numParameters).toBe(want.reduce((sum, [, [r, c]]: [string, Shape]) => sum + r * c, 0));
   expect(weightBytes).toBe(stored(GOOD).reduce((sum, { bytes }) => sum + bytes, 0));
+});
+
+it('takes rows that lie side by side apart', () => {
+  const table = { of: ['embed'], flat: true } as const;
+  const flat = { ...names, top: { ...names.top, 'model.embed_tokens': table } };
+  const read = (shape: number[]) => {
+    const all = stored({ ...GOOD, 'model.embed_tokens.weight': { shape } });
+    const own = { ...model, spec: { ...spec, vocabSize: 6 }, names: flat };
+    return bind(own, ['m.safetensors'], all).tensors.find(({ name }) => name === 'embed');
+  };
+  expect(read([2, 96])).toMatchObject({ rows: 6, cols: 32, bytes: 2 * 6 * 32 });
+  expect(() => read([2, 95])).toThrow(/has shape \[2, 95\], not \[6, 32\]/);
+  expect(() => read([12, 16])).toThrow(/has shape \[12, 16\], not \[6, 32\]/);
 });
 
 it('leaves turned matrices to the native side, whole', () => {
@@ -164,12 +178,12 @@ describe('layouts', () => {
       HF_NAMES,
       { 'mlp.gate': 'router' },
       {
-        inner: { of, slices: 2, takeTurns: true },
-        turned: { of, slices: 2, takeTurns: true, transposed: true },
-        inner_bias: { of: biases, slices: 2, takeTurns: true },
+        inner: { of, slices: 2, runs: [1, 1] },
+        turned: { of, slices: 2, runs: [1, 1], transposed: true },
+        inner_bias: { of: biases, slices: 2, runs: [1, 1] },
         outer: { of: down, slices: 2 },
         outer_mxfp4: { of: down, slices: 2 },
-        inner_mxfp4: { of, slices: 2, takeTurns: true },
+        inner_mxfp4: { of, slices: 2, runs: [1, 1] },
       },
     ),
   };
@@ -188,7 +202,8 @@ describe('layouts', () => {
   const OUTER = { [`${LAYER}outer`]: { shape: [2, 32, 3] } };
   const expertsIn = (shapes: Parameters<typeof stored>[0]) => {
     const found = stored({ ...REST, ...shapes });
-    const { tensors, weightBytes } = bind(sparse, ['m.safetensors'], found);
+    const files = ['m.safetensors'];
+    const { tensors, weightBytes } = bind(sparse, files, joined(found, files));
     const by = new Map(tensors.map((t) => [t.name.replace('layers.0.experts.', ''), t]));
     const start = (name: string) => found.find((t) => t.name === LAYER + name)!.offset;
     return { at: (name: string) => by.get(name)!, start, weightBytes };
@@ -222,16 +237,69 @@ describe('layouts', () => {
       [`${LAYER}inner_scales`]: { shape: [2, 6, 1], dtype: 'U8', bytes: 12 },
     });
     expect(at('1.up')).toMatchObject({
-      ...{ dtype: 'MXFP4', rows: 3, cols: 32, step: 2, bytes: 5 * 16 },
-      offset: start('inner_blocks') + 7 * 16,
-      scales: { file: 0, offset: start('inner_scales') + 7 },
+      ...{ dtype: 'MXFP4', rows: 3, cols: 32, step: 2, bytes: 3 * 17 },
+      parts: {
+        ...{ rows: 12, from: 7, group: 32, float: true },
+        codes: { file: 0, offset: start('inner_blocks'), bytes: 192, bits: 4 },
+        scales: { file: 0, offset: start('inner_scales'), bytes: 12, rows: 12, cols: 1 },
+      },
     });
     const plain = expertsIn({ ...OUTER, [`${LAYER}inner`]: { shape: [2, 6, 32] } });
     expect(plain.weightBytes - weightBytes).toBe(2 * 6 * 32 * 2 - 204);
+  });
+
+  it('a factor for each expert, or one for all', () => {
+    const nvfp4 = (count: number) => {
+      const found = stored({ ...REST, ...OUTER });
+      const inner = { name: `${LAYER}inner_mxfp4`, dtype: 'NVFP4', shape: [2, 6, 32], file: 0 };
+      const factor = { file: 0, offset: 9000, bytes: 4 * count };
+      found.push({ ...inner, offset: 8000, bytes: 216, factor });
+      const { tensors } = bind(sparse, ['m.safetensors'], found);
+      const by = new Map(tensors.map((t) => [t.name, t.factor]));
+      return [0, 1].map((e) => by.get(`layers.0.experts.${e}.up`)?.offset);
+    };
+    expect(nvfp4(2)).toEqual([9000, 9004]);
+    expect(nvfp4(1)).toEqual([9000, 9000]);
   });
 
   it('of another number of experts is refused', () => {
     const three = { ...OUTER, [`${LAYER}inner`]: { shape: [3, 4, 32] } };
     expect(() => expertsIn(three)).toThrow(/inner.*\[3, 4, 32\], not \[2, 6, 32\]/);
   });
+});
+
+it('cuts matrices of heads that lie one below the other, some turned around', () => {
+  const latent = { rank: 8, queryRank: 0, nopeSize: 6, valueSize: 4, norm: RMS };
+  const row = { numHeads: 2, numKvHeads: 1, headSize: 12, intermediateSize: 6 };
+  const of = ['heads.0.k_b', 'heads.0.v_b', 'heads.1.k_b', 'heads.1.v_b'];
+  const both = { of, slices: 2, stacked: true, turned: [true, false] } as const;
+  const own = withLayer(names, {
+    'self_attn.kv_a_proj_with_mqa': ['kv_a', 'k_rope'],
+    'self_attn.kv_a_layernorm': 'kv_a_norm',
+    'self_attn.kv_b_proj': both,
+  });
+  const layers = [layerOf(row, RMS, { latent })];
+  const { [`${LAYER}self_attn.qkv_proj.weight`]: _, ...rest } = GOOD;
+  const { [`${LAYER}self_attn.qkv_proj.bias`]: __, ...others } = rest;
+  const shapes = {
+    ...others,
+    [`${LAYER}self_attn.q_proj.weight`]: { shape: [20, 32] },
+    [`${LAYER}self_attn.kv_a_proj_with_mqa.weight`]: { shape: [12, 32] },
+    [`${LAYER}self_attn.kv_a_layernorm.weight`]: { shape: [8] },
+    [`${LAYER}self_attn.kv_b_proj.weight`]: { shape: [20, 8] },
+  };
+  const read = (change = {}) =>
+    bind(
+      { ...model, spec: { ...spec, layers }, names: own },
+      ['m.safetensors'],
+      stored({ ...shapes, ...change }),
+    );
+  const by = new Map(read().tensors.map((t) => [t.name, t]));
+  const [k0, v0, k1] = of.map((name) => by.get(`layers.0.${name}`)!);
+  expect(k0).toMatchObject({ rows: 8, cols: 6, bytes: 2 * 48, transposed: { of: 8, from: 0 } });
+  expect(v0).toMatchObject({ rows: 4, cols: 8, bytes: 2 * 32 });
+  expect(v0.transposed).toBeUndefined();
+  expect([v0.offset - k0.offset, k1.offset - k0.offset]).toEqual([2 * 48, 2 * 80]);
+  const flat = { [`${LAYER}self_attn.kv_b_proj.weight`]: { shape: [18, 8] } };
+  expect(() => read(flat)).toThrow('not [20, 8]');
 });

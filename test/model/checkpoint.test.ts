@@ -248,7 +248,7 @@ describe('a GGUF file', () => {
     const { spec, tensors, tokenizer } = await openCheckpoint(join(FIXTURES, 'gguf/qwen2.gguf'));
     expect(spec).toMatchObject({ architecture: 'qwen2', dtype: 'F16' });
     expect(spec.ropes).toMatchObject([{ interleaved: false }]);
-    expect(spec.layers[0].attention.biases).toEqual(['q', 'k', 'v']);
+    expect(spec.layers[0].attention!.biases).toEqual(['q', 'k', 'v']);
     expect(tensors.filter((t) => t.name.endsWith('.bias'))).toHaveLength(6);
     expect('gguf' in tokenizer && tokenizer.gguf.model).toBe('gpt2');
   });

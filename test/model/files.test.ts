@@ -27,6 +27,14 @@ it('reads texts and objects, and names the file when it cannot', async () => {
   expect(damaged('f', 'field', 'is odd').message).toBe('f: field is odd');
 });
 
+it('reads the infinity that Python writes, but not in words', () => {
+  const text = '{"a": [0.0, Infinity], "b": -Infinity, "c": "Infinity \\" Infinity"}';
+  const read = parseObject(text, 'x.json');
+  expect(read).toEqual({ a: [0, Infinity], b: -Infinity, c: 'Infinity " Infinity' });
+  expect(() => parseObject('{"a": Infinity', 'x.json')).toThrow(/the JSON is damaged/);
+  expect(() => parseObject('{"a": Infinitys}', 'x.json')).toThrow(/the JSON is damaged/);
+});
+
 it('reads exactly, and closes the file whatever happens', async () => {
   const path = write(folder, 'bytes', Buffer.from('0123456789'));
   expect(await withFile(path, (f) => readExactly(f, path, 3, 4)).then(String)).toBe('3456');

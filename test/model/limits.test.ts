@@ -30,7 +30,7 @@ it('refuses more heads with norms of their own than any model has', () => {
 it('counts heads only where each has its norm', () => {
   const many = Array.from({ length: 64 }, () => {
     const one = layer(4096);
-    return { ...one, attention: { ...one.attention, qkNormSpan: QK_NORM_SPANS.head } };
+    return { ...one, attention: { ...one.attention!, qkNormSpan: QK_NORM_SPANS.head } };
   });
   expect(check(many)).not.toThrow();
 });

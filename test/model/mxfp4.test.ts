@@ -11,13 +11,16 @@ const scales = tensor('a_scales', [4, 6, 2], 800);
 
 it('joins codes and scales to the matrix that they are', () => {
   const other = tensor('b', [3], 900, 'F32');
-  expect(joined([scales, other, blocks], FILES)).toEqual([
-    other,
-    {
-      ...{ ...blocks, name: 'a_mxfp4', dtype: 'MXFP4', shape: [4, 6, 64] },
-      scales: { file: 0, offset: 800, bytes: 48 },
+  const [first, whole, ...rest] = joined([scales, other, blocks], FILES);
+  expect([first, rest]).toEqual([other, []]);
+  expect(whole).toMatchObject({
+    ...{ name: 'a_mxfp4', dtype: 'MXFP4', shape: [4, 6, 64], bytes: 24 * 2 * 17 },
+    parts: {
+      ...{ rows: 24, from: 0, group: 32 },
+      codes: { file: 0, offset: 8, bytes: 768, rows: 24, cols: 64 },
+      scales: { file: 0, offset: 800, bytes: 48, rows: 24, cols: 2 },
     },
-  ]);
+  });
 });
 
 it('leaves alone what is no pair', () => {

@@ -130,11 +130,13 @@ it.each(Object.entries(CASES))('reads %s', (_, [values, want]) => {
 
 it('sees what the layers of the largest must', () => {
   const gemma = hfSpec(CASES['google/embeddinggemma-300m'][0], 'c').spec;
-  expect(new Set(gemma.layers.map(({ attention }) => attention.window))).toEqual(new Set([257, 0]));
+  expect(new Set(gemma.layers.map(({ attention }) => attention!.window))).toEqual(
+    new Set([257, 0]),
+  );
   const m3 = hfSpec(CASES['BAAI/bge-m3'][0], 'c').spec;
   expect(m3.maxPositionEmbeddings).toBe(8192);
   const modern = hfSpec(CASES['Alibaba-NLP/gte-modernbert-base'][0], 'c').spec;
-  expect(modern.layers[1].attention.window).toBe(65);
+  expect(modern.layers[1].attention!.window).toBe(65);
 });
 
 it.each(['nomic_bert', 'mpnet', 'distilbert', 'deberta-v2', 'electra', 'new', 'jina_bert_v3'])(

@@ -9,7 +9,7 @@ const MODELS = join(ROOT, 'test/fixtures/models');
 const json = (name: string) =>
   JSON.parse(readFileSync(join(MODELS, name, 'config.json'), 'utf8')) as Record<string, unknown>;
 const parse = (values: object) => hfSpec(values as Record<string, unknown>, 'config.json').spec;
-const windows = (values: object) => parse(values).layers.map(({ attention }) => attention.window);
+const windows = (values: object) => parse(values).layers.map(({ attention }) => attention!.window);
 
 const LLAMA = {
   architectures: ['LlamaForCausalLM'],
@@ -196,12 +196,12 @@ describe('config.json', () => {
     expect(spec.layers).toHaveLength(values.num_hidden_layers);
     const type = values.model_type;
     for (const { attention } of spec.layers) {
-      expect(attention.headSize).toBe(
+      expect(attention!.headSize).toBe(
         'head_dim' in values ? 128 : values.hidden_size / values.num_attention_heads,
       );
-      expect(attention.window).toBe(type === 'mistral' ? 4096 : 0);
-      expect(attention.qkNorm.kind).toBe(type === 'qwen3' ? NORMS.rms : NORMS.none);
-      expect(attention.biases).toEqual(type === 'qwen2' ? ['q', 'k', 'v'] : []);
+      expect(attention!.window).toBe(type === 'mistral' ? 4096 : 0);
+      expect(attention!.qkNorm.kind).toBe(type === 'qwen3' ? NORMS.rms : NORMS.none);
+      expect(attention!.biases).toEqual(type === 'qwen2' ? ['q', 'k', 'v'] : []);
     }
     expect(spec.head?.tied).toBe(values.tie_word_embeddings);
     expect(spec.eosTokenIds).toEqual([values.eos_token_id].flat());
@@ -257,7 +257,7 @@ describe('config.json', () => {
     const said: Record<string, unknown> = values;
     expect(architecture).toBe(values.model_type);
     expect(layers).toHaveLength((said.num_hidden_layers ?? said.n_layer) as number);
-    expect(layers[0].attention.numHeads).toBe(said.num_attention_heads ?? said.n_head);
+    expect(layers[0].attention!.numHeads).toBe(said.num_attention_heads ?? said.n_head);
   });
 
   // As models on the hub have them, seen or not: no setting is unknown.
@@ -278,15 +278,16 @@ describe('config.json', () => {
       const { architecture, layers } = parse(values);
       const text = (values.text_config ?? values) as Record<string, unknown>;
       expect(architecture).toBe(text.model_type);
-      expect(layers).toHaveLength((text.num_hidden_layers ?? text.n_layer) as number);
+      const listed = (text.layers_block_type as string[] | undefined)?.length;
+      expect(layers).toHaveLength((text.num_hidden_layers ?? text.n_layer ?? listed) as number);
     }
     const [biased] = parse(json('llama-bias')).layers;
-    expect(biased.attention.biases).toEqual(['q', 'k', 'v', 'o']);
+    expect(biased.attention!.biases).toEqual(['q', 'k', 'v', 'o']);
     expect(biased.mlp.biases).toEqual(['gate', 'up', 'down']);
     expect(windows(json('mistral-window'))).toEqual([24, 24]);
     const [yarn] = parse(json('qwen2-yarn')).ropes;
     expect(yarn.attentionFactor).toBeCloseTo(0.1 * Math.log(4) + 1, 9);
-    expect(parse(json('llama-head112')).layers[0].attention.headSize).toBe(112);
+    expect(parse(json('llama-head112')).layers[0].attention!.headSize).toBe(112);
   });
 
   it('windows: by layer, by flag, absent, null', () => {

@@ -53,6 +53,15 @@ it('the old and the new style say the same', () => {
   expect(hf({ rope_parameters: { rope_type: 'default', rope_theta: 10_000 } })).toEqual(plain);
 });
 
+it('a proportion of the pairs turns, the head being whole', () => {
+  const inner = { rope_type: 'proportional', rope_theta: 1e6, partial_rotary_factor: 0.3 };
+  const scaling = { type: 'proportional', factor: 1, numPairs: 9 };
+  expect(hf({ rope_parameters: inner })).toEqual({ size: 64, theta: 1e6, scaling });
+  expect(() => hf({ rope_parameters: { ...inner, rope_type: 'default' } })).toThrow(
+    'partial_rotary_factor below 1',
+  );
+});
+
 it('of a setting that stands twice the inner one counts', () => {
   const inner = { rope_type: 'default', rope_theta: 5e5 };
   expect(hf({ rope_theta: 10_000, rope_parameters: inner }).theta).toBe(5e5);
@@ -216,6 +225,8 @@ it('GGUF keys', () => {
   const all = (values: Float32Array) => ({ 'rope_freqs.weight': values });
   expect(gguf({}, all(factors)).scaling).toEqual({ type: 'factors', factors });
   expect(() => gguf({}, all(factors.subarray(1)))).toThrow(/rope_freqs/);
+  const still = new Float32Array(32).fill(1e30, 8).fill(1, 0, 8);
+  expect(gguf({}, all(still)).scaling).toEqual({ type: 'factors', factors: still });
   expect(() => gguf({}, all(new Float32Array(32)))).toThrow(/rope_freqs/);
   expect(() => gguf({ 'rope.scaling.type': 'linear' }, all(factors))).toThrow(/beside .*linear/);
   expect(() => gguf({ 'rope.scaling.type': 'longrope' })).toThrow(/longrope/);

@@ -36,6 +36,13 @@ describe('inverse frequencies', () => {
     );
   });
 
+  it('proportional: some pairs turn as they would among all, the others stand still', () => {
+    const scaling = { type: 'proportional', factor: 2, numPairs: 3 } as const;
+    expect([...inverseFrequencies({ size: 32, theta: 500, scaling })]).toEqual(
+      dims(32).map((i) => (i < 3 ? Math.fround(at(i, 32, 500) / 2) : 0)),
+    );
+  });
+
   it('llama3: by wavelength (numbers of Llama 3.1 worked out by hand)', () => {
     const scaling = {
       type: 'llama3',

@@ -24,12 +24,15 @@ struct Case {
   bool alibi = false, sinks = false;
   int32_t kv_group = 0;
   std::vector<Sequence> seqs;
+  int32_t latent = 0;  // not 0: so many values of K are V
   int32_t num_heads() const { return group * num_kv_heads; }
+  int32_t value_size() const { return latent > 0 ? latent : head_size; }
+  int64_t out_cols() const { return int64_t{num_heads()} * value_size(); }
   int64_t q_cols() const { return int64_t{num_heads()} * head_size; }
   int64_t kv_cols() const { return int64_t{num_kv_heads} * head_size; }
   float scale() const { return static_cast<float>(1 / std::sqrt(head_size)); }
   AttentionShape shape() const {
-    return {num_heads(), num_kv_heads, head_size, reach, block_size, {kv_group}};
+    return {num_heads(), num_kv_heads, head_size, reach, block_size, {kv_group}, latent};
   }
 };
 
@@ -89,7 +92,8 @@ struct Layout {
          std::vector<int> which, int32_t most)
       : c(c),
         seqs(std::move(which)),
-        pool(backends, c.kv_type, count_blocks(), c.block_size, c.num_kv_heads, c.head_size),
+        pool(backends, c.kv_type, count_blocks(), c.block_size, c.num_kv_heads, c.head_size,
+             c.latent),
         slid(backends.on_cpu() ? kNowhere : 0) {
     std::vector<int32_t> ids;
     for (int64_t b = 1; b < count_blocks(); b++) ids.push_back(static_cast<int32_t>(b));
@@ -148,6 +152,7 @@ struct Layout {
         for (int32_t h = 0; h < c.num_kv_heads; h++) {
           const size_t at = static_cast<size_t>(t * c.num_kv_heads + h);
           pool.put_row(id, t % c.block_size, h, false, data.k[s].cached[at]);
+          if (c.latent > 0) continue;
           pool.put_row(id, t % c.block_size, h, true, data.v[s].cached[at]);
         }
       }
@@ -199,7 +204,7 @@ class Layer {
         kv_(layout.pool.view(pool_.data(), case_.kv_group)),
         queries_(backends, case_.type, static_cast<int64_t>(layout.rows.size()), case_.q_cols(),
                  layout.queries),
-        out_(backends, case_.type, static_cast<int64_t>(layout.rows.size()), case_.q_cols()),
+        out_(backends, case_.type, static_cast<int64_t>(layout.rows.size()), case_.out_cols()),
         slopes_(put(backends.ops(), data.slopes)),
         sinks_(put(backends.ops(), data.sinks)) {}
   // Another layout of as many blocks and rows at the same addresses.
@@ -245,23 +250,25 @@ inline void judge(const Data& data, const Layout& layout, const std::vector<floa
   const Case& c = layout.c;
   const bool rounded = rounds && c.kv_type == DType::kBF16 && c.head_size % 2 == 0;
   double error = 0, size = 1e-30;
-  size_t at = 0;
+  const size_t values = static_cast<size_t>(c.value_size());
+  size_t at = 0, asked = 0;
   for (size_t i = 0; i < layout.seqs.size(); i++) {
     const int s = layout.seqs[i];
     for (int32_t r = layout.starts[i]; r < layout.starts[i + 1]; r++) {
       const int32_t end = layout.positions[r] + 1;
-      for (int32_t h = 0; h < c.num_heads(); h++, at += static_cast<size_t>(c.head_size)) {
+      for (int32_t h = 0; h < c.num_heads(); h++, at += values) {
         const int64_t head = int64_t{h / c.group} * c.head_size;
         reference::ScoreShape shape{c.softcap, c.alibi ? data.slopes[h] : 0, end - 1};
         if (c.sinks) shape.sink = data.sinks[h];
         if (rounded) shape.rounding = 0x1p-8;
         const auto q = reference::left_row(rounded ? DType::kBF16 : DType::kF32,
-                                           &layout.queries[at], c.head_size);
+                                           &layout.queries[asked], c.head_size);
+        asked += static_cast<size_t>(c.head_size);
+        const auto& v = c.latent > 0 ? data.k : data.v;
         const auto want = reference::attention(
-            q.data(), &data.k[s].values[head], &data.v[s].values[head], c.kv_cols(),
-            first_seen(c, end), end_seen(c, end, layout.contexts[i]), c.head_size, c.scale(),
-            shape);
-        for (size_t d = 0; d < static_cast<size_t>(c.head_size); d++) {
+            q.data(), &data.k[s].values[head], &v[s].values[head], c.kv_cols(), first_seen(c, end),
+            end_seen(c, end, layout.contexts[i]), c.head_size, c.scale(), shape);
+        for (size_t d = 0; d < values; d++) {
           double off = std::isfinite(got[at + d]) ? got[at + d] - want.out[d] : INFINITY;
           // Behind a sink far beyond the scores all outputs may be subnormal.
           if (c.type == DType::kF16) off = std::max(0.0, std::abs(off) - 0x1p-25);
@@ -278,11 +285,12 @@ inline void judge(const Data& data, const Layout& layout, const std::vector<floa
   error = std::sqrt(error / size);
   const double most = c.type == DType::kF32 ? INFINITY : c.type == DType::kF16 ? 6e-4 : 4e-3;
   expect(error <= most,
-         "attention: error %.2e (%s, cache %s, head %d, group %d, block %d, window %d chunked %d "
+         "attention: error %.2e (%s, cache %s, head %d, latent %d, group %d, block %d, window %d "
+         "chunked %d "
          "both %d, "
          "softcap %g, alibi %d, sinks %d, context %d, query %d)",
-         error, dtype_name(c.type), dtype_name(c.kv_type), c.head_size, c.group, c.block_size,
-         c.reach.window, c.reach.chunked, c.reach.both, c.softcap, c.alibi, c.sinks,
+         error, dtype_name(c.type), dtype_name(c.kv_type), c.head_size, c.latent, c.group,
+         c.block_size, c.reach.window, c.reach.chunked, c.reach.both, c.softcap, c.alibi, c.sinks,
          c.seqs[0].context, c.seqs[0].query);
 }
 
@@ -291,8 +299,8 @@ inline void same_bits(const Layout& a, const std::vector<float>& first, const La
   const Case& c = a.c;
   for (size_t i = 0; i < b.rows.size(); i++) {
     const auto at = std::find(a.rows.begin(), a.rows.end(), b.rows[i]) - a.rows.begin();
-    const bool same = std::memcmp(&first[at * c.q_cols()], &second[i * c.q_cols()],
-                                  static_cast<size_t>(c.q_cols()) * sizeof(float)) == 0;
+    const bool same = std::memcmp(&first[at * c.out_cols()], &second[i * c.out_cols()],
+                                  static_cast<size_t>(c.out_cols()) * sizeof(float)) == 0;
     expect(same, "attention: other bits %s (head %d, group %d, context %d, position %d)", what,
            c.head_size, c.group, b.contexts[0], b.positions[i]);
   }

@@ -25,6 +25,7 @@ struct Backends {
   bool on_cpu() const { return std::strcmp(ops().name, "cpu") == 0; }
   // What products with weights of a type round their left side to; F32 = nothing.
   DType left_type(DType weight) const {
+    if (is_fp8(weight)) return DType::kF32;
     if (is_quantised(weight)) return rounding.int8 ? DType::kI8 : DType::kF32;
     return weight == DType::kBF16 && rounding.bf16 ? weight : DType::kF32;
   }
@@ -266,9 +267,13 @@ void test_gather_rows(const Backends& backends, Random& random, int i);
 void test_pool_rows(const Backends& backends, Random& random, int i);
 void test_route(const Backends& backends, Random& random, int i);
 void test_expert_matmul(const Backends& backends, Random& random, int i);
+void test_head_matmul(const Backends& backends, Random& random, int i);
+void test_latent_rows(const Backends& backends, Random& random, int i);
 void test_combine(const Backends& backends, Random& random, int i);
 void test_sample(const Backends& backends, Random& random, int i);
 void test_rope_and_cache(const Backends& backends, Random& random, int i);
+void test_recurrent(const Backends& backends, Random& random, int i);
+void test_delta_forms(Random& random);
 void test_copy_blocks(const Backends& backends, Random& random, int i);
 void test_swap_blocks(const Backends& backends, Random& random, int i);
 

@@ -95,10 +95,14 @@ void run_all(uint64_t seed) {
     const Backends exact = cpu_backends({false, false});
     attention_grid({&exact}, random, {20, false}, [](const Attended&) {});
   });
+  group("delta forms", [&] { test_delta_forms(random); });
+  suite("recurrent", 24, test_recurrent);
   suite("activate", 72, test_activate);
   suite("transform_logits", 40, test_transform_logits);
   suite("route", 60, test_route);
   suite("expert_matmul", 60, test_expert_matmul);
+  suite("head_matmul", 40, test_head_matmul);
+  suite("latent rows", 24, test_latent_rows);
   suite("combine", 40, test_combine);
   suite("sample", 16, test_sample);
   suite("gather_rows", 30, test_gather_rows);

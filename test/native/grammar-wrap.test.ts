@@ -43,9 +43,9 @@ beforeAll(async () => {
 });
 
 describe('a matcher', () => {
-  const allowed = (matcher: { fillMask(into: Int32Array, offset: number): void }) => {
+  const allowed = (matcher: { fillMask(into: Int32Array, offset: number): boolean }) => {
     const into = new Int32Array(3).fill(-1);
-    matcher.fillMask(into, 1);
+    expect(matcher.fillMask(into, 1)).toBe(true);
     expect([into[0], into[2]]).toEqual([-1, -1]);
     return TOKENS.flatMap((_, id) => ((into[1] >>> id) & 1 ? [id] : []));
   };
@@ -54,12 +54,11 @@ describe('a matcher', () => {
     const matcher = (await compile()).start();
     expect(allowed(matcher)).toEqual([0, 2]);
     expect([matcher.advance(1), matcher.length, matcher.complete()]).toEqual([false, 0, false]);
-    expect([...matcher.forcedBytes()]).toEqual([97]);
+    expect([...matcher.forcedBytes()!]).toEqual([97]);
     expect(matcher.advance(2)).toBe(true);
     expect(allowed(matcher)).toEqual([1, TOOL, END]);
-    expect(matcher.acceptsBytes(new TextEncoder().encode('bba'))).toBe(2);
+    expect(await matcher.acceptsBytes(new TextEncoder().encode('bba'))).toBe(2);
     expect([matcher.advance(TOOL), matcher.advance(1)]).toEqual([true, false]);
-    expect([...matcher.forcedTokens()]).toEqual([]);
     expect(matcher.advance(END)).toBe(true);
     expect(allowed(matcher)).toEqual([]);
     expect([matcher.length, matcher.complete(), matcher.failure]).toEqual([3, true, '']);
@@ -89,22 +88,53 @@ describe('a matcher', () => {
     }
     expect(() => matcher.fillMask(new Uint8Array(64) as never, 0)).toThrow(bad);
     expect(() => matcher.advance(-1)).toThrow(bad);
-    expect(() => matcher.acceptsBytes('a' as never)).toThrow(bad);
+    await expect(matcher.acceptsBytes('a' as never)).rejects.toEqual(bad);
     expect(matcher.advance(TOKENS.length)).toBe(false);
   });
 
   it('outlives its grammar and its vocabulary; closed ones refuse', async () => {
     const grammar = await compile();
-    const matcher = grammar.start() as ReturnType<NativeGrammar['start']> & { close(): void };
+    const matcher = grammar.start();
     expect(grammar.memory).toBeGreaterThan(0);
     grammar.close();
     expect(() => grammar.start()).toThrow(expect.objectContaining({ code: 'ERR_CLOSED' }));
     expect(allowed(matcher)).toEqual([0, 2]);
     matcher.close();
     matcher.close();
-    expect(() => matcher.advance(0)).toThrow(expect.objectContaining({ code: 'ERR_CLOSED' }));
+    const closed = expect.objectContaining({ code: 'ERR_CLOSED' });
+    expect(() => matcher.advance(0)).toThrow(closed);
+    await expect(matcher.settle()).rejects.toEqual(closed);
+  });
+
+  it('takes on trust what takes long, and finds it out on another thread', async () => {
+    const limits = { ...LIMITS, maxBytes: 2 ** 28, maxStates: 250_000, maxMs: 20_000 };
+    const matcher = (await addon.Grammar.compile(vocabulary, trees(), limits)).start();
+    for (let i = 0; i < 500; i++) expect(matcher.advance(0)).toBe(true);
+    const wrong = matcher.fork();
+    expect(wrong.advance(3)).toBe(true);
+    expect(matcher.fillMask(new Int32Array(1), 0)).toBe(false);
+    expect([matcher.complete(), matcher.forcedBytes()]).toEqual([null, null]);
+    let turns = 0;
+    const counting = setInterval(() => turns++, 0);
+    await matcher.settle();
+    clearInterval(counting);
+    expect(turns).toBeGreaterThan(5);
+    expect(allowed(matcher)).toEqual([0, END]);
+    expect([matcher.complete(), matcher.advance(3), matcher.failure]).toEqual([true, false, '']);
+    await wrong.settle();
+    expect([wrong.length, wrong.complete(), ...allowed(wrong)]).toEqual([501, false]);
   });
 });
+
+/** Any number of a, in as many ways as there are trees: a place has the more to look at. */
+function trees(): Int32Array {
+  const builder = new GrammarBuilder();
+  const tree = builder.newRule();
+  builder.addAlternative(tree, [{ terminal: builder.regex.text('a') }]);
+  builder.addAlternative(tree, [{ rule: tree }, { rule: tree }]);
+  builder.start({ rule: tree });
+  return encodeProgram(builder.build());
+}
 
 describe('a grammar', () => {
   it('is refused where its program is cut, spoilt or names no token', async () => {
@@ -139,6 +169,40 @@ describe('a grammar', () => {
   });
 });
 
+describe('compilations', () => {
+  const ended = async (all: Promise<NativeGrammar>[]) =>
+    (await Promise.allSettled(all)).map((one) =>
+      one.status === 'rejected' ? (one.reason as { code: string }).code : 'done',
+    );
+  const count = (ends: string[]) => ends.filter((end) => end !== 'done').length;
+
+  it('end where their vocabulary is closed', async () => {
+    const own = await addon.Vocabulary.build(
+      Uint8Array.of(97),
+      Int32Array.of(0, 1),
+      Int32Array.of(),
+    );
+    const words = trees();
+    const all = Array.from({ length: 500 }, () => addon.Grammar.compile(own, words, LIMITS));
+    own.close();
+    const ends = await ended(all);
+    expect(new Set(ends)).toContain('ERR_CLOSED');
+    expect(count(ends)).toBe(ends.filter((end) => end === 'ERR_CLOSED').length);
+  });
+
+  it('that wait are so many and no more', async () => {
+    const words = trees();
+    const all = Array.from({ length: 10_000 }, () =>
+      addon.Grammar.compile(vocabulary, words, LIMITS),
+    );
+    const ends = await ended(all);
+    expect(count(ends)).toBe(ends.filter((end) => end === 'ERR_BUSY').length);
+    expect(count(ends)).toBeGreaterThan(0);
+    expect(ends.slice(0, 1024)).not.toContain('ERR_BUSY');
+    await compile();
+  });
+});
+
 describe('a vocabulary', () => {
   it.each<[string, number[], number[], number[]]>([
     ['no offsets', [], [], []],
@@ -152,6 +216,16 @@ describe('a vocabulary', () => {
       Int32Array.from(end),
     );
     await expect(built).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
+  });
+
+  it('takes some bytes a token, till it is closed', async () => {
+    const numTokens = 20_000;
+    const bytes = Uint8Array.from({ length: 8 * numTokens }, (_, i) => 97 + ((i >> (i % 8)) % 26));
+    const offsets = Int32Array.from({ length: numTokens + 1 }, (_, i) => 8 * i);
+    const large = await addon.Vocabulary.build(bytes, offsets, Int32Array.of());
+    expect(large.bytes).toBeGreaterThan(8 * numTokens);
+    large.close();
+    expect(() => large.bytes).toThrow(/closed/);
   });
 
   it('says how many tokens it has and what it takes', () => {

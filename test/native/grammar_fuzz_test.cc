@@ -337,6 +337,7 @@ int64_t fuzz_programs(Random& random, int64_t cases) {
   const auto vocabulary = vocabulary_of({"a", "b", "\"", "ab", "za\"", ""}, {5});
   int64_t taken = 0;
   for (int64_t i = 0; i < cases; i++) {
+    forget_trees();
     std::vector<int32_t> words = generator.grammar({5}).encode();
     for (int64_t n = random.between(1, 4); n > 0; n--) {
       int32_t& w =

@@ -198,7 +198,23 @@ void refused_sizes() {
   expect(why(shape).find("multiples of 8") != std::string::npos, "an odd size is accepted");
   shape.mlp_sizes[1] = 64;
   shape.attentions[1].head_size = 72;
-  expect(why(shape).find("head sizes") != std::string::npos, "an odd head is accepted");
+  expect(why(shape).empty(), "a head of 72 is refused");
+  shape.kv_8bit = true;
+  expect(why(shape).find("8-bit") != std::string::npos, "a head of 72 in eight bits is accepted");
+  shape.kv_8bit = false;
+  for (const int32_t size : {68, 520}) {
+    shape.attentions[1].head_size = size;
+    expect(why(shape).find("head sizes") != std::string::npos, "a head of %d is accepted", size);
+  }
+  shape.attentions[1].head_size = 576;
+  shape.attentions[1].latent = 512;
+  expect(why(shape).empty(), "rows of 512 + 64 are refused");
+  shape.attentions[1].latent = 508;
+  expect(why(shape).find("head sizes") != std::string::npos, "rows of 508 + 68 are accepted");
+  shape.attentions[1].latent = 0;
+  shape.head_matmuls = {{3, 24, 36}};
+  expect(why(shape).find("latent") != std::string::npos, "products to 36 are accepted");
+  shape.head_matmuls.clear();
   shape.attentions[1].head_size = 64;
   for (const int32_t size : {8, 256}) {
     shape.attentions[1].block_size = size;
@@ -230,6 +246,21 @@ void refused_for_shared_memory() {
   expect(ops.prepare(ops.context, shape) == nullptr, "a cache that fits is refused");
   simt::device().shared_bytes = before;
 }
+
+// Heads of 512 in the shared memory of sm_86: one tile at a time, and then the next.
+void tile_by_tile(Random& random) {
+  const size_t before = simt::device().shared_bytes;
+  simt::device().shared_bytes = size_t{99} << 10;
+  Case c{};
+  c.type = c.kv_type = DType::kBF16;
+  c.head_size = 512;
+  c.group = 4;
+  c.num_kv_heads = 1;
+  c.block_size = 16;
+  c.seqs = {{150, 2}};
+  attention_case(device_of(c.type), random, c);
+  simt::device().shared_bytes = before;
+}
 #endif
 
 }  // namespace
@@ -237,6 +268,7 @@ void refused_for_shared_memory() {
 void test_kernel_attention(Random& random, const Effort& effort) {
 #ifdef OCTAVO_SIMT
   refused_for_shared_memory();
+  tile_by_tile(random);
 #endif
   refused_sizes();
   const Backends bf16 = device_of(DType::kBF16), f16 = device_of(DType::kF16);

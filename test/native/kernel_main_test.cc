@@ -24,8 +24,8 @@ void test_kernel_ops(Random& random, const Effort& effort) {
   for (int i = first; i < first + effort.cases / 2; i++) {
     for (const OpTest test :
          {test_load_weight, test_embedding, test_activate, test_transform_logits, test_gather_rows,
-          test_pool_rows, test_rope_and_cache, test_route, test_expert_matmul, test_combine,
-          test_copy_blocks, test_swap_blocks}) {
+          test_pool_rows, test_rope_and_cache, test_route, test_expert_matmul, test_head_matmul,
+          test_latent_rows, test_combine, test_copy_blocks, test_swap_blocks}) {
       run(test, i);
     }
     for (int kind = 0; kind < 3; kind++) run(test_norm, kind);
@@ -38,10 +38,18 @@ void test_kernel_sample(Random& random, const Effort& effort) {
   }
 }
 
+void test_kernel_recurrent(Random& random, const Effort& effort) {
+  const int first = static_cast<int>(random.between(0, 5));
+  for (int i = first; i < first + (effort.small ? 6 : effort.cases / 2); i++) {
+    test_recurrent(one_backend(make_backend(any_type(random))), random, i);
+  }
+}
+
 using Test = void (*)(Random&, const Effort&);
 const std::pair<const char*, Test> kGroups[] = {{"ops", test_kernel_ops},
                                                 {"matmul", test_kernel_matmul},
                                                 {"sample", test_kernel_sample},
+                                                {"recurrent", test_kernel_recurrent},
                                                 {"plan", test_kernel_plan},
 #ifdef OCTAVO_SIMT
                                                 {"faults", test_faults},

@@ -108,6 +108,7 @@ void large_batches(Random& random) {
 }  // namespace
 
 void test_kernel_matmul(Random& random, const Effort& effort) {
+  test_kernel_packed(random, effort);
 #ifdef OCTAVO_SIMT
   many_batch_sizes(random);
 #endif

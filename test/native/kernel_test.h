@@ -27,6 +27,7 @@ inline std::unique_ptr<Backend> make_backend(DType type) {
 inline DType any_type(Random& random) { return random.pick({DType::kBF16, DType::kF16}); }
 void test_kernel_attention(Random& random, const Effort& effort);
 void test_kernel_matmul(Random& random, const Effort& effort);
+void test_kernel_packed(Random& random, const Effort& effort);
 void test_kernel_plan(Random& random, const Effort& effort);
 #ifdef OCTAVO_SIMT
 void test_faults(Random& random, const Effort& effort);

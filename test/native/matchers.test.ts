@@ -55,7 +55,7 @@ async function matcherOf(text: string, numTokens = VOCAB): Promise<NativeMatcher
 async function draw(numSeqs: number, matchers: unknown): Promise<number[]> {
   const limits = { vocabSize: VOCAB, eosTokenIds: [EOS], seed: 3 };
   const params = completeParams(validateSamplingParams({ maxTokens: 1 }, limits), limits);
-  const constraint = { advance: () => true, fork: () => constraint };
+  const constraint = { advance: () => true, fork: () => constraint, close: () => {} };
   for (let i = 0; i < numSeqs; i++) {
     const id = `${nextId++}`;
     scheduler.add(new SequenceGroup({ id, promptTokens: [5, 6, 7 + i], params, constraint }));

@@ -25,16 +25,8 @@ const layerSpec = (): NativeLayer => ({
   branches: BRANCHES.serial,
   ...{ attnNorm: rms(), postAttnNorm: none(), mlpNorm: rms(), postMlpNorm: none() },
   attention: {
-    ...{
-      numHeads: 4,
-      numKvHeads: 2,
-      headSize: 64,
-      causal: true,
-      window: 0,
-      chunked: false,
-      rope: 0,
-      scale: 0.125,
-    },
+    ...{ numHeads: 4, numKvHeads: 2, headSize: 64, causal: true },
+    ...{ window: 0, chunked: false, rope: 0, scale: 0.125 },
     ...{ softcap: 0, sinks: false, qkNorm: rms(), qkNormSpan: QK_NORM_SPANS.head },
     ...{ qkNormAfterRope: false, temperature: { beta: 0, length: 1, offset: 0 } },
     ...{ gated: false, biases: [] },
@@ -49,6 +41,11 @@ const expertsSpec = (): NativeExperts => ({
     ...{ score: ROUTER_SCORES.sigmoid, bias: false, choiceBias: false, normalize: true, scale: 1 },
     ...{ numGroups: 1, topGroups: 1, groupBest: 1 },
   },
+});
+/** What attention has otherwise where it keeps rows of 48 + 16 values. */
+const latentRows = () => ({
+  ...{ numKvHeads: 1, rope: -1, qkNorm: none() },
+  latent: { rank: 48, queryRank: 0, nopeSize: 32, valueSize: 24, norm: rms() },
 });
 /** What the tensors of the fixture are for. */
 const modelSpec = (): NativeModelSpec => ({
@@ -120,6 +117,7 @@ describe('a spec is read', () => {
     const all = () => {
       const spec: Loose = modelSpec();
       spec.layers[1].experts = expertsSpec();
+      Object.assign(spec.layers[1].attention, latentRows());
       const dense = { outSize: 8, bias: true, act: HIDDEN_ACTS.tanh, norm: rms() };
       spec.pooler = { layers: [dense, dense] };
       return spec;
@@ -133,7 +131,7 @@ describe('a spec is read', () => {
     for (const path of paths) {
       for (const value of [undefined, null, 'words', Number.NaN, -2e7, 1e30]) {
         // Absent, they say that there are none.
-        const maybe = ['experts', 'pooler', 'act'].includes(path.at(-1)!);
+        const maybe = ['experts', 'pooler', 'act', 'latent'].includes(path.at(-1)!);
         if (maybe && value === undefined) continue;
         const got = await load((spec) => set(path, value)(Object.assign(spec, all())));
         expect(got, `${path.join('.')} = ${value}`).toMatch(/^ERR_INVALID_OPTION native: \w+ must/);
@@ -155,35 +153,35 @@ describe('what cannot be is refused', () => {
     [
       'heads that K and V cannot share',
       layer((l) => {
-        l.attention.numKvHeads = 3;
+        l.attention!.numKvHeads = 3;
       }),
       /numHeads must be a multiple/,
     ],
     [
       'an odd head',
       layer((l) => {
-        l.attention.headSize = 9;
+        l.attention!.headSize = 9;
       }),
       /headSize must be even/,
     ],
     [
       'a rope that is not there',
       layer((l) => {
-        l.attention.rope = 1;
+        l.attention!.rope = 1;
       }),
       /rope must be a number from -1/,
     ],
     [
       'half a window',
       layer((l) => {
-        l.attention.window = 1.5;
+        l.attention!.window = 1.5;
       }),
       /window must be a whole number/,
     ],
     [
       'no attention scale',
       layer((l) => {
-        l.attention.scale = 0;
+        l.attention!.scale = 0;
       }),
       /scale must be/,
     ],
@@ -264,14 +262,14 @@ describe('what cannot be is refused', () => {
       'a layer norm behind the rope',
       layer((l) => {
         Object.assign(l.attention, { qkNormAfterRope: true });
-        l.attention.qkNorm.kind = NORMS.layer;
+        l.attention!.qkNorm.kind = NORMS.layer;
       }),
       /qkNorm must be an RMS norm of span head/,
     ],
     [
       'chunks of no size',
       layer((l) => {
-        l.attention.chunked = true;
+        l.attention!.chunked = true;
       }),
       /chunked must be false/,
     ],
@@ -300,7 +298,7 @@ describe('what cannot be is refused', () => {
     [
       'a temperature that changes at no position',
       layer((l) => {
-        l.attention.temperature.length = 0;
+        l.attention!.temperature.length = 0;
       }),
       /length must be a number from 1/,
     ],
@@ -314,7 +312,7 @@ describe('what cannot be is refused', () => {
     [
       'a bias of a stranger',
       layer((l) => {
-        l.attention.biases = ['up'];
+        l.attention!.biases = ['up'];
       }),
       /biases must be/,
     ],
@@ -332,9 +330,66 @@ describe('what cannot be is refused', () => {
     ],
     [
       'no mlp and no experts',
-      layer((l) => Object.assign(l.mlp, { intermediateSize: 0 })),
+      layer((l) => {
+        l.branches = BRANCHES.parallel;
+        l.mlp.intermediateSize = 0;
+      }),
       /experts/,
     ],
+    [
+      'a layer of nothing',
+      layer((l) => {
+        l.attention = undefined;
+        l.mlp.intermediateSize = 0;
+      }),
+      /experts/,
+    ],
+    [
+      'one branch of two that read one norm',
+      layer((l) => Object.assign(l, { branches: BRANCHES.parallel, attention: undefined })),
+      /attention must be there, or recurrent/,
+    ],
+    [
+      'a scale of one of two branches at once',
+      layer((l) => Object.assign(l, { branches: BRANCHES.parallel, mlpScale: 2 })),
+      /branches must be serial/,
+    ],
+    ...(
+      [
+        [
+          'a scale of no weight',
+          { attnNorm: { ...rms(), weight: false, scale: 2 } },
+          /attnNorm must/,
+        ],
+        [
+          'latent values normed together with others',
+          { experts: { ...expertsSpec(), latentSize: 8 }, postMlpNorm: rms() },
+          /latentSize must be 0, unless/,
+        ],
+        [
+          'a gate of a shared expert beside latent values',
+          { experts: { ...expertsSpec(), latentSize: 8, sharedGate: true } },
+          /latentSize must be 0 where there is a sharedGate/,
+        ],
+      ] as const
+    ).map(([what, change, want]): [string, (spec: Loose) => void, RegExp] => [
+      what,
+      layer((l) => Object.assign(l, change)),
+      want,
+    ]),
+    ...(
+      [
+        ['two heads of a latent row', { numKvHeads: 2 }, /numKvHeads must be 1/],
+        ['a row of nothing but its latent', { headSize: 48 }, /rank must be even, and below/],
+        ['a latent row with sinks', { sinks: true }, /latent must be causal/],
+        ['more angles than a row has for them', { rope: 0 }, /inverseFrequencies must be at most/],
+        ['tensors of other rows', {}, /tensor layers\.1\./],
+      ] as const
+    ).map(([what, change, want]): [string, (spec: Loose) => void, RegExp] => [
+      what,
+      layer((l) => Object.assign(l.attention!, latentRows(), change)),
+      want,
+    ]),
     ...(
       [
         ['more choices than experts', { topK: 7 }, /topK must be/],
@@ -345,6 +400,9 @@ describe('what cannot be is refused', () => {
           /biases must be none of/,
         ],
         ['an activation that is flat', { alpha: 0 }, /alpha must be/],
+        ['a limit of what is not gated', { gated: false, limit: 1 }, /gated must be true/],
+        ['a bias of no gate', { gated: false, biases: ['gate'] }, /biases must be/],
+        ['half a latent value', { latentSize: 1.5 }, /latentSize must be a whole/],
       ] as const
     ).map(
       ([what, change, want]) =>
@@ -393,7 +451,7 @@ describe('what cannot be is refused', () => {
   });
 
   it('a bias that the files do not have, and one that the spec does not', async () => {
-    const missing = layer((l) => l.attention.biases.push('v'));
+    const missing = layer((l) => l.attention!.biases.push('v'));
     expect(await load(missing)).toMatch(/^ERR_MODEL_FORMAT .*no tensor layers\.1\.v\.bias/);
     for (const change of [
       { sinks: true },
@@ -420,10 +478,9 @@ describe('what cannot be is refused', () => {
     [{ step: 0 }, /^ERR_INVALID_OPTION native: step must/],
     [{ step: 3 }, /^ERR_MODEL_FORMAT .*bytes that fit no shape/],
     [{ step: 2 ** 45 }, /^ERR_MODEL_FORMAT .*impossible step/],
-    [{ scales: null }, /^ERR_INVALID_OPTION native: scales must be an object/],
-    [{ scales: { file: 0 } }, /^ERR_INVALID_OPTION native: offset must/],
-    [{ scales: { file: 9, offset: 0 } }, /^ERR_MODEL_FORMAT/],
-  ])('rows or scales that lie apart as %j', async (apart, want) => {
+    [{ step: 2, run: 3 }, /^ERR_MODEL_FORMAT .*impossible step/],
+    [{ parts: null }, /^ERR_INVALID_OPTION native: parts must be an object/],
+  ])('rows or parts that lie apart as %j', async (apart, want) => {
     const change = (t: Loose) => (t.name === 'layers.0.up' ? { ...t, ...apart } : t);
     expect(await load(() => {}, change)).toMatch(want);
   });

@@ -16,6 +16,7 @@ NormSpec random_norm(Random& random, bool maybe_none = true) {
   if (kind == NormKind::kNone && !maybe_none) return norm_of(NormKind::kRms);
   NormSpec norm = norm_of(kind, random.chance(50), kind == NormKind::kLayer && random.chance(50));
   if (random.chance(20)) norm.weight = norm.offset = false;
+  if (norm.weight && random.chance(20)) norm.scale = 0.7f;
   return norm;
 }
 
@@ -35,8 +36,40 @@ ExpertsSpec random_experts(Random& random, bool shared) {
   e.scales_input = random.chance(30);
   e.gate_bias = e.up_bias = !e.scales_input && random.chance(30);
   for (bool* bias : {&e.router_bias, &e.down_bias}) *bias = random.chance(30);
-  e.shared_gate = shared && random.chance(50);
+  e.expert_scale = random.chance(30);
+  if (shared && random.chance(40)) {
+    e.beside = {random_norm(random), random_norm(random), random_norm(random), random_norm(random)};
+  }
+  e.shared_gate = shared && !e.beside && random.chance(50);
+  if (random.chance(70)) return e;
+  e.gated = e.gate_bias = false;
+  e.glu = {static_cast<HiddenAct>(random.between(0, 3)), 1, 0, 0};
   return e;
+}
+
+RecurrentSpec random_recurrent(Random& random) {
+  RecurrentSpec r = recurrent_spec();
+  r.shape.num_key_heads = random.pick({1, 2});
+  r.shape.num_value_heads = r.shape.num_key_heads * random.pick({1, 2});
+  r.shape.key_size = random.pick({4, 8, 20});
+  r.shape.value_size = random.pick({4, 16, 18});
+  r.shape.conv_width = random.pick({1, 3, 4});
+  r.shape.tiled = random.chance(50);
+  r.shape.kind = random.pick({RecurrentKind::kDelta, RecurrentKind::kSsm, RecurrentKind::kConv});
+  const bool selects = r.shape.kind == RecurrentKind::kSsm;
+  if (!r.shape.has_heads()) {
+    r.shape.num_key_heads = r.shape.num_value_heads;
+    r.shape.key_size = r.shape.value_size;
+  }
+  for (bool* bias : {&r.conv_bias, &r.in_bias, &r.out_bias}) *bias = random.chance(40);
+  r.norm = random_norm(random);
+  r.norm_size = r.shape.value_size * (random.chance(30) ? r.shape.num_value_heads : 1);
+  r.norm_own = random.chance(30);
+  r.norm_first = random.chance(60);
+  r.skip = selects && random.chance(50);
+  if (selects && random.chance(50)) r.dt_min = 0.2f, r.dt_max = 0.9f;
+  if (r.shape.has_heads() && random.chance(30)) r.q_scale = 0.5f, r.v_scale = 2, r.dt_scale = 0.7f;
+  return r;
 }
 
 }  // namespace
@@ -76,6 +109,11 @@ ModelSpec random_spec(Random& random) {
     a.sinks = random.chance(30);
     a.gated = random.chance(30);
     for (bool* bias : {&a.q_bias, &a.k_bias, &a.v_bias, &a.o_bias}) *bias = random.chance(30);
+    if (random.chance(30)) a.v_norm = random_norm(random);
+    a.v_from_k = random.chance(20);
+    a.v_bias = a.v_bias && !a.v_from_k;
+    l.scaled = !post && random.chance(20);
+    if (random.chance(25)) make_latent(a, random.pick({0, 9}));
     l.mlp.intermediate_size = static_cast<int32_t>(random.between(1, 50));
     l.mlp.hidden_act = static_cast<HiddenAct>(random.between(0, 5));
     l.mlp.gated = random.chance(50);
@@ -85,6 +123,26 @@ ModelSpec random_spec(Random& random) {
     const bool shared = random.chance(50);
     if (!shared) l.mlp = {};
     l.experts = random_experts(random, shared);
+    if (l.branches != Branches::kSerial || random.chance(60)) continue;
+    l.experts.latent_size = static_cast<int32_t>(random.between(4, 30));
+    l.experts.shared_gate = false;
+    l.post_mlp_norm = {};
+  }
+  if (spec.layers.size() == 1) return spec;
+  const bool last = random.chance(50);
+  LayerSpec& l = spec.layers[last ? spec.layers.size() - 1 : 0];
+  if (random.chance(50)) l.attention = {}, l.recurrent = random_recurrent(random);
+  // The other end may have both mixers, or lack one of the branches.
+  LayerSpec& other = spec.layers[last ? 0 : spec.layers.size() - 1];
+  if (other.branches != Branches::kSerial) return spec;
+  if (random.chance(30)) {
+    other.recurrent = random_recurrent(random);
+    other.post_attn_norm = {};
+    other.attention_scale = 0.8f, other.recurrent_scale = 1.3f, other.mlp_scale = 0.9f;
+  } else if (random.chance(30)) {
+    other.mlp = {}, other.experts = {};
+  } else if (random.chance(30) && spec.layers.size() > 2) {
+    other.attention = {};
   }
   return spec;
 }
@@ -96,6 +154,7 @@ std::vector<KvGroupSpec> groups_of(const ModelSpec& spec, Random& random, bool o
   std::vector<KvGroupSpec> groups(one ? 1 : static_cast<size_t>(random.between(1, 3)));
   for (KvGroupSpec& group : groups) group.block_size = one ? 16 : random.pick({1, 3, 16, 64});
   for (size_t i = 0; i < spec.layers.size(); i++) {
+    if (!spec.layers[i].attention.owns_kv()) continue;
     const auto g = random.between(0, static_cast<int64_t>(groups.size()) - 1);
     groups[static_cast<size_t>(g)].layers.push_back(static_cast<int32_t>(i));
   }
@@ -108,39 +167,14 @@ std::vector<float> logits_of(const Ops& ops, const ModelSpec& spec, const Weight
                              const std::vector<int32_t>& ids, const std::vector<int32_t>& rows,
                              bool long_rope, const std::vector<KvGroupSpec>& groups) {
   const int32_t n = static_cast<int32_t>(ids.size());
-  StepInput step;
-  int32_t blocks = 0;
-  for (const KvGroupSpec& group : groups) {
-    const int32_t count = (n + group.block_size - 1) / group.block_size;
-    step.tables.push_back({{}, {0, count}});
-    for (int32_t b = count; b >= 1; b--) step.tables.back().block_ids.push_back(blocks + b);
-    blocks += count;
-  }
-  EngineLimits limits;
-  limits.num_blocks = blocks + 1;
-  limits.groups = groups;
-  limits.max_num_seqs = 1;
-  limits.max_num_batched_tokens = n;
-  limits.max_model_len = n;
+  const EngineLimits limits = OneStep::limits(spec, groups, n);
   Forward forward(ops, spec, limits, weights, DType::kF32);
+  forward.allocate_states();
   forward.allocate_cache(limits.num_blocks);
-  step.token_ids = ids;
-  step.query_start = {0, n};
-  step.context_len = {n};
-  if (long_rope) step.long_rope = {1};
-  step.capture_logits = true;
-  std::vector<int32_t> tokens(rows.size());
-  std::vector<double> logprobs(rows.size());
-  for (size_t i = 0; i < rows.size(); i++) {
-    SampleRow row;
-    row.logits_row = rows[i];
-    row.target = 0;
-    row.token = &tokens[i];
-    row.logprob = &logprobs[i];
-    step.rows.push_back(row);
-  }
+  OneStep step(spec, groups, ids, 0, n, rows);
+  if (long_rope) step.input.long_rope = {1};
   StepOutput out;
-  forward.run(step, out);
+  forward.run(step.input, out);
   return out.logits;
 }
 
@@ -248,6 +282,18 @@ void test_expert_programs(const Ops& ops, Random& random) {
                  "routed+b shared_gate = matmul normed", "route 2 of routed + bias",
                  "gate/2 = silu experts up/2+b of weighted normed", "experts/2+b = experts gate/2",
                  "branch = experts/2 + shared gated"});
+  l.experts.shared_gate = l.experts.scales_input = l.experts.gated = false;
+  l.experts.latent_size = 6;
+  l.mlp_scale = 0.5f;
+  std::vector<std::string> want = before;
+  want.insert(
+      want.end(),
+      {"gate = silu gated up of normed", "branch = matmul gate", "routed+b latent = matmul normed",
+       "route 2 of routed + bias", "up/2+b = silu of experts latent", "experts/2+b = experts up/2",
+       "latent = weighted experts/2", "mlp_branch = matmul latent",
+       "head residual:16 branch:16 mlp_branch:16", "normed = none residual += 0.5 branch",
+       "normed = rms w residual += 0.5 mlp_branch", "logits = matmul normed"});
+  expect_program("latent experts beside a shared one", ops, random, spec, want);
 }
 
 // What attention has that few families want: a gate behind it, sinks, chunks, norms of each head by
@@ -296,11 +342,36 @@ void test_attention_programs(const Ops& ops, Random& random) {
                 "cache 0, rotary 0, then q k rms, temperature 0.5", attend, trim, branch});
 }
 
+void test_latent_lines(const Ops& ops, Random& random) {
+  ModelSpec spec = plain_spec();
+  spec.ropes.push_back({{1, 0.2f}, {}, true, 1});
+  spec.layers[0].attention.rope = 1;
+  spec.layers[0].mlp.gated = false;
+  for (const int32_t query_rank : {0, 9}) {
+    make_latent(spec.layers[0].attention, query_rank);
+    std::vector<std::string> lines = {"residual = embed", "normed = rms w residual"};
+    if (query_rank == 0) {
+      lines.push_back("v k q = matmul normed");
+    } else {
+      lines.insert(lines.end(),
+                   {"v k gate = matmul normed", "gate = rms w gate", "q = matmul gate"});
+    }
+    lines.insert(lines.end(),
+                 {"v = rms w v", "heads = each of 4 heads of q", "cache 0, rotary 4 interleaved",
+                  "attended = attend 0, 4 heads, window 0, cap 0", "trim residual:16 attended:48",
+                  "heads = each of 4 heads of attended", "branch = matmul heads",
+                  "normed = rms w residual += branch", "up = matmul normed", "silu up",
+                  "branch = matmul up", "head residual:16 branch:16",
+                  "normed = rms w residual += branch", "logits = matmul normed"});
+    expect_program("latent rows", ops, random, spec, lines);
+  }
+}
+
 // All rows at the head, many of them in two slices behind the last attention, or only one; the
 // layers in one KV group, or in several.
 void test_cuts(const Ops& ops, Random& random) {
   for (int i = 0; i < 25; i++) {
-    const ModelSpec spec = random_spec(random);
+    const ModelSpec spec = i % 2 == 0 ? random_spec(random) : sharing_spec(random);
     Checkpoint checkpoint(random);
     checkpoint.add_all(spec);
     checkpoint.close();
@@ -330,7 +401,8 @@ void test_cuts(const Ops& ops, Random& random) {
     // The long table is another one, where a layer rotates by it and a query sees more than itself.
     bool rotates = false;
     for (const LayerSpec& l : spec.layers) {
-      rotates = rotates || (l.attention.rope == 1 && l.attention.reach.window != 1);
+      rotates =
+          rotates || (l.attention.any() && l.attention.rope == 1 && l.attention.reach.window != 1);
     }
     const bool same = logits_of(ops, spec, weights, ids, all, !long_rope, group) == want;
     expect(same || rotates, "case %d: a table that nobody uses changes logits", i);
@@ -348,11 +420,15 @@ void run_all(uint64_t seed) {
       {"programs", test_programs},
       {"experts", test_expert_programs},
       {"attention", test_attention_programs},
+      {"sharing", test_sharing_programs},
+      {"latent rows", test_latent_lines},
       {"cuts", test_cuts},
       {"pooled", test_pooled},
+      {"recurrent", test_recurrent_model},
       {"reach", test_reach},
       {"cache", test_cache},
       {"weights", test_weights},
+      {"parts", test_parts},
       {"refused weights", test_refused_weights},
       {"changed files", test_changed_files}};
   for (const auto& [name, group] : groups) {

@@ -26,10 +26,14 @@ bool same_matrix(const Ops& ops, const Tensor& a, const Tensor& b) {
   return std::memcmp(a.data, b.data, bytes) == 0;
 }
 
-// The same as layers.0's `up`, as columns [from, from + rows) of a wider matrix turned around.
+// The same as layers.0's `up`, as columns from `from` on of a wider matrix turned around, in runs.
 void add_turned_up(Checkpoint& checkpoint, const ModelSpec& spec, DType dtype, Random& random) {
   const int64_t rows = spec.layers[0].mlp.intermediate_size, cols = spec.hidden_size;
-  const int64_t from = random.between(0, 9), of = from + rows + random.between(0, 9);
+  TensorSpec t{"layers.1.up", dtype, rows, cols};
+  t.run = random.between(1, 3);
+  t.step = t.run + random.pick({0, 2});
+  const int64_t from = random.between(0, 9);
+  const int64_t of = from + t.stored_at(rows - 1) + 1 + random.between(0, 9);
   const int64_t value = block_bytes(dtype);
   const std::vector<float>& plain = checkpoint.values.at("layers.0.up");
   std::vector<char> stored(static_cast<size_t>(cols * of * value), 0x55);
@@ -37,11 +41,10 @@ void add_turned_up(Checkpoint& checkpoint, const ModelSpec& spec, DType dtype, R
     for (int64_t c = 0; c < cols; c++) {
       const float f = plain[static_cast<size_t>(r * cols + c)];
       const uint16_t half = float_to_half(f);
-      char* at = stored.data() + (c * of + from + r) * value;
+      char* at = stored.data() + (c * of + from + t.stored_at(r)) * value;
       std::memcpy(at, dtype == DType::kF32 ? static_cast<const void*>(&f) : &half, value);
     }
   }
-  TensorSpec t{"layers.1.up", dtype, rows, cols};
   t.transposed_of = of;
   t.transposed_from = from;
   checkpoint.write(t, stored.data(), static_cast<int64_t>(stored.size()));
@@ -80,6 +83,34 @@ void test_turned(const Ops& ops, Random& random, DType dtype, DType quantise) {
          static_cast<int>(quantise));
 }
 
+// A quantised matrix that lies turned around is, as F32, that of its values.
+void test_turned_blocks(const Ops& ops, Random& random) {
+  ModelSpec spec = plain_spec(2);
+  const int32_t rows = 32 * static_cast<int32_t>(random.between(1, 3));
+  spec.layers[0].mlp.intermediate_size = spec.layers[1].mlp.intermediate_size = rows;
+  const int64_t cols = spec.hidden_size;
+  Checkpoint checkpoint(random);
+  checkpoint.add_all(spec);
+  const Bytes blocks = random_stored(random, DType::kQ8_0, cols, rows);
+  std::vector<float> lying(static_cast<size_t>(cols * rows)), turned(lying.size());
+  dequantise_row(DType::kQ8_0, blocks.data(), cols * rows, lying.data());
+  for (int64_t r = 0; r < rows; r++) {
+    for (int64_t c = 0; c < cols; c++) {
+      turned[static_cast<size_t>(r * cols + c)] = lying[static_cast<size_t>(c * rows + r)];
+    }
+  }
+  drop(checkpoint, "layers.0.up");
+  drop(checkpoint, "layers.1.up");
+  checkpoint.write({"layers.0.up", DType::kF32, rows, cols}, turned.data(), rows * cols * 4);
+  TensorSpec t{"layers.1.up", DType::kQ8_0, rows, cols};
+  t.transposed_of = rows;
+  checkpoint.write(t, blocks.data(), cols * row_bytes(DType::kQ8_0, rows));
+  checkpoint.close();
+  const Weights w(ops, spec, checkpoint.files, checkpoint.tensors, DType::kF32);
+  expect(same_matrix(ops, w.layers[0].up.weight, w.layers[1].up.weight),
+         "blocks that are turned around are another matrix");
+}
+
 // Rows, and values of a bias, that lie some apart; blocks whose codes and scales do.
 void test_apart(const Ops& ops, Random& random) {
   ModelSpec spec = plain_spec(2);
@@ -92,15 +123,19 @@ void test_apart(const Ops& ops, Random& random) {
   const int64_t rows = spec.layers[0].mlp.intermediate_size, cols = spec.hidden_size;
   Checkpoint checkpoint(random);
   checkpoint.add_all(spec);
-  const int64_t step = random.between(2, 4);
+  TensorSpec place;
+  place.run = random.between(1, 3);
+  place.step = place.run + random.between(1, 3);
   const auto apart = [&](const std::string& name, const void* data, int64_t size, int64_t count) {
-    std::vector<char> stored(static_cast<size_t>(((count - 1) * step + 1) * size), '\x7f');
+    const int64_t last = (count - 1) / place.run * place.step + (count - 1) % place.run;
+    std::vector<char> stored(static_cast<size_t>((last + 1) * size), '\x7f');
     for (int64_t i = 0; i < count; i++) {
-      std::memcpy(&stored[i * step * size], static_cast<const char*>(data) + i * size, size);
+      const int64_t at = i / place.run * place.step + i % place.run;
+      std::memcpy(&stored[at * size], static_cast<const char*>(data) + i * size, size);
     }
     drop(checkpoint, name);
     TensorSpec t{name, DType::kF32, 1, rows};
-    t.step = step;
+    t.step = place.step, t.run = place.run;
     return std::pair{t, stored};
   };
   auto [bias, bias_bytes] =
@@ -127,9 +162,19 @@ void test_apart(const Ops& ops, Random& random) {
   const std::vector<char> scale_bytes = apart("", scales.data(), cols / 32, rows).second;
   checkpoint.write({"scales"}, scale_bytes.data(), static_cast<int64_t>(scale_bytes.size()));
   gate.rows = rows, gate.cols = cols, gate.dtype = DType::kMXFP4;
-  gate.scales_file = 0, gate.scales_offset = checkpoint.tensors.back().offset;
+  const int64_t stored = place.stored_at(rows - 1) + 1;
+  StoredParts parts;
+  parts.rows = stored, parts.group = 32, parts.is_float = true;
+  parts.scales.file = 0, parts.scales.offset = checkpoint.tensors.back().offset;
+  parts.scales.rows = stored, parts.scales.cols = cols / 32, parts.scales.type = ScaleType::kE8M0;
+  parts.scales.bytes = static_cast<int64_t>(scale_bytes.size());
   checkpoint.tensors.pop_back();
   checkpoint.write(gate, code_bytes.data(), static_cast<int64_t>(code_bytes.size()));
+  TensorSpec& written = checkpoint.tensors.back();
+  parts.codes.file = 0, parts.codes.offset = written.offset;
+  parts.codes.bytes = static_cast<int64_t>(code_bytes.size());
+  parts.codes.bits = 4, parts.codes.rows = stored, parts.codes.cols = cols;
+  written.parts = parts;
   checkpoint.close();
   const Weights w(ops, spec, checkpoint.files, checkpoint.tensors, DType::kF32);
   const LayerWeights &a = w.layers[0], &b = w.layers[1];
@@ -239,6 +284,7 @@ void test_weights(const Ops& ops, Random& random) {
       test_turned(ops, random, dtype, quantise);
     }
   }
+  test_turned_blocks(ops, random);
   test_apart(ops, random);
   test_experts(ops, random);
   ModelSpec spec = plain_spec();
@@ -320,12 +366,16 @@ void test_refused_weights(const Ops& ops, Random& random) {
   refused("rows too far apart", "bytes that fit no shape", as_it_is, step("layers.0.up", 2));
   refused("values too far apart", "bytes that fit no shape", as_it_is, step("final_norm", 2));
   refused("rows without end", "impossible step", as_it_is, step("layers.0.up", int64_t{1} << 40));
+  const auto run = [&](int64_t of) { return [of](Checkpoint& c) { c.tensors[0].run = of; }; };
+  refused("runs longer than their step", "impossible step", as_it_is, run(2));
+  refused("empty runs", "impossible step", as_it_is, run(0));
   refused("a step backwards", "impossible step", as_it_is, step("layers.0.up", 0));
-  refused("floats with scales", "bytes that fit no shape", as_it_is, [](Checkpoint& c) {
-    for (TensorSpec& t : c.tensors) {
-      if (t.name == "layers.0.up") t.scales_file = 0;
-    }
-  });
+  refused("floats in parts of nothing", "codes that are none of its type", as_it_is,
+          [](Checkpoint& c) {
+            for (TensorSpec& t : c.tensors) {
+              if (t.name == "layers.0.up") t.parts.codes.file = 0;
+            }
+          });
   refused(
       "experts of two types", "not the type of the layer's other experts",
       [](ModelSpec& s) {
@@ -345,7 +395,7 @@ void test_refused_weights(const Ops& ops, Random& random) {
       if (t.name == "final_norm") t.transposed_of = 1;
     }
   });
-  refused("blocks turned around", "is quantised and cannot be turned around", as_it_is,
+  refused("rows of no whole blocks turned around", "are not whole blocks", as_it_is,
           [](Checkpoint& c) {
             drop(c, "layers.0.up");
             const std::vector<char> blocks(24 * 34);
@@ -374,6 +424,7 @@ int64_t count_places(const KvCache& cache, const KvGroupSpec& group, int32_t g, 
       for (int32_t head = 0; head < kv.num_kv_heads; head++) {
         for (int32_t token = 0; token < kv.block_size; token++) {
           for (const int64_t v : {int64_t{0}, int64_t{1}}) {
+            if (v > 0 && kv.latent > 0) continue;
             const int64_t row = kv.page(block, head, token) + v * kv.v_offset;
             for (int32_t d = 0; d < kv.head_size; d++) {
               use(kv.base, row + d, block_bytes(dtype), false);
@@ -405,10 +456,12 @@ void test_cache(const Ops& ops, Random& random) {
       AttentionSpec& a = spec.layers[static_cast<size_t>(i)].attention;
       a.num_kv_heads = random.pick({1, 2, 4});
       a.head_size = static_cast<int32_t>(2 * random.between(1, 20));
+      if (dtype != DType::kI8 && random.chance(30)) make_latent(a);
       const auto g =
           static_cast<size_t>(random.between(0, static_cast<int64_t>(groups.size()) - 1));
       groups[g].layers.push_back(i);
-      const int64_t rows = int64_t{2} * a.num_kv_heads * groups[g].block_size;
+      const int64_t planes = a.latent.any() ? 1 : 2;
+      const int64_t rows = planes * a.num_kv_heads * groups[g].block_size;
       values[g] += rows * a.head_size * block_bytes(dtype);
       scales[g] += dtype == DType::kI8 ? rows * 4 : 0;
     }

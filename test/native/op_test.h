@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <random>
@@ -80,20 +81,51 @@ inline std::vector<int64_t> factor_offsets(DType dtype) {
       return {208};
     case DType::kMXFP4:  // a byte, which random_stored sets
       return {};
+    case DType::kIQ1_M:  // in four parts: as they come
+      return {};
+    case DType::kTQ1_0:
+      return {52};
+    case DType::kTQ2_0:
+      return {64};
     default:
       return quant_format(dtype).has_min ? std::vector<int64_t>{0, 2} : std::vector<int64_t>{0};
   }
 }
 
-constexpr DType kStoredTypes[] = {DType::kF32,  DType::kF16,    DType::kBF16,   DType::kQ8_0,
-                                  DType::kQ4_0, DType::kQ4_1,   DType::kQ5_0,   DType::kQ5_1,
-                                  DType::kQ2_K, DType::kQ3_K,   DType::kQ4_K,   DType::kQ5_K,
-                                  DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
+constexpr DType kStoredTypes[] = {
+    DType::kF32,      DType::kF16,       DType::kBF16,    DType::kQ8_0,     DType::kQ4_0,
+    DType::kQ4_1,     DType::kQ5_0,      DType::kQ5_1,    DType::kQ2_K,     DType::kQ3_K,
+    DType::kQ4_K,     DType::kQ5_K,      DType::kQ6_K,    DType::kIQ4_NL,   DType::kIQ4_XS,
+    DType::kMXFP4,    DType::kNVFP4,     DType::kIQ2_XXS, DType::kIQ2_XS,   DType::kIQ2_S,
+    DType::kIQ3_XXS,  DType::kIQ3_S,     DType::kIQ1_S,   DType::kIQ1_M,    DType::kTQ1_0,
+    DType::kTQ2_0,    DType::kQ1_0,      DType::kQ2_0,    DType::kINT4_G32, DType::kINT4_G128,
+    DType::kINT8_G32, DType::kINT8_G128, DType::kFP8_G32, DType::kFP8_G128};
+static_assert(std::size(kStoredTypes) == kNumDTypes, "every type that a checkpoint may hold");
+
+// Bytes of a block that must not be any, of types of ours and of MXFP4 and IQ1_M.
+inline void make_sane(Random& random, DType dtype, uint16_t f16, bool divides, char* at) {
+  if (dtype == DType::kMXFP4) at[0] = static_cast<char>(random.between(110, 126));
+  if (dtype == DType::kIQ1_M) {
+    for (int i = 0; i < 4; i++) {
+      at[49 + 2 * i] = static_cast<char>((at[49 + 2 * i] & 15) | (f16 >> (4 * i) & 15) << 4);
+    }
+  }
+  if (!quant_format(dtype).is_wide) return;
+  const float scale = dtype != DType::kNVFP4 ? random.normal() * 0.01f
+                      : divides              ? -100.0f * (1.0f + std::fabs(random.normal()))
+                                             : 0.01f * std::fabs(random.normal());
+  std::memcpy(at, &scale, 4);
+  // Sixteen at most of four bits; no float of eight bits is NaN.
+  if (quant_format(dtype).bits == 4 && quant_format(dtype).has_min) at[4] &= 15;
+  const int64_t floats = is_fp8(dtype) ? block_values(dtype) : dtype == DType::kNVFP4 ? 4 : 0;
+  for (int64_t i = 4; i < 4 + floats; i++) at[i] &= is_fp8(dtype) ? ~8 : 0x77;
+}
 
 // A matrix in stored form, at an odd address unless F32 is to be looked at as floats.
 inline Bytes random_stored(Random& random, DType dtype, int64_t rows, int64_t cols) {
   const int64_t bytes = rows * row_bytes(dtype, cols);
   Bytes out(bytes, random.between(0, 3));
+  const bool divides = random.chance(50);  // of NVFP4: the same in all of a matrix
   for (int64_t i = 0; i < bytes / block_bytes(dtype); i++) {
     char* at = out.data() + i * block_bytes(dtype);
     const float value = random.normal();
@@ -119,7 +151,7 @@ inline Bytes random_stored(Random& random, DType dtype, int64_t rows, int64_t co
           at[b] = static_cast<char>(random.between(-128, 127));
         }
         for (const int64_t offset : factor_offsets(dtype)) std::memcpy(at + offset, &f16, 2);
-        if (dtype == DType::kMXFP4) at[0] = static_cast<char>(random.between(110, 126));
+        make_sane(random, dtype, f16, divides, at);
         break;
     }
   }

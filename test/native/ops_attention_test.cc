@@ -46,8 +46,8 @@ void attention_grid(const std::vector<const Backends*>& of_types, Random& random
   using Sizes = std::vector<int32_t>;
   const bool cpu = of_types[0]->on_cpu();
   const Sizes groups = {1, 2, 4, 5, 7, 8, 16, 32, 71},
-              heads = cpu ? Sizes{2, 8, 16, 33, 40, 48, 64, 80, 128, 256}
-                          : Sizes{32, 64, 80, 96, 112, 128, 256},
+              heads = cpu ? Sizes{2, 8, 16, 33, 40, 48, 64, 80, 128, 256, 512}
+                          : Sizes{32, 64, 80, 96, 112, 128, 256, 40, 72, 512},
               windows = {0, 1, 40, 300}, queries = {1, 1, 2, 5, 17, 40};
   Sizes contexts = {1, 7, 8, 9, 15, 16, 17, 63, 64, 65, 127, 128, 129, 255, 256, 257, 511, 1000};
   if (cpu) contexts.push_back(2500);
@@ -65,6 +65,15 @@ void attention_grid(const std::vector<const Backends*>& of_types, Random& random
     c.group = groups[r[0]];
     c.head_size = heads[r[1]];
     c.num_kv_heads = c.group > 8 ? 1 : static_cast<int32_t>(random.between(1, cpu ? 3 : 2));
+    if (random.chance(15)) {
+      c.head_size = random.pick({32, 72, 64, 576});
+      c.latent = c.head_size - (c.head_size > 512 ? 64 : random.pick({8, 16, 24}));
+      c.num_kv_heads = 1;
+    }
+    const bool made = std::find(heads.begin(), heads.end(), c.head_size) - heads.begin() < 7;
+    if (c.latent > 0 || (!cpu && !made)) {  // none of eight bits
+      if (is_8bit_cache(c.kv_type)) c.kv_type = c.type;
+    }
     c.block_size = random_block_size(backends, random);
     c.reach = {windows[r[2]], r[7] % 2 == 1 && r[8] > 0, r[8] == 0};
     c.sinks = r[7] >= 2;

@@ -219,6 +219,16 @@ void rope_case(const Backends& backends, Random& random, const RopeCase& c, cons
       });
   judge_rope(backends, c, q0, got, f, true);
   if (backends.on_cpu()) judge_rope(backends, c, k0, k_left, f, false);
+  // Without k and v the same becomes of q, and the cache is left alone.
+  RopeCacheParams alone = p;
+  alone.k = alone.v = {};
+  const auto same = run_everywhere(
+      backends, q, "rope of q alone", [&] { q.fill(q0), pool.write(empty.bytes.data()); },
+      [&](const Ops& ops) {
+        ops.rope_and_cache(ops.context, alone, empty.view(pool.data()), batch);
+        expect(pool.read<char>() == empty.bytes, "rope_and_cache: wrote where nothing is to keep");
+      });
+  expect(same == got, "rope_and_cache: another q without k");
 }
 
 }  // namespace

@@ -107,8 +107,8 @@ std::vector<double> keys_of(const Router& r, const std::vector<double>& scores, 
 }
 
 // A row's choices and weights.
-void judge_row(const Router& r, const float* logits, const float* bias, const int32_t* ids,
-               const float* weights) {
+void judge_row(const Router& r, const float* logits, const float* bias,
+               const std::vector<float>& scale, const int32_t* ids, const float* weights) {
   const std::vector<double> scores = scores_of(r, logits), keys = keys_of(r, scores, bias);
   const std::vector<int32_t> want = largest(keys, r.top_k);
   const bool exact = bias == nullptr && r.num_groups == 1;
@@ -130,7 +130,9 @@ void judge_row(const Router& r, const float* logits, const float* bias, const in
   for (int32_t k = 0; k < r.top_k; k++) {
     double weight = scores[static_cast<size_t>(ids[k])] / (r.normalise ? sum : 1);
     if (r.score == RouterScore::kChosenSoftmax) weight = std::exp(scores[ids[k]] - max) / chosen;
-    expect_near("route: weight", weights[k], weight * r.scale, 4e-6 * weight * r.scale + 1e-30);
+    const double want_weight =
+        weight * r.scale * (scale.empty() ? 1.0 : double{scale[static_cast<size_t>(ids[k])]});
+    expect_near("route: weight", weights[k], want_weight, 4e-6 * std::fabs(want_weight) + 1e-30);
   }
 }
 
@@ -164,19 +166,22 @@ void test_route(const Backends& backends, Random& random, int) {
   if (biased) bias = random_values(random, DType::kF32, r.num_experts);
   const Ops& first = backends.ops();
   const Values in(backends, DType::kF32, n, r.num_experts, logits);
-  const Memory its_bias = put(first, bias);
+  std::vector<float> scale;
+  if (random.chance(40)) scale = random_values(random, DType::kF32, r.num_experts);
+  const Memory its_bias = put(first, bias), its_scale = put(first, scale);
   const float* const bias_at = biased ? its_bias.as<float>() : nullptr;
+  const float* const scale_at = scale.empty() ? nullptr : its_scale.as<float>();
   std::vector<Choices> got;
   for (const auto& backend : backends.all) {
     const Ops& ops = backend->ops();
     const Routed routed(first, r, n);
-    ops.route(ops.context, {routed.routing, in.tensor(), r, bias_at});
+    ops.route(ops.context, {routed.routing, in.tensor(), r, bias_at, scale_at});
     got.emplace_back(ops, routed);
     expect(got.back() == got[0], "route: %s, %d threads: other choices", ops.isa,
            backend->num_threads());
   }
   for (int64_t row = 0; row < n; row++) {
-    judge_row(r, &logits[row * r.num_experts], biased ? bias.data() : nullptr,
+    judge_row(r, &logits[row * r.num_experts], biased ? bias.data() : nullptr, scale,
               &got[0].experts[row * r.top_k], &got[0].weights[row * r.top_k]);
   }
   judge_places(r, n, got[0]);
@@ -189,7 +194,7 @@ void test_route(const Backends& backends, Random& random, int) {
     if (spoilt) alone[random.between(0, r.num_experts - 1)] = kNaN;
     const Values one(backends, DType::kF32, 1, r.num_experts, alone);
     const Routed routed(first, r, 1);
-    ops.route(ops.context, {routed.routing, one.tensor(), r, bias_at});
+    ops.route(ops.context, {routed.routing, one.tensor(), r, bias_at, scale_at});
     const Choices c(ops, routed);
     judge_places(r, 1, c);
     for (int32_t k = 0; k < r.top_k; k++) {
@@ -260,6 +265,7 @@ struct Case {
   Router router;
   Glu glu;
   bool scales_input;
+  bool gated = true;
   int64_t n;
   std::vector<float> x, logits;
 };
@@ -290,12 +296,13 @@ Outcome run_rows(const Backends& backends, const Ops& ops, const Case& c, const 
                       {&c.logits[row * experts], &c.logits[row * experts] + n * experts});
   const Routed routed(backends.ops(), c.router, n);
   const Values gates(backends, type, places, gate.rows), ups(backends, type, places, gate.rows);
+  const ExpertPart none = {};
   const Values given(backends, type, places, down.rows);
   ops.route(ops.context, {routed.routing, logits.tensor(), c.router, nullptr});
   ops.expert_gated_matmul(ops.context, x.tensor(), routed.routing, gate.part(ops, gates.tensor()),
-                          up.part(ops, ups.tensor()), c.glu, c.scales_input);
+                          c.gated ? up.part(ops, ups.tensor()) : none, c.glu, c.scales_input);
   ops.expert_matmul(ops.context, gates.tensor(), routed.routing, down.part(ops, given.tensor()));
-  ups.bits("expert_gated_matmul");
+  if (c.gated) ups.bits("expert_gated_matmul");
   const Choices choices(ops, routed);
   return {choices, by_choice(gates.read("expert_gated_matmul"), choices.places),
           by_choice(given.read("expert_matmul"), choices.places)};
@@ -321,7 +328,8 @@ void judge(const Backends& backends, Random& random, const Case& c, const Expert
     const float* const gated = &got.gated[i * inner];
     for (int64_t n = 0; n < gate.rows; n++) {
       if (!random.chance(gate.rows > 20 ? 20 : 100)) continue;
-      const auto g = gate.product(backends, x, e, n), u = up.product(backends, x, e, n);
+      const auto g = gate.product(backends, x, e, n);
+      const auto u = c.gated ? up.product(backends, x, e, n) : Experts::Answer{1 / weight, 0};
       if (!held(type, g.value) || !held(type, u.value)) continue;
       // A device keeps what gates rounded, and its product with a weight.
       const double round = 2 * unit_of(type), least = type == DType::kF16 ? 0x1p-24 : 0;
@@ -330,8 +338,8 @@ void judge(const Backends& backends, Random& random, const Case& c, const Expert
       const double act = reference::activated(c.glu.hidden_act, a * c.glu.alpha) / c.glu.alpha;
       const double da = 2.5 * (weight * (g.tolerance + round * std::fabs(g.value)) + least) +
                         4e-7 * std::fabs(a) + 1e-7;
-      const double db =
-          weight * (u.tolerance + round * std::fabs(u.value)) + least + 2e-7 * std::fabs(b);
+      const double of_up = weight * (u.tolerance + round * std::fabs(u.value)) + least;
+      const double db = c.gated ? of_up + 2e-7 * std::fabs(b) : 0;
       const double steep = c.glu.hidden_act == HiddenAct::kRelu2 ? 2 * std::fabs(a) + da : 1.2;
       if (!held(type, act * b)) continue;
       expect_stored(
@@ -373,7 +381,9 @@ void test_expert_matmul(const Backends& backends, Random& random, int) {
   c.router.top_k = static_cast<int32_t>(random.between(1, std::min(4, c.router.num_experts)));
   c.router.score = random.pick({RouterScore::kSoftmax, RouterScore::kChosenSoftmax});
   c.scales_input = random.chance(25);
-  if (random.chance(60)) {
+  c.gated = random.chance(70);
+  if (!c.gated) c.glu.hidden_act = static_cast<HiddenAct>(random.between(0, 3));
+  if (c.gated && random.chance(60)) {
     c.glu.hidden_act = static_cast<HiddenAct>(random.between(0, 3));
     c.glu.alpha = random.pick({1.0f, 1.702f});
     c.glu.limit = random.pick({0.0f, 0.7f});

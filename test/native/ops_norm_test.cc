@@ -16,7 +16,7 @@ struct Case {
   bool in_place;  // out is x
   bool fused, has_weight, has_bias;
   int64_t rows, cols, weight_rows = 1;
-  float add_scale = 1, offset = 0;  // offset: what all of x has in common
+  float add_scale = 1, sum_scale = 1, offset = 0;  // offset: what all of x has in common
 };
 
 void choose_sizes(const Backends& backends, Random& random, Case& c) {
@@ -48,9 +48,9 @@ Case random_case(const Backends& backends, Random& random, NormKind kind) {
     c.offset = random.pick({0.0f, 0.0f, 5.0f, -40.0f});
   }
   if (c.fused && random.chance(50)) c.add_scale = random.pick({0.22f, -1.5f, 3.0f});
+  if (c.fused && random.chance(40)) c.sum_scale = random.pick({0.07f, -0.75f, 1.3f});
   choose_sizes(backends, random, c);
-  const bool of_heads = c.x_type != DType::kF32 && c.cols <= 512;
-  if ((of_heads || backends.on_cpu()) && random.chance(40)) c.weight_rows = random.between(2, 7);
+  if (random.chance(40)) c.weight_rows = random.between(2, 7);
   return c;
 }
 
@@ -102,7 +102,7 @@ void test_norm(const Backends& backends, Random& random, int i) {
   for (float& x : summed) x = rounded(c.x_type, x + c.offset);
   const std::vector<float> before = summed, addend = random_values(random, type, n);
   for (int64_t j = 0; c.fused && j < n; j++) {
-    summed[j] = std::fma(c.add_scale, addend[j], summed[j]);
+    summed[j] = std::fma(c.add_scale, addend[j], summed[j]) * c.sum_scale;
   }
   const auto weights = random_values(random, DType::kF32, c.weight_rows * c.cols),
              biases = random_values(random, DType::kF32, c.weight_rows * c.cols);
@@ -115,6 +115,7 @@ void test_norm(const Backends& backends, Random& random, int i) {
   p.bias = c.has_bias ? b.as<float>() : nullptr;
   p.eps = kEps;
   p.add_scale = c.add_scale;
+  p.sum_scale = c.sum_scale;
   p.weight_rows = c.weight_rows;
   const auto got = run_everywhere(
       backends, to, "norm", [&] { x.fill(before); },

@@ -39,7 +39,8 @@ struct Table {
 void test_load_weight(const Backends& backends, Random& random, int i) {
   const DType dtype = kStoredTypes[i % std::size(kStoredTypes)];
   const int64_t rows = random.between(1, 200);
-  const int64_t cols = random.between(1, 3) * (block_values(dtype) == 256 ? 256 : 192);
+  const int64_t block = block_values(dtype);
+  const int64_t cols = random.between(1, 3) * (192 % block == 0 ? 192 : block);
   const Bytes bytes = random_stored(random, dtype, rows, cols);
   const Tensor stored{nullptr, dtype, rows, cols};
   for (const auto& backend : backends.all) {
@@ -68,7 +69,10 @@ void test_embedding(const Backends& backends, Random& random, int i) {
   const int64_t cols = block * random.between(1, block == 1 ? 700 : 640 / block);
   const int64_t vocab = random.between(1, 50), n = random.between(1, backends.on_cpu() ? 90 : 20);
   const float scale = plain || random.chance(30) ? 1.0f : random.pick({48.0f, 33.25f, 0.1f});
-  const Table table(backends, random, dtype, vocab, cols);
+  // Of each id one of so many rows.
+  const int64_t step = random.chance(30) ? random.between(2, 4) : 1;
+  const int64_t first = random.between(0, step - 1);
+  const Table table(backends, random, dtype, vocab * step, cols);
   const std::vector<int32_t> ids = random_ids(random, n, vocab);
   const int64_t num_positions = random.between(1, 40);
   const std::vector<int32_t> positions = random_ids(random, n, num_positions);
@@ -81,6 +85,7 @@ void test_embedding(const Backends& backends, Random& random, int i) {
   const Values out(backends, DType::kF32, n, cols);
   const auto got = run_everywhere(backends, out, "embedding", [&](const Ops& ops) {
     EmbeddingParams p{out.tensor(), table.loaded.tensor(ops), its_ids.as<int32_t>(), scale};
+    p.id_step = step, p.id_first = first;
     if (at_positions) {
       p.position_table = learned_table.loaded.tensor(ops);
       p.positions = its_positions.as<int32_t>();
@@ -93,7 +98,7 @@ void test_embedding(const Backends& backends, Random& random, int i) {
   });
   for (int64_t j = 0; j < n * cols; j++) {
     const int64_t t = j / cols, c = j % cols;
-    const double product = table.values[ids[t]][c] * scale;
+    const double product = table.values[ids[t] * step + first][c] * scale;
     const double add = at_positions ? learned_table.values[positions[t]][c] : 0;
     const double type = has_types ? type_table.values[types[t]][c] : 0;
     double tolerance = table.tolerance * scale + (at_positions ? learned_table.tolerance : 0) +

@@ -17,10 +17,12 @@ inline std::string number(float f) {
 }
 
 inline std::string name(const Operand& o) {
-  constexpr const char* kNames[] = {"residual",    "normed",      "q",          "k",      "v",
-                                    "attended",    "branch",      "mlp_branch", "gate",   "up",
-                                    "routed",      "shared_gate", "experts",    "logits", "pooled",
-                                    "pooled_next", "pooled_float"};
+  constexpr const char* kNames[] = {
+      "residual",     "normed",     "q",           "k",           "v",      "attended",
+      "branch",       "mlp_branch", "gate",        "up",          "routed", "shared_gate",
+      "beta",         "dt",         "experts",     "logits",      "pooled", "pooled_next",
+      "pooled_float", "embedded",   "token_input", "layer_input", "fed",    "latent",
+      "heads"};
   const std::string name = kNames[static_cast<size_t>(o.reg)];
   return o.per_row == 1 ? name : name + "/" + std::to_string(o.per_row);
 }
@@ -36,7 +38,10 @@ struct Line {
     const std::string scale = i.params.scale == 1 ? "" : number(i.params.scale) + " ";
     return name(i.out) + " = " + scale + "embed" +
            (i.params.position_table.empty() ? "" : " + positions") +
-           (i.params.type_table.empty() ? "" : " + types");
+           (i.params.type_table.empty() ? "" : " + types") +
+           (i.params.id_step == 1 ? ""
+                                  : " " + std::to_string(i.params.id_first) + " of " +
+                                        std::to_string(i.params.id_step));
   }
   std::string operator()(const Norm& i) const {
     constexpr const char* kKinds[] = {"none", "rms", "layer"};
@@ -47,7 +52,8 @@ struct Line {
            (p.weight == nullptr ? "" : " w") +
            (p.weight_rows == 1 ? "" : std::to_string(p.weight_rows)) +
            (p.bias == nullptr ? "" : " b") + " " + name(i.x) +
-           (adds ? " += " + scale + name(i.add) : "");
+           (adds ? " += " + scale + name(i.add) : "") +
+           (p.sum_scale == 1 ? "" : ", times " + number(p.sum_scale));
   }
   std::string operator()(const Matmul& i) const {
     std::string out;
@@ -68,7 +74,8 @@ struct Line {
     std::string behind =
         p.norm ? std::string(", then q") + weight(p.q_norm) + " k" + weight(p.k_norm) + " rms" : "";
     if (p.temperature.beta != 0) behind += ", temperature " + number(p.temperature.beta);
-    return "cache " + std::to_string(i.layer) + ", rotary " + std::to_string(p.rotary_size) +
+    return (i.k.reg == Register::kNone ? "read " : "cache ") + std::to_string(i.layer) +
+           ", rotary " + std::to_string(p.rotary_size) +
            (p.inv_freq_long == nullptr ? "" : " or long") + (p.interleaved ? " interleaved" : "") +
            behind;
   }
@@ -79,11 +86,29 @@ struct Line {
            (p.reach.chunked ? " chunked" : "") + (p.reach.both ? " both" : "") + ", cap " +
            number(p.softcap) + (p.sinks == nullptr ? "" : ", sinks");
   }
+  std::string operator()(const HeadMatmul& i) const {
+    return name(i.out) + " = each of " + std::to_string(i.params.num_heads) + " heads of " +
+           name(i.x);
+  }
+  std::string operator()(const ShortConv& i) const {
+    return "conv" + std::string(i.params.bias == nullptr ? "" : "+b") + " " +
+           std::to_string(i.layer) + " " + name(i.q) + " " + name(i.k) + " " + name(i.v);
+  }
+  std::string operator()(const LinearAttend& i) const {
+    return name(i.out) + " = linear_attention " + std::to_string(i.layer) + " " + name(i.dt) +
+           (i.beta.reg == Register::kNone ? "" : " " + name(i.beta)) +
+           (i.params.skip == nullptr ? "" : " + skip");
+  }
   std::string operator()(const Route& i) const {
     return "route " + std::to_string(i.router.top_k) + " of " + name(i.logits) +
-           (i.choice_bias == nullptr ? "" : " + bias");
+           (i.choice_bias == nullptr ? "" : " + bias") +
+           (i.expert_scale == nullptr ? "" : ", scaled");
   }
   std::string operator()(const ExpertGatedMatmul& i) const {
+    if (i.up.out.reg == Register::kNone) {
+      return name(i.gate.out) + (i.gate.bias ? "+b" : "") + " = " + act(i.glu.hidden_act) +
+             " of experts " + (i.scales_input ? "weighted " : "") + name(i.x);
+    }
     return name(i.gate.out) + (i.gate.bias ? "+b" : "") + " = " + act(i.glu.hidden_act) +
            " experts " + name(i.up.out) + (i.up.bias ? "+b" : "") + " of " +
            (i.scales_input ? "weighted " : "") + name(i.x);

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'vitest';
 import { ROOT } from '../support/addon.js';
-import { ALL } from '../support/all.js';
+import { itAll, sample } from '../support/all.js';
 import { readF32Tensors } from '../support/goldens.js';
 import { run } from '../support/programs.js';
 import { SEED } from '../support/seed.js';
@@ -81,8 +81,7 @@ it('sampler: float64 reference, draws, goldens', () => {
 });
 
 it('CPU ops: float64 references on every instruction set of this machine', () => {
-  run('octavo_cpu_test', [`${SEED}`]);
-  if (ALL) run('octavo_cpu_test', ['20260101']);
+  for (let i = 0; i < sample(1, 3); i++) run('octavo_cpu_test', [`${SEED + i}`]);
 });
 
 it('models as programs: what specs compile to, weights, cuts, unlike layers', () => {
@@ -90,5 +89,13 @@ it('models as programs: what specs compile to, weights, cuts, unlike layers', ()
 });
 
 it('grammars: what they must do, and random ones beside a slow matcher', () => {
-  run('octavo_grammar_test', [`${SEED}`, ALL ? '1000' : '60']);
+  run('octavo_grammar_test', [`${SEED}`, `${sample(60, 1000)}`]);
 });
+
+itAll('grammars under ASan and UBSan, and many spoilt programs', () => {
+  run('octavo_grammar_asan_test', [`${SEED}`, '5', `${sample(0, 20_000)}`]);
+});
+
+itAll('grammars under TSan', () =>
+  run('octavo_grammar_tsan_test', [`${SEED}`, '2', `${sample(0, 500)}`]),
+);

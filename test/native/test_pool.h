@@ -62,8 +62,8 @@ inline void read_cached(DType dtype, const CachedRow& from, float* row) {
 // trivial ones.
 struct TestPool {
   TestPool(const Backends& backends, DType dtype, int64_t blocks, int32_t block_size,
-           int32_t kv_heads, int32_t head_size)
-      : turned(backends.on_cpu()) {
+           int32_t kv_heads, int32_t head_size, int32_t latent = 0)
+      : turned(backends.on_cpu() && latent == 0) {
     constexpr int64_t kLayers = 3, kIndex = 1;
     const int64_t page = int64_t{kv_heads} * block_size * head_size, size = block_bytes(dtype);
     const int64_t scales = 2 * int64_t{kv_heads} * block_size;
@@ -78,7 +78,8 @@ struct TestPool {
     kv.num_kv_heads = kv_heads;
     kv.head_size = head_size;
     kv.block_stride = stride / size;
-    kv.v_offset = page;
+    kv.latent = latent;
+    kv.v_offset = latent > 0 ? 0 : page;
     kv.head_stride = int64_t{block_size} * head_size;
     kv.scale_block_stride = stride / 4;
     kv.scale_v_offset = scales / 2;

@@ -2,6 +2,9 @@
 values a model has, how many tokens a test has time for. Requests that are meant to be valid come
 through then, and their answers are looked at; those that are meant to be wrong stay as they are."""
 
+import copy
+import json
+
 import schemathesis
 
 LIMITS = {
@@ -33,6 +36,35 @@ INTEGERS = {
     "top_n": (3, 0),
 }
 IDS = ("input", "token_ids", "tokens", "prompt", "stop_token_ids", "allowed_token_ids")
+# What a generator cannot guess: fields of structured output and tools have one of these, when they
+# are there at all.
+SHAPE = {
+    "type": "object",
+    "properties": {"kind": {"enum": ["whale", "ship"]}, "size": {"type": "integer"}},
+    "required": ["kind"],
+    "additionalProperties": False,
+}
+FUNCTION = {"name": "sail", "description": "Sails", "parameters": SHAPE}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "thing", "schema": SHAPE}}
+FLAT_FORMAT = {"type": "json_schema", "name": "thing", "schema": SHAPE}
+CHOICES = {
+    "response_format": [FORMAT, {"type": "json_object"}, {"type": "text"}],
+    "structured_outputs": [{"json": SHAPE}, {"regex": "[a-c]{2,4}"}, {"choice": ["a", "b"]}],
+    "guided_json": [SHAPE],
+    "guided_regex": ["[a-c]{2,4}"],
+    "guided_choice": [["a", "b"]],
+    "text": [{"format": FLAT_FORMAT}, {"format": {"type": "json_object"}}],
+    "output_config": [{"format": {"type": "json_schema", "schema": SHAPE}}],
+    "chat_tools": [[{"type": "function", "function": FUNCTION}]],
+    "flat_tools": [[{"type": "function", **FUNCTION}]],
+    "message_tools": [[{"name": "sail", "description": "Sails", "input_schema": SHAPE}]],
+}
+ASKS_FOR_OUTPUT = [name for name in CHOICES if not name.endswith("tools")]
+TOOLS = {
+    "/v1/chat/completions": "chat_tools",
+    "/v1/responses": "flat_tools",
+    "/v1/messages": "message_tools",
+}
 LEFT_OUT = (
     "allowed_token_ids",
     "bad_words",
@@ -42,29 +74,21 @@ LEFT_OUT = (
     "function_call",
     "functions",
     "grammar",
-    "guided_choice",
     "guided_grammar",
-    "guided_json",
     "guided_json_object",
-    "guided_regex",
     "guided_whitespace_pattern",
     "json_schema",
     "logit_bias",
     "max_completion_tokens",
     "model",
     "prompt_name",
-    "output_config",
     "output_format",
     "previous_response_id",
     "reasoning_effort",
-    "response_format",
     "stop_token_ids",
     "structural_tag",
-    "structured_outputs",
-    "text",
     "thinking_token_budget",
     "tool_choice",
-    "tools",
 )
 
 
@@ -86,9 +110,31 @@ def as_text(message):
         del message["tool_calls"]
 
 
-def tame(body):
+def chosen(name, given):
+    """One of the values for a field, told by what was generated there."""
+    values = CHOICES[name]
+    return copy.deepcopy(values[len(json.dumps(given)) % len(values)])
+
+
+def tame_output(body, path):
+    """One of the fields that ask for an output's form at most; tools that there are."""
+    if path != "/v1/responses":
+        body.pop("text", None)
+    asked = [name for name in ASKS_FOR_OUTPUT if body.get(name)]
+    for name in asked[1:]:
+        del body[name]
+    if asked:
+        body[asked[0]] = chosen(asked[0], body[asked[0]])
+    if body.get("tools") and path in TOOLS:
+        body["tools"] = chosen(TOOLS[path], body["tools"])
+    else:
+        body.pop("tools", None)
+
+
+def tame(body, path=""):
     for name in LEFT_OUT:
         body.pop(name, None)
+    tame_output(body, path)
     for name, (most, least) in INTEGERS.items():
         if is_number(body.get(name)):
             body[name] = int(body[name]) % most + least
@@ -123,7 +169,7 @@ def before_call(context, case, **kwargs):
     limit = LIMITS.get(case.path)
     if limit is not None and not case.body.get(limit):
         case.body[limit] = 3
-    tame(case.body)
+    tame(case.body, case.path)
     if case.path == "/v1/responses" and isinstance(case.body.get("input"), list):
         case.body["input"] = [{"role": "user", "content": str(one)} for one in case.body["input"]]
     if limit is not None:

@@ -97,7 +97,8 @@ inline double min_magnitude(const float* x, DType dtype, const void* row, int64_
     if (k % values == 0) {
       split_block(dtype, static_cast<const char*>(row) + k / values * block_bytes(dtype), &block);
     }
-    const double min = half_to_float(block.dmin) * block.mins[k % values / f.group];
+    const double min = f.is_wide ? block.wide * (f.offset / 16 + std::abs(block.scales[0]))
+                                 : half_to_float(block.dmin) * block.mins[k % values / f.group];
     sum += std::fabs(min * x[k]);
   }
   return sum;

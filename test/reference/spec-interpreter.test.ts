@@ -4,6 +4,7 @@ import {
   HIDDEN_ACTS,
   type NativeModelSpec,
   NORMS,
+  RECURRENT_KINDS,
   ROUTER_SCORES,
 } from '../../lib/native.js';
 import { sample } from '../support/all.js';
@@ -48,6 +49,25 @@ function* models(length: number): Generator<Case, never> {
 function cases(length: number): Case[] {
   const all = models(length);
   return Array.from({ length: RUNS }, () => all.next().value);
+}
+
+/** q and k as they are, and no v made of k: that has rows of its own. */
+function withoutNorms(spec: NativeModelSpec, weights: Weights) {
+  const given = new Map(weights);
+  spec.layers.forEach(({ attention }, i) => {
+    if (!attention!.valueIsKey) return;
+    for (const end of ['', '.bias']) {
+      const k = weights.get(`layers.${i}.k${end}`);
+      if (k) given.set(`layers.${i}.v${end}`, k);
+    }
+  });
+  const flat = eachLayer(spec, ({ attention }) => {
+    const { biases, qkNorm, valueIsKey } = attention!;
+    const ofV = valueIsKey && biases.includes('k') ? ['v'] : [];
+    const plain = { valueIsKey: false, biases: [...biases, ...ofV] };
+    return { attention: { ...attention, ...plain, qkNorm: { ...qkNorm, kind: NORMS.none } } };
+  });
+  return { flat, given };
 }
 
 /** The record with every layer changed. */
@@ -193,8 +213,8 @@ describe('the interpreter', () => {
           list,
         );
       near(rows(-1, moved).at(-1)!, rows(-1, ids).at(-1)!);
-      if (attention.rope < 0 || ids[0] === ids[3]) continue;
-      expect(rows(attention.rope, moved).at(-1)).not.toEqual(rows(attention.rope, ids).at(-1));
+      if (attention!.rope < 0 || ids[0] === ids[3]) continue;
+      expect(rows(attention!.rope, moved).at(-1)).not.toEqual(rows(attention!.rope, ids).at(-1));
     }
   });
 
@@ -208,10 +228,11 @@ describe('the interpreter', () => {
       // A token that sees itself alone has one score whatever the angle, which only a sink sees;
       // a norm behind the rope weighs what was turned.
       const used = spec.layers.some(
-        ({ attention: { rope, window, sinks, qkNormAfterRope } }) =>
-          (window !== 1 || (sinks && qkNormAfterRope)) &&
-          rope >= 0 &&
-          spec.ropes[rope].longInverseFrequencies,
+        ({ attention: a }) =>
+          a !== undefined &&
+          (a.window !== 1 || (a.sinks && a.qkNormAfterRope)) &&
+          a.rope >= 0 &&
+          spec.ropes[a.rope].longInverseFrequencies,
       );
       expect(long[0]).toEqual(rows[0]); // nothing turns at position 0
       if (used) expect(long).not.toEqual(rows);
@@ -223,12 +244,11 @@ describe('the interpreter', () => {
 
   it('pairs neighbours as it pairs halves once the rows of q and k change places', () => {
     for (const { spec, weights, ids } of cases(6)) {
-      const flat = eachLayer(spec, ({ attention }) => ({
-        attention: { ...attention, qkNorm: { ...attention.qkNorm, kind: NORMS.none } },
-      }));
+      const { flat, given } = withoutNorms(spec, weights);
       const ropes = flat.ropes.map((rope) => ({ ...rope, interleaved: !rope.interleaved }));
-      const swapped = new Map(weights);
-      flat.layers.forEach(({ attention: { rope, headSize } }, i) => {
+      const swapped = new Map(given);
+      flat.layers.forEach(({ attention }, i) => {
+        const { rope, headSize } = attention!;
         if (rope < 0) return;
         const { inverseFrequencies, interleaved } = flat.ropes[rope];
         const pairs = inverseFrequencies.length;
@@ -252,9 +272,29 @@ describe('the interpreter', () => {
         }
       });
       const rows = interpret({ ...flat, ropes }, swapped, ids);
-      interpret(flat, weights, ids).forEach((row, t) => {
+      interpret(flat, given, ids).forEach((row, t) => {
         near(rows[t], row);
       });
+    }
+  });
+
+  it('keeps what was before a token in a state, and nothing after it', () => {
+    const rng = random(SEED);
+    const kinds = Object.values(RECURRENT_KINDS);
+    for (const kind of kinds) {
+      for (let i = 0; i < RUNS; i++) {
+        const limits = { vocabSize: VOCAB, maxTokens: 9, recurrent: true, kinds: [kind] };
+        const spec = randomSpec(rng, limits);
+        const { files, tensors } = writeSpec(rng, spec, folder);
+        const weights = readWeights(files, tensors);
+        const ids = Array.from({ length: 9 }, () => rng.integer(VOCAB));
+        const rows = interpret(spec, weights, ids);
+        for (const row of rows) expect(row.every(Number.isFinite)).toBe(true);
+        const other = [...ids.slice(0, 5), (ids[5] + 1) % VOCAB, ...ids.slice(6)];
+        const changed = interpret(spec, weights, other);
+        for (let t = 0; t < 5; t++) expect(changed[t]).toEqual(rows[t]);
+        expect(changed[5]).not.toEqual(rows[5]);
+      }
     }
   });
 
@@ -386,12 +426,7 @@ describe('experts', () => {
 function oneRouter(topK: number, router: object, logits: number[], bias?: number[]): number {
   const numExperts = logits.length;
   const none = {
-    alpha: 1,
-    limit: 0,
-    upOffset: 0,
-    biases: [],
-    scalesInput: false,
-    sharedGate: false,
+    ...{ alpha: 1, limit: 0, upOffset: 0, biases: [], scalesInput: false, sharedGate: false },
   };
   const given = new Map<string, Float64Array>([['layers.0.router', Float64Array.from(logits)]]);
   if (bias) given.set('layers.0.router.choice_bias', Float64Array.from(bias));

@@ -6,25 +6,35 @@ import {
   BRANCHES,
   HIDDEN_ACTS,
   type NativeAttention,
-  type NativeExperts,
   type NativeLayer,
-  type NativeMlp,
+  type NativeLayerInputs,
   type NativeModelSpec,
-  type NativeNorm,
+  type NativeRecurrent,
   type NativeRope,
-  type NativeTemperature,
-  NORMS,
   QK_NORM_SPANS,
-  ROUTER_SCORES,
+  RECURRENT_KINDS,
 } from '../../lib/native.js';
 import type { Pooling } from '../../lib/wire/layout.js';
-import { erf } from './erf.js';
+import { latentAttention } from './latent.js';
+import { convolve, recur } from './recurrent.js';
+import { fedByExperts, mlp } from './spec-feed.js';
+import {
+  activation,
+  capped,
+  dot,
+  type Matrix,
+  norm,
+  product,
+  scoped,
+  slices,
+  softmax,
+  sum,
+  tensor,
+  type Weights,
+} from './spec-math.js';
+import { rangeSeen, rotate, temperature } from './spec-positions.js';
 
-/** Values of every tensor by its canonical name, matrices as [out, in]. */
-export type Weights = ReadonlyMap<string, Float64Array>;
-
-/** Rows of equal length. */
-type Matrix = Float64Array[];
+export type { Weights } from './spec-math.js';
 
 /**
  * @param long whether angles come from the tables for long sequences, where there are any
@@ -83,25 +93,68 @@ function hidden(
     ...rope,
     inverseFrequencies: (long && rope.longInverseFrequencies) || rope.inverseFrequencies,
   }));
-  let x = norm(spec.embedding.norm, weights, 'embed_norm', embed(spec, weights, ids, types));
+  const first = norm(spec.embedding.norm, weights, 'embed_norm', embed(spec, weights, ids, types));
+  const kept: Kept[] = [];
+  let x = first;
   spec.layers.forEach((layer, i) => {
-    x = decode(layer, scoped(weights, `layers.${i}.`), ropes, x, margins);
+    const own = scoped(weights, `layers.${i}.`);
+    x = decode(layer, own, { ropes, margins, kept, layer: i }, x);
+    if (spec.layerInputs) {
+      const rows = tokenRows(spec, spec.layerInputs, weights, ids, i);
+      x = withInput(spec.layerInputs, weights, own, { first, rows, x });
+    }
+    if (!layer.scaled) return;
+    const [by] = tensor(own, 'scale', 1);
+    x = x.map((row) => row.map((value) => value * by));
   });
   return norm(spec.finalNorm, weights, 'final_norm', x);
 }
 
-/** The weight of a tensor whose length is known. */
-function tensor(weights: Weights, name: string, length: number): Float64Array {
-  const values = weights.get(name);
-  if (values?.length !== length) {
-    throw new Error(`${name}: ${values?.length ?? 'no'} values, not ${length}`);
-  }
-  return values;
+/** K and V of a layer, by position and head. */
+interface Kept {
+  readonly k: readonly Matrix[];
+  readonly v: readonly Matrix[];
 }
 
-function scoped(weights: Weights, prefix: string): Weights {
-  const inside = [...weights].filter(([name]) => name.startsWith(prefix));
-  return new Map(inside.map(([name, values]) => [name.slice(prefix.length), values]));
+/** What a layer sees of the others. */
+interface Around {
+  readonly ropes: readonly NativeRope[];
+  readonly margins: number[];
+  /** By layer. */
+  readonly kept: Kept[];
+  readonly layer: number;
+}
+
+/** A layer's rows of the table that all share, times their scale. */
+function tokenRows(
+  { vocabSize, layers }: NativeModelSpec,
+  { size, scale }: NativeLayerInputs,
+  weights: Weights,
+  ids: readonly number[],
+  layer: number,
+): Matrix {
+  const table = tensor(weights, 'layer_inputs', vocabSize * layers.length * size);
+  return ids.map((id) => {
+    const at = (id * layers.length + layer) * size;
+    return table.slice(at, at + size).map((value) => value * scale);
+  });
+}
+
+function withInput(
+  spec: NativeLayerInputs,
+  weights: Weights,
+  own: Weights,
+  { first, rows, x }: { first: Matrix; rows: Matrix; x: Matrix },
+): Matrix {
+  const projected = product(own, 'input_proj', false, first, spec.size);
+  const normed = norm(spec.norm, weights, 'layer_inputs_norm', projected);
+  const act = activation(spec.hiddenAct);
+  const gated = product(own, 'input_gate', false, x, spec.size).map((row, t) =>
+    row.map((value, i) => act(value) * (normed[t][i] + rows[t][i])),
+  );
+  const given = product(own, 'input_out', false, gated, x[0].length);
+  const branch = norm(spec.postNorm, own, 'post_input_norm', given);
+  return x.map((row, t) => row.map((value, i) => value + branch[t][i]));
 }
 
 function embed(
@@ -125,78 +178,55 @@ function embed(
   );
 }
 
-function decode(
-  layer: NativeLayer,
-  weights: Weights,
-  ropes: readonly NativeRope[],
-  x: Matrix,
-  margins: number[],
-): Matrix {
+function decode(layer: NativeLayer, weights: Weights, around: Around, x: Matrix): Matrix {
   const attend = (input: Matrix) => {
-    const out = attention(layer.attention, weights, ropes, input);
-    return norm(layer.postAttnNorm, weights, 'post_attn_norm', out);
+    const { attentionScale = 1, recurrentScale = 1 } = layer;
+    const normed = (branch: Matrix) => norm(layer.postAttnNorm, weights, 'post_attn_norm', branch);
+    let sum = times(input, 0);
+    if (layer.attention) {
+      const branch = layer.attention.latent
+        ? latentAttention(layer.attention, weights, around.ropes, input)
+        : attention(layer.attention, weights, around, input);
+      sum = plus(sum, times(normed(branch), attentionScale));
+    }
+    if (layer.recurrent) {
+      const branch = normed(recurrent(layer.recurrent, weights, input));
+      sum = plus(sum, times(branch, recurrentScale));
+    }
+    return sum;
   };
-  const feed = (input: Matrix) => {
+  const feed = (input: Matrix, before: Matrix) => {
     const dense = layer.mlp.intermediateSize > 0 ? mlp(layer.mlp, weights, input) : undefined;
-    const out = layer.experts ? experts(layer.experts, weights, input, dense, margins) : dense!;
-    return norm(layer.postMlpNorm, weights, 'post_mlp_norm', out);
+    const routed = { input, before, dense, margins: around.margins };
+    const out = layer.experts ? fedByExperts(layer.experts, weights, routed) : dense;
+    if (out === undefined) return times(input, 0);
+    const { mlpScale = 1 } = layer;
+    return times(norm(layer.postMlpNorm, weights, 'post_mlp_norm', out), mlpScale);
   };
   const add = (to: Matrix, branch: Matrix) =>
     to.map((row, t) => row.map((value, i) => value + layer.residualScale * branch[t][i]));
 
   if (layer.branches === BRANCHES.post) {
     const middle = norm(layer.attnNorm, weights, 'attn_norm', add(x, attend(x)));
-    return norm(layer.mlpNorm, weights, 'mlp_norm', add(middle, feed(middle)));
+    return norm(layer.mlpNorm, weights, 'mlp_norm', add(middle, feed(middle, middle)));
   }
   const normed = norm(layer.attnNorm, weights, 'attn_norm', x);
   const afterAttention = add(x, attend(normed));
+  const mlpNormed = (rows: Matrix) => norm(layer.mlpNorm, weights, 'mlp_norm', rows);
   switch (layer.branches) {
     case BRANCHES.serial:
-      return add(afterAttention, feed(norm(layer.mlpNorm, weights, 'mlp_norm', afterAttention)));
+      return add(afterAttention, feed(mlpNormed(afterAttention), afterAttention));
     case BRANCHES.parallel:
-      return add(afterAttention, feed(norm(layer.mlpNorm, weights, 'mlp_norm', x)));
+      return add(afterAttention, feed(mlpNormed(x), x));
     case BRANCHES.shared:
-      return add(afterAttention, feed(normed));
+      return add(afterAttention, feed(normed, x));
   }
-}
-
-function norm(spec: NativeNorm, weights: Weights, name: string, rows: Matrix): Matrix {
-  if (spec.kind === NORMS.none) return rows;
-  const { length } = rows[0];
-  const stored = spec.weight ? tensor(weights, name, length) : undefined;
-  const bias = spec.kind === NORMS.layer && spec.bias;
-  const shift = bias ? tensor(weights, `${name}.bias`, length) : undefined;
-  return rows.map((row) => {
-    const mean = spec.kind === NORMS.layer ? sum(row) / length : 0;
-    const variance = sum(row.map((value) => (value - mean) ** 2)) / length;
-    const deviation = Math.sqrt(variance + spec.eps);
-    return row.map((value, i) => {
-      const weight = stored ? (spec.offset ? 1 : 0) + stored[i] : 1;
-      return ((value - mean) / deviation) * weight + (shift ? shift[i] : 0);
-    });
-  });
-}
-
-/** x · weightᵀ + bias. */
-function product(weights: Weights, name: string, bias: boolean, x: Matrix, size: number): Matrix {
-  const columns = x[0].length;
-  const matrix = tensor(weights, name, size * columns);
-  const shift = bias ? tensor(weights, `${name}.bias`, size) : undefined;
-  return x.map((row) => {
-    const out = new Float64Array(size);
-    for (let r = 0; r < size; r++) {
-      let total = shift ? shift[r] : 0;
-      for (let c = 0; c < columns; c++) total += matrix[r * columns + c] * row[c];
-      out[r] = total;
-    }
-    return out;
-  });
 }
 
 function attention(
   spec: NativeAttention,
   weights: Weights,
-  ropes: readonly NativeRope[],
+  { ropes, kept, layer }: Around,
   x: Matrix,
 ): Matrix {
   const { numHeads, numKvHeads, headSize, biases } = spec;
@@ -218,8 +248,14 @@ function attention(
     const factor = temperature(spec.temperature, position);
     return row.map((head) => head.map((value) => value * factor));
   });
-  const k = heads('k', numKvHeads);
-  const v = project('v', numKvHeads).map((row) => slices(row, headSize));
+  const values = () =>
+    project(spec.valueIsKey ? 'k' : 'v', numKvHeads).map((row) => {
+      const split = slices(row, headSize);
+      return spec.vNorm ? norm(spec.vNorm, weights, 'v_norm', split) : split;
+    });
+  kept[layer] =
+    spec.kvLayer === undefined ? { k: heads('k', numKvHeads), v: values() } : kept[spec.kvLayer];
+  const { k, v } = kept[layer];
   const sinks = spec.sinks ? tensor(weights, 'sinks', numHeads) : undefined;
   const mixed = x.map((_, query) => {
     const [first, end] = rangeSeen(spec, query, x.length);
@@ -247,6 +283,62 @@ function attention(
   return product(weights, 'o', biases.includes('o'), passed, x[0].length);
 }
 
+function recurrent(spec: NativeRecurrent, weights: Weights, x: Matrix): Matrix {
+  const { numValueHeads, convWidth, convBias, inBias = false, outBias = false } = spec;
+  const { convScales = { q: 1, k: 1, v: 1 }, dtScale = 1 } = spec;
+  const keys = spec.numKeyHeads * spec.keySize;
+  const values = numValueHeads * spec.valueSize;
+  const project = (name: string, size: number) => product(weights, name, inBias, x, size);
+  const [q, k, v] = [project('mix_q', keys), project('mix_k', keys), project('mix_v', values)];
+  const convOf = (name: 'q' | 'k' | 'v', size: number) =>
+    tensor(weights, `conv_${name}`, size * convWidth).map((value) => value * convScales[name]);
+  const biasOf = (name: string, size: number) => tensor(weights, `conv_${name}.bias`, size);
+  const give = (rows: Matrix) => product(weights, 'mix_out', outBias, rows, x[0].length);
+  if (spec.kind === RECURRENT_KINDS.conv) {
+    const mixed = v.map((row, t) => row.map((value, i) => value * k[t][i]));
+    const bias = convBias ? biasOf('v', values) : undefined;
+    const passed = convolve(mixed, convOf('v', values), bias, convWidth);
+    return give(passed.map((row, t) => row.map((value, i) => value * q[t][i])));
+  }
+  const sizes = [['q', keys] as const, ['k', keys] as const, ['v', values] as const];
+  const all = (of: (name: 'q' | 'k' | 'v', size: number) => Float64Array) =>
+    Float64Array.from(sizes.flatMap(([name, size]) => [...of(name, size)]));
+  const out = recur(spec, {
+    mixed: x.map((_, t) => Float64Array.from([...q[t], ...k[t], ...v[t]])),
+    conv: all(convOf),
+    convBias: convBias ? all(biasOf) : undefined,
+    beta: spec.kind === RECURRENT_KINDS.delta ? project('mix_beta', numValueHeads) : [],
+    decay: times(project('mix_decay', numValueHeads), dtScale),
+    rate: tensor(weights, 'decay', numValueHeads),
+    shift: tensor(weights, 'dt_bias', numValueHeads),
+    skip: spec.skip ? tensor(weights, 'skip', numValueHeads) : undefined,
+  });
+  const gate = project('mix_gate', values);
+  const silu = activation(HIDDEN_ACTS.silu);
+  const gated = (rows: Matrix) =>
+    rows.map((row, t) => row.map((value, i) => value * silu(gate[t][i])));
+  const normed = (rows: Matrix) => rows.map((row) => normOfParts(spec, weights, row));
+  return give(spec.normFirst === false ? normed(gated(out)) : gated(normed(out)));
+}
+
+/** Of heads or groups of o, each by the same weight or by one of its own. */
+function normOfParts(spec: NativeRecurrent, weights: Weights, row: Float64Array): Float64Array {
+  const size = spec.normSize ?? spec.valueSize;
+  const parts = slices(row, size);
+  const own = (name: string, i: number) =>
+    tensor(weights, name, row.length).subarray(i * size, (i + 1) * size);
+  const weightsOf = (i: number): Weights =>
+    new Map(
+      ['mix_norm', 'mix_norm.bias'].flatMap((name) =>
+        weights.has(name) ? [[name, own(name, i)] as const] : [],
+      ),
+    );
+  const normed = spec.normOwn
+    ? parts.flatMap((part, i) => norm(spec.norm, weightsOf(i), 'mix_norm', [part]))
+    : norm(spec.norm, weights, 'mix_norm', parts);
+  return Float64Array.from(normed.flatMap((part) => [...part]));
+}
+
 function normOfHeads(
   spec: NativeAttention,
   weights: Weights,
@@ -259,170 +351,10 @@ function normOfHeads(
   return split.flatMap((head, h) => norm(spec.qkNorm, weights, `${name}_norm.${h}`, [head]));
 }
 
-function temperature({ beta, length, offset }: NativeTemperature, position: number): number {
-  return 1 + beta * Math.log(1 + Math.floor((position + offset) / length));
+function times(rows: Matrix, factor: number): Matrix {
+  return rows.map((row) => row.map((value) => value * factor));
 }
 
-/** The tokens that a query sees, of so many. */
-function rangeSeen(
-  { causal, window, chunked }: NativeAttention,
-  query: number,
-  length: number,
-): [first: number, end: number] {
-  const end = causal ? query + 1 : window === 0 ? length : Math.min(length, query + window);
-  if (window === 0) return [0, end];
-  return [chunked ? query - (query % window) : Math.max(0, query - window + 1), end];
-}
-
-/** Turns the pairs of one head; what is behind the last pair stands still. */
-function rotate(head: Float64Array, rope: NativeRope, position: number): Float64Array {
-  const out = head.slice();
-  const pairs = rope.inverseFrequencies.length;
-  for (let i = 0; i < pairs; i++) {
-    const [a, b] = rope.interleaved ? [2 * i, 2 * i + 1] : [i, i + pairs];
-    const angle = position * rope.inverseFrequencies[i];
-    const cos = Math.cos(angle) * rope.attentionFactor;
-    const sin = Math.sin(angle) * rope.attentionFactor;
-    out[a] = head[a] * cos - head[b] * sin;
-    out[b] = head[b] * cos + head[a] * sin;
-  }
-  return out;
-}
-
-function mlp(spec: NativeMlp, weights: Weights, x: Matrix): Matrix {
-  const project = (name: string) =>
-    product(weights, name, spec.biases.includes(name), x, spec.intermediateSize);
-  const act = activation(spec.hiddenAct);
-  const up = project('up');
-  const gate = spec.gated ? project('gate') : undefined;
-  const inner = up.map((row, t) =>
-    row.map((value, i) => (gate ? act(gate[t][i]) * value : act(value))),
-  );
-  return product(weights, 'down', spec.biases.includes('down'), inner, x[0].length);
-}
-
-/** The chosen experts of each row, and the dense MLP beside them. */
-function experts(
-  spec: NativeExperts,
-  weights: Weights,
-  x: Matrix,
-  dense: Matrix | undefined,
-  margins: number[],
-): Matrix {
-  const gates = spec.sharedGate ? product(weights, 'shared_gate', false, x, 1) : undefined;
-  const logits = product(weights, 'router', spec.router.bias, x, spec.numExperts);
-  const own = Array.from(logits[0], (_, id) => scoped(weights, `experts.${id}.`));
-  for (const part of own) expert(spec, part, x[0]); // also those that nobody chooses are there
-  return x.map((row, t) => {
-    const out = new Float64Array(row.length);
-    for (const { id, weight } of route(spec, weights, logits[t], margins)) {
-      const input = spec.scalesInput ? row.map((value) => value * weight) : row;
-      const given = expert(spec, own[id], input);
-      for (let i = 0; i < out.length; i++) out[i] += (spec.scalesInput ? 1 : weight) * given[i];
-    }
-    const share = gates ? 1 / (1 + Math.exp(-gates[t][0])) : 1;
-    return dense ? out.map((value, i) => value + share * dense[t][i]) : out;
-  });
-}
-
-function expert(spec: NativeExperts, weights: Weights, x: Float64Array): Float64Array {
-  const { intermediateSize: size, biases, alpha, limit, upOffset } = spec;
-  const project = (name: string, from: Float64Array, to: number) =>
-    product(weights, name, biases.includes(name), [from], to)[0];
-  const most = limit > 0 ? limit : Number.POSITIVE_INFINITY;
-  const act = activation(spec.hiddenAct);
-  const up = project('up', x, size).map((value) => Math.max(-most, Math.min(value, most)));
-  const inner = project('gate', x, size).map(
-    (value, i) => (act(alpha * Math.min(value, most)) / alpha) * (up[i] + upOffset),
-  );
-  return project('down', inner, x.length);
-}
-
-function route(
-  { topK, router }: NativeExperts,
-  weights: Weights,
-  logits: Float64Array,
-  margins: number[],
-): { id: number; weight: number }[] {
-  const scores = scoresOf(router.score, logits);
-  const bias = router.choiceBias
-    ? tensor(weights, 'router.choice_bias', logits.length)
-    : new Float64Array(logits.length);
-  const keys = scores.map((score, i) => score + bias[i]);
-  const size = keys.length / router.numGroups;
-  const groups = slices(keys, size).map((own) =>
-    sum(own.toSorted((a, b) => b - a).subarray(0, router.groupBest)),
-  );
-  const kept = best(groups, router.topGroups, margins);
-  const open = keys.map((key, i) => (kept.includes(Math.floor(i / size)) ? key : -Infinity));
-  const chosen = best([...open], topK, margins);
-  const plain =
-    router.score === ROUTER_SCORES.chosenSoftmax
-      ? softmax(chosen.map((id) => logits[id]))
-      : chosen.map((id) => scores[id]);
-  const total = router.normalize ? sum(plain) : 1;
-  return chosen.map((id, i) => ({ id, weight: (plain[i] / total) * router.scale }));
-}
-
-function scoresOf(kind: number, logits: Float64Array): Float64Array {
-  switch (kind) {
-    case ROUTER_SCORES.sigmoid:
-      return logits.map((value) => 1 / (1 + Math.exp(-value)));
-    case ROUTER_SCORES.softmax:
-      return Float64Array.from(softmax([...logits]));
-  }
-  return logits;
-}
-
-/** Indices of the largest, ties to the lower one. */
-function best(values: readonly number[], count: number, margins: number[]): number[] {
-  const order = values.map((_, i) => i).toSorted((a, b) => values[b] - values[a] || a - b);
-  if (count < order.length) margins.push(values[order[count - 1]] - values[order[count]]);
-  return order.slice(0, count);
-}
-
-function activation(act: NativeMlp['hiddenAct']): (x: number) => number {
-  switch (act) {
-    case HIDDEN_ACTS.silu:
-      return (x) => x / (1 + Math.exp(-x));
-    case HIDDEN_ACTS.geluTanh:
-      return (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
-    case HIDDEN_ACTS.gelu:
-      return (x) => 0.5 * x * (1 + erf(x / Math.SQRT2));
-    case HIDDEN_ACTS.relu2:
-      return (x) => Math.max(x, 0) ** 2;
-    case HIDDEN_ACTS.sigmoid:
-      return (x) => 1 / (1 + Math.exp(-x));
-    case HIDDEN_ACTS.tanh:
-      return Math.tanh;
-  }
-}
-
-function capped(value: number, cap: number): number {
-  return cap > 0 ? cap * Math.tanh(value / cap) : value;
-}
-
-function softmax(scores: readonly number[]): number[] {
-  const max = Math.max(...scores);
-  const shares = scores.map((score) => Math.exp(score - max));
-  const total = sum(shares);
-  return shares.map((share) => share / total);
-}
-
-function slices(row: Float64Array, size: number): Matrix {
-  return Array.from({ length: row.length / size }, (_, i) =>
-    row.subarray(i * size, (i + 1) * size),
-  );
-}
-
-function dot(a: Float64Array, b: Float64Array): number {
-  let total = 0;
-  for (let i = 0; i < a.length; i++) total += a[i] * b[i];
-  return total;
-}
-
-function sum(values: Float64Array | readonly number[]): number {
-  let total = 0;
-  for (let i = 0; i < values.length; i++) total += values[i];
-  return total;
+function plus(a: Matrix, b: Matrix): Matrix {
+  return a.map((row, t) => row.map((value, i) => value + b[t][i]));
 }

@@ -98,6 +98,16 @@ it('serves, asks for keys, logs, and ends what runs before it ends itself', asyn
   });
 });
 
+it.each([
+  ['', /OCTAVO_API_KEY is empty/],
+  ['key\n', /apiKey.*without line ends/],
+])('a key that is %j opens nothing', async (key, sentence) => {
+  const { ended } = run(['--port', '0'], { OCTAVO_API_KEY: key });
+  const { status, stderr } = await ended;
+  expect(status).toBe(2);
+  expect(stderr).toMatch(sentence);
+});
+
 it('ends at once when it is told twice', async () => {
   const { child, url, ended } = await start([
     '--port',

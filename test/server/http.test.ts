@@ -468,6 +468,10 @@ it('options are checked', () => {
   const of = (options: object) => () => createServer(server.llm, options);
   expect(of({ apiKeys: ['x'] })).toThrow(/there is no server option apiKeys/);
   expect(of({ pingIntervalMs: -1 })).toThrow(/server option pingIntervalMs/);
+  for (const apiKey of ['', ' a', 'a ', 'a\n', 'a\nb', 'ä', ['a', ' ']]) {
+    expect(of({ apiKey })).toThrow(/server option apiKey/);
+  }
+  expect(of({ streamInterval: 0 })).toThrow(/server option streamInterval/);
   expect(() => createServer({})).toThrow(/takes an LLM/);
   expect(() => createServer({ a: server.llm }, { servedModelName: 'b' })).toThrow(/for one model/);
 });

@@ -40,3 +40,42 @@ it('who wants all waits for the end, or for what went wrong', async () => {
     await expect(asked).rejects.toThrow('gone');
   }
 });
+
+it('holds what follows the first token of a sample until so many have come, or an end', async () => {
+  const box = new Mailbox(1000, 3);
+  const isTaken = async (taken: Promise<unknown>) => {
+    await new Promise(setImmediate);
+    return Promise.race([taken.then(() => true), Promise.resolve(false)]);
+  };
+  const ids = (events: unknown) => (events as DeltaEvent[]).map((event) => event.tokenIds?.length);
+  box.push(delta('a'));
+  expect(ids(await box.take())).toEqual([1]);
+  const three = box.take();
+  box.push(delta('b'));
+  box.push(delta('c'));
+  expect(await isTaken(three)).toBe(false);
+  // Another sample's first token takes along what waits.
+  box.push(delta('x', 1));
+  expect(ids(await three)).toEqual([2, 1]);
+  const more = box.take();
+  for (const text of ['d', 'e']) box.push(delta(text));
+  box.push(delta('y', 1));
+  expect(await isTaken(more)).toBe(false);
+  box.push(delta('f'));
+  expect(ids(await more)).toEqual([3, 1]);
+  const last = box.take();
+  box.push(delta('g'));
+  expect(await isTaken(last)).toBe(false);
+  box.push(end);
+  expect(await last).toEqual([{ ...delta('g') }, end]);
+});
+
+it('one who would be given up is told at once, however much is to be waited for', async () => {
+  const box = new Mailbox(10, 1000);
+  box.push(delta('a'));
+  await box.take();
+  const taken = box.take();
+  box.push(delta('b'.repeat(8)));
+  expect([box.push(delta('c'.repeat(16))), await box.staysFull()]).toEqual([false, false]);
+  expect(await taken).toHaveLength(1);
+});

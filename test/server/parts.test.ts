@@ -339,3 +339,19 @@ describe('tokens that nobody has limited', () => {
     expect(capacity([whole, window], 64 + most)).toBeLessThan(1024);
   });
 });
+
+it('a stream may have several tokens in each frame after the first, and the same text', async () => {
+  const each = await serveDemo();
+  const several = await serveDemo({ streamInterval: 5 });
+  const body = { prompt: 'One', max_tokens: 16, ignore_eos: true, return_token_ids: true, seed: 3 };
+  const read = async (of: TestServer) => {
+    const frames = await of.frames('/v1/completions', body);
+    const chunks = frames.slice(0, -1).map((frame) => JSON.parse(frame.slice(6)).choices[0]);
+    const text = chunks.map((choice) => choice.text).join('');
+    return { text, sizes: chunks.map((choice) => choice.token_ids?.length ?? 0) };
+  };
+  const [fine, coarse] = [await read(each), await read(several)];
+  expect(coarse.text).toBe(fine.text);
+  expect(coarse.sizes.filter(Boolean)).toEqual([1, 5, 5, 5]);
+  await Promise.all([each.close(), several.close()]);
+});

@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from 'vitest';
+import { leastSizes } from '../../lib/core/recurrent-states.js';
 import { sample } from '../support/all.js';
 import { type Outcome, Simulation, TINY_WORLD, type World } from '../support/simulate.js';
 
@@ -10,6 +11,19 @@ const BASE: World = {
 
 const groups = (...of: [window: number, blockSize: number, chunked?: boolean][]) =>
   of.map(([window, blockSize, chunked = false]) => ({ window, blockSize, chunked }));
+
+/** What recurrent layers have at least, and so much more; states in the host's memory. */
+function recurrent(
+  maxNumSeqs: number,
+  slots: number,
+  records: number,
+  interval = 32,
+  numHostSlots = 0,
+) {
+  const least = leastSizes(maxNumSeqs);
+  const numSlots = least.numSlots + slots;
+  return { numSlots, numRecords: least.numRecords + records, interval, numHostSlots };
+}
 
 const WORLDS: Record<string, World> = {
   'a tiny pool': BASE,
@@ -192,6 +206,154 @@ const WORLDS: Record<string, World> = {
     longPrefillThreshold: 5,
     maxN: 5,
   },
+  'recurrent layers': { ...BASE, recurrent: recurrent(8, 6, 16) },
+  'recurrent layers, nothing to spare': {
+    ...BASE,
+    recurrent: recurrent(8, 0, 0, 16),
+    maxN: 5,
+    beamTenths: 2,
+    numBlocks: 60,
+  },
+  'recurrent layers, two at once, nothing to spare': {
+    ...BASE,
+    recurrent: recurrent(2, 0, 0, 16),
+    maxN: 2,
+    maxNumSeqs: 2,
+    maxNumBatchedTokens: 29,
+    numBlocks: 60,
+  },
+  'recurrent layers, a roomy pool, blocks as long as chunks': {
+    ...BASE,
+    recurrent: recurrent(24, 20, 16),
+    blockSize: 16,
+    numBlocks: 150,
+    maxNumSeqs: 24,
+    maxNumBatchedTokens: 64,
+    maxN: 4,
+  },
+  'recurrent layers and no KV': {
+    ...BASE,
+    recurrent: recurrent(8, 6, 16),
+    groups: [{ window: 1, blockSize: 4 }],
+    beamTenths: 2,
+  },
+  'recurrent layers and no KV, blocks as long as chunks, forks': {
+    ...BASE,
+    recurrent: recurrent(12, 2, 0),
+    groups: [{ window: 1, blockSize: 16 }],
+    blockSize: 16,
+    maxNumSeqs: 12,
+    maxN: 6,
+    numBlocks: 40,
+  },
+  'recurrent layers, small chunks, pairs': {
+    ...BASE,
+    recurrent: recurrent(8, 3, 5),
+    longPrefillThreshold: 5,
+    maxNumBatchedTokens: 9,
+    maxN: 2,
+    numBlocks: 60,
+    refusePercent: 10,
+  },
+  'recurrent layers, beams that part and meet': {
+    ...BASE,
+    recurrent: recurrent(16, 1, 0),
+    beamTenths: 9,
+    maxN: 6,
+    maxNumSeqs: 16,
+    numBlocks: 70,
+    blockSize: 8,
+    maxNumBatchedTokens: 40,
+  },
+  'recurrent layers, blocks of one': {
+    ...BASE,
+    recurrent: recurrent(8, 4, 0, 48),
+    blockSize: 1,
+    numBlocks: 170,
+    beamTenths: 2,
+  },
+  'recurrent layers, blocks of two chunks': {
+    ...BASE,
+    recurrent: recurrent(10, 4, 16),
+    blockSize: 32,
+    numBlocks: 30,
+    maxNumSeqs: 10,
+    maxN: 4,
+  },
+  'recurrent layers, no chunks, odd blocks': {
+    ...BASE,
+    recurrent: recurrent(8, 8, 0),
+    enableChunkedPrefill: false,
+    maxNumBatchedTokens: 90,
+    blockSize: 3,
+    numBlocks: 70,
+    maxN: 6,
+    longRopeFrom: 45,
+  },
+  'recurrent layers, no prefix cache': {
+    ...BASE,
+    recurrent: recurrent(8, 0, 3),
+    enablePrefixCaching: false,
+    numBlocks: 60,
+    beamTenths: 3,
+    maxN: 4,
+  },
+  'recurrent layers beside windows, coarse blocks': {
+    ...BASE,
+    recurrent: recurrent(16, 6, 16, 32, 16),
+    groups: groups([9, 4], [0, 8], [16, 4, true]),
+    preemptionPolicy: 'swap',
+    numHostBlocks: 60,
+    numBlocks: 64,
+    maxNumSeqs: 16,
+    longPrefillThreshold: 11,
+    beamTenths: 2,
+    maxN: 4,
+  },
+  'recurrent layers, swapped': {
+    ...BASE,
+    recurrent: recurrent(8, 6, 16, 32, 8),
+    preemptionPolicy: 'swap',
+    numHostBlocks: 100,
+    maxN: 4,
+    beamTenths: 2,
+  },
+  'recurrent layers, swapped, nothing to spare, few places': {
+    ...BASE,
+    recurrent: recurrent(8, 0, 0, 16, 3),
+    preemptionPolicy: 'swap',
+    numHostBlocks: 40,
+    maxN: 4,
+    beamTenths: 3,
+    abortPercent: 6,
+    failPercent: 2,
+    refusePercent: 10,
+  },
+  'recurrent layers, groups swapped, others computed again': {
+    ...BASE,
+    recurrent: recurrent(16, 4, 0, 32, 16),
+    numHostBlocks: 80,
+    enablePrefixCaching: false,
+    longPrefillThreshold: 7,
+    numBlocks: 60,
+    maxNumSeqs: 16,
+    maxN: 6,
+    beamTenths: 3,
+  },
+  'recurrent layers, everything goes wrong': {
+    ...BASE,
+    recurrent: recurrent(12, 2, 4, 16, 5),
+    schedulingPolicy: 'priority',
+    numHostBlocks: 20,
+    blockSize: 8,
+    numBlocks: 30,
+    maxNumSeqs: 12,
+    beamTenths: 3,
+    maxN: 5,
+    failPercent: 2,
+    refusePercent: 12,
+    abortPercent: 8,
+  },
   'aborts everywhere': { ...BASE, abortPercent: 25, numRequests: 400 },
 };
 
@@ -223,6 +385,10 @@ describe('every request comes out as if it were alone', () => {
     swappedIn: 0,
     putBack: 0,
     undone: 0,
+    stateHits: 0,
+    overwritten: 0,
+    forkedStates: 0,
+    statesSwappedIn: 0,
   };
 
   for (const [name, world] of Object.entries(WORLDS)) {
@@ -240,6 +406,10 @@ describe('every request comes out as if it were alone', () => {
         total.swappedIn += outcome.numSwappedIn;
         total.putBack += outcome.numPutBack;
         total.undone += outcome.numUndone;
+        total.stateHits += outcome.numStateHits;
+        total.overwritten += outcome.numOverwritten;
+        total.forkedStates += outcome.numForkedStates;
+        total.statesSwappedIn += outcome.numStatesSwappedIn;
         const { numFinished, numAborted, numRefused, numFailed } = outcome;
         expect(numFinished + numAborted + numRefused + numFailed).toBe(world.numRequests);
       }
@@ -247,9 +417,10 @@ describe('every request comes out as if it were alone', () => {
   }
 
   afterAll(() => {
-    const { steps, preemptions, swappedIn } = total;
+    const { steps, preemptions, swappedIn, statesSwappedIn } = total;
     console.log(
-      `simulated ${steps} steps, ${preemptions} preemptions, ${swappedIn} blocks swapped in`,
+      `simulated ${steps} steps, ${preemptions} preemptions, ${swappedIn} blocks and ` +
+        `${statesSwappedIn} states swapped in`,
     );
   });
 
@@ -270,5 +441,9 @@ describe('every request comes out as if it were alone', () => {
     expect(total.swappedIn).toBeGreaterThan(100 * NUM_SEEDS);
     expect(total.putBack).toBeGreaterThan(50 * NUM_SEEDS);
     expect(total.undone).toBeGreaterThan(50 * NUM_SEEDS);
+    expect(total.stateHits).toBeGreaterThan(50 * NUM_SEEDS);
+    expect(total.overwritten).toBeGreaterThan(200 * NUM_SEEDS);
+    expect(total.forkedStates).toBeGreaterThan(100 * NUM_SEEDS);
+    expect(total.statesSwappedIn).toBeGreaterThan(20 * NUM_SEEDS);
   });
 });

@@ -2,7 +2,13 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { DTYPES, type NativeAddon, type NativeDevice, verified } from '../../lib/native.js';
+import {
+  DTYPES,
+  type NativeAddon,
+  type NativeDevice,
+  type NativeTensor,
+  verified,
+} from '../../lib/native.js';
 
 export const ROOT = join(import.meta.dirname, '..', '..');
 
@@ -30,6 +36,14 @@ export function testDevice(device: Partial<NativeDevice> = {}): NativeDevice {
     batchInvariant: true,
     ...device,
   };
+}
+
+/** Every value of a matrix as the files hold it, [rows, cols] in float32. */
+export function storedMatrix(files: readonly string[], tensor: NativeTensor): Float32Array {
+  const addon = testAddon() as NativeAddon & {
+    storedMatrix(files: readonly string[], tensor: object): Float32Array;
+  };
+  return addon.storedMatrix(files, { ...tensor, dtype: DTYPES[tensor.dtype] });
 }
 
 /** Settings of the emulator (native/napi/addon.cc); what is left out stays. */

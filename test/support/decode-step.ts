@@ -12,6 +12,20 @@ export interface DecodedExtras {
   readonly output: number[];
 }
 
+export interface DecodedRecurrent {
+  readonly stateIn: number;
+  /** null: no border is crossed. */
+  readonly stateOut: number | null;
+  readonly oldRecords: number[];
+  readonly newRecords: number[];
+}
+
+/** Each with an id here, and one in the host's memory. */
+export interface DecodedSwaps {
+  readonly outs: [id: number, host: number][];
+  readonly ins: [id: number, host: number][];
+}
+
 export interface DecodedStep {
   readonly seqs: {
     queryLen: number;
@@ -21,10 +35,13 @@ export interface DecodedStep {
     numBlocks: number[];
     longRope: 0 | 1;
     tokens: number[];
+    /** What recurrent layers read and write, if there are any. */
+    recurrent?: DecodedRecurrent;
   }[];
   readonly numTokens: number;
-  readonly swapOuts: [block: number, host: number][];
-  readonly swapIns: [block: number, host: number][];
+  readonly blockSwaps: DecodedSwaps;
+  readonly stateSwaps: DecodedSwaps;
+  readonly recordSwaps: DecodedSwaps;
   readonly copies: [source: number, target: number][];
   readonly samples: {
     tokenRow: number;
@@ -47,7 +64,31 @@ export function decodeStep(buffer: Int32Array): DecodedStep {
       Int32Array.from({ length: size }, (_, k) => words[at + k * count + i]),
     );
   let tokenAt = words[L.headerTokensAt];
-  const seqWords = L.seqWords + words[L.headerNumGroups] - 1;
+  let recordAt = words[L.headerRecordsAt];
+  const takeRecords = (count: number) => {
+    recordAt += count;
+    return [...words.slice(recordAt - count, recordAt)];
+  };
+  const numGroups = words[L.headerNumGroups];
+  const hasStates = decodeFlag(words[L.headerHasStates]) === 1;
+  const statesAt = L.seqNumBlocks + numGroups;
+  const recurrentOf = (w: Int32Array): DecodedRecurrent => {
+    const end = w[L.seqContextLen];
+    const start = end - w[L.seqQueryLen];
+    const border = end - (end % L.chunkTokens);
+    const stateOut = w[statesAt + L.stateOut];
+    const oldRecords = takeRecords(start % L.chunkTokens);
+    const newRecords = takeRecords(end - Math.max(start, border));
+    if ((stateOut === L.noState) !== border <= start - oldRecords.length) {
+      throw new Error('a state is written without a border, or none at one');
+    }
+    return {
+      stateIn: w[statesAt + L.stateIn],
+      stateOut: stateOut === L.noState ? null : stateOut,
+      ...{ oldRecords, newRecords },
+    };
+  };
+  const seqWords = L.seqWords + numGroups - 1 + (hasStates ? L.stateWords : 0);
   const seqs = columns(words[L.headerSeqsAt], words[L.headerNumSeqs], seqWords).map((w) => {
     const queryLen = w[L.seqQueryLen];
     const tokens = [...words.slice(tokenAt, tokenAt + queryLen)];
@@ -56,20 +97,30 @@ export function decodeStep(buffer: Int32Array): DecodedStep {
       queryLen,
       contextLen: w[L.seqContextLen],
       row: w[L.seqRow],
-      numBlocks: [...w.slice(L.seqNumBlocks)],
+      numBlocks: [...w.slice(L.seqNumBlocks, statesAt)],
       longRope: decodeFlag(w[L.seqLongRope]),
       tokens,
+      ...(hasStates ? { recurrent: recurrentOf(w) } : {}),
     };
   });
-  const swaps = records(
-    words[L.headerSwapsAt],
-    words[L.headerNumSwapOuts] + words[L.headerNumSwapIns],
-    L.swapWords,
-  ).map((w): [number, number] => [w[L.swapDevice], w[L.swapHost]]);
+  if (recordAt !== words[L.headerSwapsAt]) throw new Error('records are missing, or too many');
+  let swapAt = words[L.headerSwapsAt];
+  const takeSwaps = (count: number) => {
+    const list = records(swapAt, count, L.swapWords);
+    swapAt += count * L.swapWords;
+    return list.map((w): [number, number] => [w[L.swapDevice], w[L.swapHost]]);
+  };
+  const swapsOf = (numOuts: number, numIns: number): DecodedSwaps => ({
+    outs: takeSwaps(words[numOuts]),
+    ins: takeSwaps(words[numIns]),
+  });
+  const blockSwaps = swapsOf(L.headerNumSwapOuts, L.headerNumSwapIns);
+  const stateSwaps = swapsOf(L.headerNumStateOuts, L.headerNumStateIns);
+  const recordSwaps = swapsOf(L.headerNumRecordOuts, L.headerNumRecordIns);
+  if (swapAt !== words[L.headerCopiesAt]) throw new Error('swaps are missing, or too many');
   return {
     seqs,
-    swapOuts: swaps.slice(0, words[L.headerNumSwapOuts]),
-    swapIns: swaps.slice(words[L.headerNumSwapOuts]),
+    ...{ blockSwaps, stateSwaps, recordSwaps },
     numTokens: words[L.headerNumTokens],
     copies: records(words[L.headerCopiesAt], words[L.headerNumCopies], L.copyWords).map((w) => [
       w[L.copySource],

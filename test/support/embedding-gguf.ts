@@ -9,11 +9,11 @@ import { ggufFile, type Value, write } from './write-model.js';
 
 const CASES = join(ROOT, 'test', 'fixtures', 'embeddings');
 
-interface Stored {
+export interface Stored {
   readonly shape: number[];
   readonly data: Float32Array;
 }
-type Weights = Map<string, Stored>;
+export type Weights = Map<string, Stored>;
 type Config = Record<string, number> & { layer_types?: string[]; classifier_pooling?: string };
 
 /** Floats of F32, F16 and BF16. */
@@ -35,7 +35,7 @@ function half(bits: number): number {
   return bits & 0x8000 ? -value : value;
 }
 
-function weightsOf(path: string): Weights {
+export function weightsOf(path: string): Weights {
   const file = readFileSync(path);
   const length = Number(file.readBigUInt64LE(0));
   const header = JSON.parse(file.toString('utf8', 8, 8 + length)) as Record<
@@ -238,7 +238,7 @@ function addDense(source: string, weights: Weights, keys: Keys): void {
   }
 }
 
-function writeGguf(
+export function writeGguf(
   folder: string,
   name: string,
   architecture: string,

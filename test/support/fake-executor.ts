@@ -5,10 +5,13 @@
  * follow each other. Each KV group has slots of its own, which hold the group's number as well.
  */
 import { type KvGroup, tableOffsets } from '../../lib/core/kv-groups.js';
+import { borderOf, type RecurrentStates } from '../../lib/core/recurrent-states.js';
+import type { SchedulerConfig } from '../../lib/core/scheduler-config.js';
 import type { Sequence } from '../../lib/core/sequence.js';
 import type { NativeStepResult } from '../../lib/native.js';
 import { STEP_LAYOUT as L } from '../../lib/wire/layout.js';
-import { type DecodedStep, decodeStep } from './decode-step.js';
+import { type DecodedStep, type DecodedSwaps, decodeStep } from './decode-step.js';
+import { FakeStates, swapAll } from './fake-states.js';
 
 export const VOCAB = 64;
 /** The content before the first token; other angles give other keys to all that follow. */
@@ -95,16 +98,18 @@ export class FakeExecutor {
   readonly #offsets: readonly number[];
   readonly #rowLength: number;
   readonly #numBlocks: number;
+  /** null: there are no recurrent layers. */
+  readonly #states: FakeStates | null;
   /** What the rows of the slabs keep between steps. */
   readonly #rows = new Map<number, Lists>();
 
   constructor(
-    numBlocks: number,
-    blockSize: number,
-    blocksPerRow: number,
-    numHostBlocks = 0,
-    groups: readonly KvGroup[] = [{ window: 0, blockSize }],
+    config: Pick<
+      SchedulerConfig,
+      'numBlocks' | 'blockSize' | 'blocksPerRow' | 'numHostBlocks' | 'groups' | 'recurrent'
+    >,
   ) {
+    const { numBlocks, blockSize, blocksPerRow, numHostBlocks, groups, recurrent } = config;
     const { offsets, rowLength } = tableOffsets(groups, blockSize, blocksPerRow);
     this.#width = 2 * Math.max(...groups.map((group) => group.blockSize));
     this.#kv = new Int32Array(numBlocks * this.#width).fill(-1);
@@ -113,6 +118,7 @@ export class FakeExecutor {
     this.#offsets = offsets;
     this.#rowLength = rowLength;
     this.#numBlocks = numBlocks;
+    this.#states = recurrent ? new FakeStates(recurrent) : null;
   }
 
   /** What the native side copies before it returns; the step itself runs later. */
@@ -123,8 +129,10 @@ export class FakeExecutor {
 
   #run(words: Int32Array, tables: Int32Array, sampler: Float64Array): NativeStepResult {
     const step = decodeStep(words);
-    this.#swap(step.swapOuts, step.swapIns);
+    this.#swap(step.blockSwaps);
+    this.#states?.swap(step);
     this.#copyBlocks(step.copies);
+    this.#states?.checkStep(step.seqs.map(({ recurrent }) => recurrent!));
     const contents: number[] = [];
     const written = new Set<number>();
     for (const seq of step.seqs) {
@@ -135,11 +143,15 @@ export class FakeExecutor {
         return this.#slot(g, block, position);
       });
       const start = seq.contextLen - seq.queryLen;
-      let content = this.#read(seq.longRope, start, slotsOf);
+      const empty = emptyContent(seq.longRope);
+      let content = this.#read(seq.longRope, start, slotsOf) ?? this.#ofStates(seq, empty);
+      this.#states?.read(seq.recurrent!, start, content, empty);
+      const own = [content];
       for (const [i, token] of seq.tokens.entries()) {
         const before = content;
         content = mix(content, token);
         contents.push(content);
+        own.push(content);
         for (const [g, slotOf] of slotsOf.entries()) {
           const slot = slotOf(start + i);
           if (written.has(slot)) throw new Error('a slot was written twice in a step');
@@ -148,6 +160,7 @@ export class FakeExecutor {
           this.#kv[slot + 1] = before;
         }
       }
+      this.#states?.write(seq.recurrent!, start, own);
     }
     const topTokenIds: number[] = [];
     const topLogprobs: number[] = [];
@@ -187,9 +200,9 @@ export class FakeExecutor {
 
   /**
    * What the query from `start` on reads in each group, as far as its window looks: slots that
-   * follow each other, up to the same content in all groups. Returns that.
+   * follow each other, up to the same content in all groups. Returns that; null: none looks there.
    */
-  #read(longRope: 0 | 1, start: number, slotsOf: ((position: number) => number)[]): number {
+  #read(longRope: 0 | 1, start: number, slotsOf: ((position: number) => number)[]): number | null {
     if (start === 0) return emptyContent(longRope);
     let last: number | null = null;
     for (const [g, slotOf] of slotsOf.entries()) {
@@ -204,8 +217,13 @@ export class FakeExecutor {
       }
       if (first === 0 && next !== emptyContent(longRope)) throw new Error('a wrong first token');
     }
-    if (last === null) throw new Error('no group looks at the token before');
     return last;
+  }
+
+  /** Where no layer attends, what the query reads. */
+  #ofStates({ recurrent }: DecodedStep['seqs'][number], empty: number): number {
+    if (this.#states === null || !recurrent) throw new Error('nobody looks at the token before');
+    return this.#states.last(recurrent, empty);
   }
 
   /** The row of a sample takes in what is new. */
@@ -230,17 +248,8 @@ export class FakeExecutor {
     return { ...row, banned };
   }
 
-  #swap(outs: readonly [number, number][], ins: readonly [number, number][]): void {
-    const size = this.#width;
-    if (outs.length > 0 && ins.length > 0) throw new Error('swaps in both directions');
-    const targets = [...outs.map(([, host]) => host), ...ins.map(([block]) => block)];
-    if (new Set(targets).size < targets.length) throw new Error('a block was swapped to twice');
-    for (const [block, host] of outs) {
-      this.#host.set(this.#kv.subarray(block * size, (block + 1) * size), host * size);
-    }
-    for (const [block, host] of ins) {
-      this.#kv.set(this.#host.subarray(host * size, (host + 1) * size), block * size);
-    }
+  #swap(swaps: DecodedSwaps): void {
+    swapAll(this.#kv, this.#host, this.#width, swaps);
   }
 
   /** All at once, as one launch does: no source may be a target. */
@@ -252,6 +261,15 @@ export class FakeExecutor {
       if (targets.has(source)) throw new Error('the source of a copy is a target');
       this.#kv.copyWithin(target * size, source * size, (source + 1) * size);
     }
+  }
+
+  /** Are state and records those of this sequence's computed tokens? */
+  verifyStates({ row, longRope, numComputed, tokens }: Sequence, states: RecurrentStates): void {
+    const contents = [emptyContent(longRope)];
+    for (const token of tokens.subarray(0, numComputed))
+      contents.push(mix(contents.at(-1)!, token));
+    const fromBorder = contents.slice(borderOf(numComputed));
+    this.#states!.verify(states.stateOf(row), states.recordsOf(row), fromBorder);
   }
 
   /** Does a group hold the KV of this sequence's computed tokens, as far as its window looks? */

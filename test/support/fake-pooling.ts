@@ -123,7 +123,7 @@ export class FakeAddon {
         this.#pooling = new FakePooling(pooler?.layers.at(-1)?.outSize ?? hiddenSize);
         self.last = this.#pooling;
         self.request = request;
-        const sizes = { numBlocks: 0, blockBytes: 0, weightBytes: 1, numThreads: 1 };
+        const sizes = { numBlocks: 0, blockBytes: 0, weightBytes: 1, weights: [], numThreads: 1 };
         return { backend: 'cpu', isa: 'scalar', ...sizes };
       }
 

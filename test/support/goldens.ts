@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { engineConfig } from '../../lib/config/options.js';
 import { type PlannedGroup, tableOffsets } from '../../lib/core/kv-groups.js';
+import { borderOf, CHUNK } from '../../lib/core/recurrent-states.js';
 import { CPU } from '../../lib/engine/device.js';
 import { nativeLimits, planEngine } from '../../lib/engine/plan.js';
 import { openCheckpoint } from '../../lib/model/checkpoint.js';
@@ -41,6 +42,9 @@ export function readF32Tensors(path: string): Map<string, { shape: number[]; dat
 
 /** A model behind the bare native interface, for one sequence. */
 export class RawModel {
+  /** Of recurrent layers: the records of the tokens since the last border. */
+  #records: number[] = [];
+
   private constructor(
     readonly executor: NativeExecutor,
     readonly vocabSize: number,
@@ -49,6 +53,7 @@ export class RawModel {
     readonly samplers: Float64Array,
     readonly maxTokens: number,
     readonly longRopeFrom: number | undefined,
+    readonly hasStates: boolean,
   ) {}
 
   static async open(
@@ -97,7 +102,8 @@ export class RawModel {
     samplers[L.samplerRepetition] = 1;
     samplers[L.samplerNumLogprobs] = -1;
     const { vocabSize, longRopeFrom } = model;
-    return new RawModel(executor, vocabSize, plan.groups, tables, samplers, 512, longRopeFrom);
+    const sizes = [512, longRopeFrom, plan.recurrent !== null] as const;
+    return new RawModel(executor, vocabSize, plan.groups, tables, samplers, ...sizes);
   }
 
   /**
@@ -124,13 +130,36 @@ export class RawModel {
     return this.executor.close();
   }
 
-  /** A step of one sequence with a prompt row at each of `rows`. */
+  /** One state, written over again and again, and records that are not those read before. */
+  #takeStates(begin: number, end: number) {
+    const [from, border] = [borderOf(begin), borderOf(end)];
+    const old = begin === 0 ? [] : this.#records;
+    const unused = [...Array(2 * CHUNK).keys()].filter((id) => !old.includes(id));
+    const fresh = unused.slice(0, end - Math.max(begin, border));
+    this.#records = border > from ? fresh : [...old, ...fresh];
+    const state = 1;
+    return {
+      stateIn: from === 0 ? 0 : state,
+      stateOut: border > from ? state : L.noState,
+      records: [...old, ...fresh],
+    };
+  }
+
+  /**
+   * A step of one sequence with a prompt row at each of `rows`; where there are recurrent layers,
+   * behind the one that was encoded before.
+   */
   encode(ids: readonly number[], begin: number, end: number, rows: readonly number[]): Int32Array {
     const tokens = ids.slice(begin, end);
     const seqsAt = L.headerWords;
     const numGroups = this.groups.length;
-    const tokensAt = seqsAt + L.seqWords + numGroups - 1;
-    const rowsAt = tokensAt + tokens.length;
+    const statesAt = seqsAt + L.seqNumBlocks + numGroups;
+    const tokensAt = statesAt + (this.hasStates ? L.stateWords : 0);
+    const recordsAt = tokensAt + tokens.length;
+    const { stateIn, stateOut, records } = this.hasStates
+      ? this.#takeStates(begin, end)
+      : { stateIn: 0, stateOut: 0, records: [] };
+    const rowsAt = recordsAt + records.length;
     const total = rowsAt + rows.length * L.promptRowWords;
     const words = new Int32Array(total);
     words[L.headerVersion] = L.version;
@@ -140,6 +169,8 @@ export class RawModel {
     words[L.headerNumPromptRows] = rows.length;
     words[L.headerSeqsAt] = seqsAt;
     words[L.headerTokensAt] = tokensAt;
+    words[L.headerHasStates] = Number(this.hasStates);
+    words[L.headerRecordsAt] = recordsAt;
     for (const at of [L.headerSwapsAt, L.headerCopiesAt, L.headerSamplesAt, L.headerPromptRowsAt])
       words[at] = rowsAt;
     words[L.headerExtrasAt] = total;
@@ -150,7 +181,9 @@ export class RawModel {
       words[seqsAt + L.seqNumBlocks + g] = Math.ceil(end / blockSize);
     });
     words[seqsAt + L.seqLongRope] = ids.length > (this.longRopeFrom ?? ids.length) ? 1 : 0;
+    if (this.hasStates) words.set([stateIn, stateOut], statesAt);
     words.set(tokens, tokensAt);
+    words.set(records, recordsAt);
     rows.forEach((p, i) => {
       const n = rows.length;
       words[rowsAt + L.promptRowTokenRow * n + i] = p - begin;
@@ -172,6 +205,13 @@ export function rowError(ours: Float32Array, theirs: Float32Array): number {
   }
   return error / scale;
 }
+
+/**
+ * Of a file whose multipliers were folded into weights of 16 bits, which the reference did not round:
+ * what that costs of a row's largest logit. (In F32 such a file gives the reference's logits:
+ * mixer-gguf.test.ts.)
+ */
+export const FOLDED = { gguf: 'falcon-h1', rowError: 1e-2 };
 
 /** ‖ours − theirs‖ / ‖theirs‖ of a row. */
 export function rmsError(ours: Float32Array, theirs: Float32Array): number {

@@ -35,7 +35,9 @@ export class GrammarSamples {
     const bytes: number[] = [];
     // Left recursion unrolls from the end: texts are made from lists of symbols, not in place.
     if (!this.#rule(this.#grammar.start, 40, bytes)) return undefined;
-    return new TextDecoder('utf-8', { fatal: true }).decode(Uint8Array.from(bytes));
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(
+      Uint8Array.from(bytes),
+    );
   }
 
   #height(symbols: readonly Sym[]): number {

@@ -97,6 +97,10 @@ const KINDS: Kind[] = [
     folderKind('config.json', (bytes, rng) => largeJson(bytes.toString(), rng), model),
   ),
   folderKind('model.safetensors', mutateHeader, 'gpt-oss-mxfp4'),
+  ...['awq', 'ct-mixed', 'ct-nvfp4', 'gptq-3bit', 'bnb-nf4-plain'].flatMap((format) => [
+    folderKind('config.json', (bytes, rng) => mutateJson(bytes.toString(), rng), format, 'formats'),
+    folderKind('model.safetensors', mutateHeader, format, 'formats'),
+  ]),
   ...EMBEDDINGS.map(([model, file]) =>
     folderKind(file, (bytes, rng) => mutateJson(bytes.toString(), rng), model, 'embeddings'),
   ),

@@ -14,12 +14,12 @@ export async function byteMatchers() {
   const vocabulary = await addon.Vocabulary.build(bytes, offsets, Int32Array.of(256));
   return async (grammar: Grammar) => {
     const compiled = await addon.Grammar.compile(vocabulary, encodeProgram(grammar), LIMITS);
-    return (text: string): boolean => {
+    return async (text: string): Promise<boolean> => {
       const matcher = compiled.start();
-      const taken = UTF8.encode(text).every((byte) => matcher.advance(byte));
+      const isTaken = UTF8.encode(text).every((byte) => matcher.advance(byte));
+      while (matcher.complete() === null) await matcher.settle();
       if (matcher.failure !== '') throw new Error(matcher.failure);
-      const complete = taken && matcher.complete();
-      return complete;
+      return isTaken && matcher.complete() === true;
     };
   };
 }

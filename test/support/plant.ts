@@ -23,13 +23,20 @@ const VARIANTS = [
 
 /** The part of the suite that a file's kernels are in, and what has to be compiled for it. */
 function affected(file: string): { only: string; units: string[] } {
+  if (/^attention_any/.test(file)) return { only: 'attention', units: ['attention_any.cu'] };
   if (/^(attention|kv_tiles)/.test(file)) {
     return {
       only: 'attention',
       units: ['attention_64.cu', 'attention_128.cu', 'attention_256.cu'],
     };
   }
-  if (file.startsWith('matmul')) return { only: 'matmul', units: ['matmul.cu'] };
+  if (/^(linear_attention|short_conv)/.test(file)) {
+    return { only: 'recurrent', units: [`${file.split('.')[0]}.cu`] };
+  }
+  if (/^(matmul|packed|partial_sums)/.test(file)) {
+    return { only: 'matmul', units: ['matmul.cu', 'packed_q6_k.cu'] };
+  }
+  if (file === 'experts.cuh') return { only: 'ops', units: ['experts.cu'] };
   return { only: file === 'sample.cu' ? 'sample' : 'ops', units: [file] };
 }
 
@@ -111,6 +118,8 @@ function objectsOf(variant: string): string[] {
       .map((name) => join(build, folder, name)),
   );
   // What the device backend takes of the rest.
-  const quants = join(build, 'CMakeFiles/octavo_core.dir/native/base/quants.cc.o');
-  return variant === 'simt' ? [...objects, quants] : objects;
+  const base = ['quants', 'whole_blocks', 'grids'].map((name) =>
+    join(build, `CMakeFiles/octavo_core.dir/native/base/${name}.cc.o`),
+  );
+  return variant === 'simt' ? [...objects, ...base] : objects;
 }

@@ -6,12 +6,15 @@ import {
   type NativeDense,
   type NativeExperts,
   type NativeLayer,
+  type NativeLayerInputs,
   type NativeMlp,
   type NativeModelSpec,
   type NativeNorm,
+  type NativeRecurrent,
   type NativeRope,
   NORMS,
   QK_NORM_SPANS,
+  RECURRENT_KINDS,
   ROUTER_SCORES,
 } from '../../lib/native.js';
 import type { Random } from './random.js';
@@ -33,6 +36,14 @@ export interface SpecLimits {
   readonly multiple?: number;
   /** Loaded to pool: attention that sees both sides, token types, a pooler, perhaps no head. */
   readonly pools?: boolean;
+  /** Rows that all heads share are cached, in most layers. */
+  readonly latent?: boolean;
+  /** Some layers keep a state, also beside attention, or do nothing but feed; perhaps none attends. */
+  readonly recurrent?: boolean;
+  /** Layers read the KV of others, and what a table says of each token. */
+  readonly sharing?: boolean;
+  /** Of these kinds. Default: of all. */
+  readonly kinds?: readonly NativeRecurrent['kind'][];
 }
 
 export function randomSpec(rng: Random, limits: SpecLimits): NativeModelSpec {
@@ -62,6 +73,10 @@ class Generator {
       Array.from({ length: this.#between(1, 3) }, () => this.#layer(ropes));
     const layers = Array.from({ length: this.#between(1, 4) }, () => this.#of(kinds));
     if (windows) for (const kind of kinds) layers.splice(this.#between(0, layers.length), 0, kind);
+    const isRecurrent = layers.some(({ recurrent }) => recurrent !== undefined);
+    const mayLackAttention = isRecurrent && this.#chance(0.5);
+    if (!mayLackAttention && layers.every(({ attention }) => attention === undefined))
+      layers.push(this.#attending(ropes));
     const spec = {
       vocabSize,
       hiddenSize: this.#size(12, 72),
@@ -72,7 +87,8 @@ class Generator {
         norm: this.#chance(0.3) ? this.#norm() : NO_NORM,
       },
       ropes,
-      layers,
+      layers: this.#limits.sharing ? this.#sharing(layers) : layers,
+      ...(this.#limits.sharing && this.#chance(0.7) ? { layerInputs: this.#layerInputs() } : {}),
       finalNorm: this.#chance(0.1) ? NO_NORM : this.#norm(),
       head: {
         tied: this.#chance(0.5),
@@ -84,6 +100,30 @@ class Generator {
     const pooler = { layers: Array.from({ length: this.#rng.integer(3) }, () => this.#dense()) };
     const { head, ...headless } = spec;
     return { ...headless, pooler, ...(this.#chance(0.5) ? { head } : {}) };
+  }
+
+  /** Copies of layers behind them, which read their KV. */
+  #sharing(layers: readonly NativeLayer[]): NativeLayer[] {
+    const own = layers.flatMap(({ attention }, i) => (attention && !attention.latent ? [i] : []));
+    const readers = Array.from({ length: this.#between(1, 2) }, (): NativeLayer => {
+      const kvLayer = this.#of(own);
+      const { attention, ...layer } = layers[kvLayer];
+      const { vNorm: _, valueIsKey: __, ...kept } = attention as NativeAttention;
+      const biases = kept.biases.filter((name) => name === 'q' || name === 'o');
+      const numHeads = kept.numKvHeads * this.#between(1, 3);
+      return { ...layer, attention: { ...kept, biases, numHeads, kvLayer } };
+    });
+    return [...layers, ...readers];
+  }
+
+  #layerInputs(): NativeLayerInputs {
+    return {
+      size: this.#size(4, 30),
+      scale: this.#near(2),
+      hiddenAct: this.#of(Object.values(HIDDEN_ACTS)),
+      norm: this.#chance(0.8) ? this.#norm() : NO_NORM,
+      postNorm: this.#norm(),
+    };
   }
 
   #dense(): NativeDense {
@@ -114,24 +154,66 @@ class Generator {
   #layer(ropes: readonly NativeRope[]): NativeLayer {
     const branches = this.#of(Object.values(BRANCHES));
     // A branch without any norm grows from layer to layer until float32 has no digits left.
-    const before = branches === BRANCHES.post || this.#chance(0.8);
+    // What a state is made of multiplies three of its products.
+    const isRecurrent = this.#limits.recurrent === true && this.#chance(0.6);
+    const before = branches === BRANCHES.post || isRecurrent || this.#chance(0.8);
     const after = branches !== BRANCHES.post && (!before || this.#chance(0.3));
     const norms = (on: boolean) => (on ? this.#norm() : NO_NORM);
-    return {
+    const layer = {
       branches,
       attnNorm: norms(before),
       postAttnNorm: norms(after),
       mlpNorm: norms(before && branches !== BRANCHES.shared),
       postMlpNorm: norms(after),
-      attention: this.#attention(ropes),
-      ...this.#feed(),
+      ...(isRecurrent ? { recurrent: this.#recurrent() } : { attention: this.#mixer(ropes) }),
+      ...this.#feed(branches === BRANCHES.serial && !after),
       residualScale: this.#maybe(this.#near(0.7)),
+      ...(branches !== BRANCHES.post && this.#chance(0.2) ? { scaled: true } : {}),
     };
+    return branches === BRANCHES.serial ? this.#serial(layer, ropes) : layer;
+  }
+
+  /** Branches that have scales of their own; both mixers, or only some of the branches. */
+  #serial(layer: NativeLayer, ropes: readonly NativeRope[]): NativeLayer {
+    const scales = this.#chance(0.4)
+      ? {
+          attentionScale: this.#near(0.8),
+          recurrentScale: this.#near(1.2),
+          mlpScale: this.#near(0.9),
+        }
+      : {};
+    const scaled = { ...layer, ...scales };
+    const isBare = layer.postAttnNorm.kind === NORMS.none;
+    if (layer.recurrent && isBare && this.#chance(0.4)) {
+      return { ...scaled, attention: this.#attention(ropes) };
+    }
+    if (!this.#limits.recurrent || this.#chance(0.6)) return scaled;
+    const { attention: _, recurrent: __, experts, mlp, ...rest } = scaled;
+    if (this.#chance(0.5)) return { ...rest, mlp, ...(experts ? { experts } : {}) };
+    const none = { ...mlp, intermediateSize: 0, biases: [] };
+    const mixer = layer.recurrent ? { recurrent: layer.recurrent } : {};
+    return {
+      ...rest,
+      ...mixer,
+      ...(layer.attention ? { attention: layer.attention } : {}),
+      mlp: none,
+    };
+  }
+
+  #attending(ropes: readonly NativeRope[]): NativeLayer {
+    const { recurrent: _, ...layer } = this.#layer(ropes);
+    return layer.attention ? layer : { ...layer, attention: this.#attention(ropes) };
+  }
+
+  #mixer(ropes: readonly NativeRope[]): NativeAttention {
+    const isLatent = this.#limits.latent === true && this.#chance(0.75);
+    return isLatent ? this.#latent(ropes) : this.#attention(ropes);
   }
 
   #windowed(layer: NativeLayer, window: number): NativeLayer {
     const chunked = window > 0 && this.#chance(0.4);
-    return { ...layer, attention: { ...layer.attention, window, chunked } };
+    const { attention } = layer;
+    return attention ? { ...layer, attention: { ...attention, window, chunked } } : layer;
   }
 
   #norm(): NativeNorm {
@@ -143,6 +225,35 @@ class Generator {
       offset: weight && this.#chance(0.4),
       weight,
       bias: kind === NORMS.layer && this.#chance(0.7),
+      ...(weight && this.#chance(0.2) ? { scale: this.#near(1) } : {}),
+    };
+  }
+
+  /** Attention that has no heads of its own for keys and values. */
+  #latent(ropes: readonly NativeRope[]): NativeAttention {
+    const { vNorm: _, valueIsKey: __, ...usual } = this.#attention(ropes);
+    const rank = 2 * this.#size(2, 24);
+    const ropeSize = 2 * this.#size(1, 12);
+    const fitting = ropes.flatMap(({ inverseFrequencies: { length } }, i) =>
+      2 * length <= ropeSize ? [i] : [],
+    );
+    const nopeSize = this.#size(3, 30);
+    return {
+      ...usual,
+      numHeads: this.#between(1, 9),
+      numKvHeads: 1,
+      headSize: rank + ropeSize,
+      rope: fitting.length === 0 || this.#chance(0.2) ? -1 : this.#of(fitting),
+      scale: fround(this.#near(1) / Math.sqrt(nopeSize + ropeSize)),
+      qkNorm: NO_NORM,
+      ...{ sinks: false, gated: false, qkNormAfterRope: false, qkNormSpan: QK_NORM_SPANS.head },
+      latent: {
+        rank,
+        queryRank: this.#chance(0.6) ? this.#size(4, 40) : 0,
+        nopeSize,
+        valueSize: this.#size(3, 30),
+        norm: this.#norm(),
+      },
     };
   }
 
@@ -154,6 +265,8 @@ class Generator {
     );
     const numKvHeads = this.#between(1, 3);
     const qkNorm = this.#chance(0.6) ? this.#norm() : NO_NORM;
+    const valueIsKey = this.#chance(0.15);
+    const projections = valueIsKey ? ['q', 'k', 'o'] : ['q', 'k', 'v', 'o'];
     const qkNormAfterRope = qkNorm.kind === NORMS.rms && this.#chance(0.4);
     return {
       numHeads: numKvHeads * this.#between(1, 5),
@@ -173,16 +286,62 @@ class Generator {
         offset: this.#rng.integer(3),
       },
       gated: this.#chance(0.3),
-      biases: this.#some(['q', 'k', 'v', 'o']),
+      biases: this.#some(projections),
+      ...(this.#chance(0.25) ? { vNorm: this.#norm() } : {}),
+      ...(valueIsKey ? { valueIsKey } : {}),
     };
   }
 
-  #feed(): Pick<NativeLayer, 'mlp' | 'experts'> {
+  #recurrent(): NativeRecurrent {
+    const numKeyHeads = this.#between(1, 3);
+    const sizes = {
+      numKeyHeads,
+      numValueHeads: numKeyHeads * this.#between(1, 3),
+      keySize: this.#size(4, 40),
+      valueSize: this.#size(4, 40),
+      tiled: this.#chance(0.5),
+      convWidth: this.#between(2, 5),
+      convBias: this.#chance(0.3),
+      norm: this.#norm(),
+    };
+    const { kinds = Object.values(RECURRENT_KINDS) } = this.#limits;
+    const kind = this.#of(kinds);
+    const scales = this.#chance(0.4)
+      ? {
+          convScales: { q: this.#near(1), k: this.#near(1), v: this.#near(1) },
+          dtScale: this.#near(0.8),
+        }
+      : {};
+    if (kind === RECURRENT_KINDS.delta) return { kind, ...sizes, ...scales };
+    const biases = { inBias: this.#chance(0.3), outBias: this.#chance(0.3) };
+    if (kind === RECURRENT_KINDS.conv) {
+      const { numValueHeads, valueSize } = sizes;
+      const keys = { numKeyHeads: numValueHeads, keySize: valueSize, tiled: false };
+      return { kind, ...sizes, ...keys, ...biases, norm: NO_NORM };
+    }
+    return {
+      ...{ kind, ...sizes, ...biases, ...scales },
+      ...{ skip: this.#chance(0.7), normFirst: this.#chance(0.4) },
+      norm: this.#chance(0.2) ? NO_NORM : sizes.norm,
+      normSize: sizes.valueSize * this.#of([1, sizes.numValueHeads / numKeyHeads]),
+      normOwn: this.#chance(0.6),
+      dtMin: this.#chance(0.3) ? this.#near(0.2) : 0,
+      ...(this.#chance(0.3) ? { dtMax: this.#near(1) } : {}),
+    };
+  }
+
+  /** @param mayStandApart what experts give may be added by itself */
+  #feed(mayStandApart: boolean): Pick<NativeLayer, 'mlp' | 'experts'> {
     const mlp = this.#mlp();
     if (this.#chance(0.6)) return { mlp };
     const shared = this.#chance(0.5);
     const none = { ...mlp, intermediateSize: 0, biases: [] };
-    return { mlp: shared ? mlp : none, experts: this.#experts(shared) };
+    const all = this.#experts(shared);
+    const experts = this.#chance(0.3) ? ungated(all) : all;
+    const mayBeLatent = mayStandApart && experts.beside === undefined;
+    if (!mayBeLatent || this.#chance(0.6)) return { mlp: shared ? mlp : none, experts };
+    const latent = { latentSize: this.#size(6, 40), sharedGate: false };
+    return { mlp: shared ? mlp : none, experts: { ...experts, ...latent } };
   }
 
   #experts(shared: boolean): NativeExperts {
@@ -193,6 +352,7 @@ class Generator {
     const { allExperts } = this.#limits;
     const topGroups = allExperts ? numGroups : this.#between(1, numGroups);
     const scalesInput = this.#chance(0.25);
+    const isBeside = shared && this.#chance(0.4);
     return {
       numExperts,
       topK: allExperts ? numExperts : this.#between(1, Math.min(size * topGroups, 4)),
@@ -211,10 +371,17 @@ class Generator {
         numGroups,
         topGroups,
         groupBest: this.#between(1, 2),
+        ...(this.#chance(0.3) ? { expertScale: true } : {}),
       },
       scalesInput,
-      sharedGate: shared && this.#chance(0.5),
+      sharedGate: shared && !isBeside && this.#chance(0.5),
+      ...(isBeside ? { beside: this.#beside() } : {}),
     };
+  }
+
+  #beside(): NonNullable<NativeExperts['beside']> {
+    const norm = () => (this.#chance(0.8) ? this.#norm() : NO_NORM);
+    return { routerNorm: norm(), norm: norm(), postNorm: norm(), postMlpNorm: norm() };
   }
 
   #reach(): Pick<NativeAttention, 'causal' | 'window' | 'chunked'> {
@@ -263,4 +430,9 @@ class Generator {
   #maybe(value: number): number {
     return this.#chance(0.5) ? 1 : value;
   }
+}
+
+function ungated(experts: NativeExperts): NativeExperts {
+  const biases = experts.biases.filter((name) => name !== 'gate');
+  return { ...experts, gated: false, alpha: 1, limit: 0, upOffset: 0, biases };
 }

@@ -31,7 +31,10 @@ export class ScriptedExecutor implements Executor {
   #hanging: (() => void) | null = null;
 
   constructor({ numBlocks, blockSize, blocksPerRow }: ExecutorSizes) {
-    this.#model = new FakeExecutor(numBlocks, blockSize, blocksPerRow);
+    this.#model = new FakeExecutor({
+      ...{ numBlocks, blockSize, blocksPerRow, numHostBlocks: 0 },
+      groups: [{ window: 0, blockSize }],
+    });
   }
 
   execute(words: Int32Array, tables: Int32Array, samplers: Float64Array) {

@@ -1,6 +1,7 @@
 /** A model whose answers are scripted, event by event: what a request becomes, what events become. */
 import type { CompletionDelta, DeltaOutput, FinishReason } from '../../lib/engine/outputs.js';
-import type { LLM } from '../../lib/index.js';
+import { octavoError } from '../../lib/errors.js';
+import type { LLM, OctavoError } from '../../lib/index.js';
 import type { ServerOptions } from '../../lib/server/index.js';
 import type { ChatEvent, ChatOptions } from '../../lib/tools/types.js';
 import { type Json, serveModels, type TestServer } from '../server/support.js';
@@ -14,11 +15,11 @@ export interface AskedOfModel {
 }
 
 export interface ScriptedAnswer {
-  /** Of each step; each has one token. */
-  readonly steps: readonly (readonly ChatEvent[])[];
+  /** Of each step; each has one token. `wait`: nothing comes before the caller aborts. */
+  readonly steps: readonly (readonly ChatEvent[] | 'wait')[];
   readonly reason?: FinishReason;
   readonly stopReason?: string | null;
-  /** Thrown instead. */
+  /** Thrown instead; where the reason is `error`, told at the end. */
   readonly error?: Error;
   /** Of the first steps, those that reason. */
   readonly numReasoningTokens?: number;
@@ -42,6 +43,7 @@ const METRICS = {
 
 const STATS = {
   ...{ numRequestsRunning: 0, numRequestsWaiting: 0, numRequestsSwapped: 0, kvCacheUsage: 0 },
+  ...{ numStateHits: 0, numStatesUsed: 0, numStatesCached: 0 },
   numRequestsBy: { stop: 0, length: 0, abort: 0, error: 0, tool_calls: 0 },
 };
 
@@ -51,19 +53,36 @@ const INFO = {
   kvGroups: [{ window: 0, blockSize: 16, numLayers: 1 }],
 };
 
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const error = () => reject(octavoError('ERR_ABORTED', 'the request was aborted'));
+    if (signal.aborted) error();
+    else signal.addEventListener('abort', error);
+  });
+}
+
 /** @param script the answers of one request after another, the last of them to all that follow */
-function scripted(script: readonly ScriptedAnswer[]): { llm: LLM; asked: AskedOfModel[] } {
+export function scripted(script: readonly ScriptedAnswer[]): { llm: LLM; asked: AskedOfModel[] } {
   const asked: AskedOfModel[] = [];
-  async function* streamDeltas(prompt: Json, params: Json): AsyncGenerator<DeltaOutput> {
-    const answer = script[Math.min(asked.length, script.length - 1)];
+  let numAnswers = 0;
+  async function* streamDeltas(
+    prompt: Json,
+    params: Json,
+    { signal }: { readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<DeltaOutput> {
+    const answer = script[Math.min(numAnswers++, script.length - 1)];
     asked.push({ prompt, params, chat: prompt.chat ?? {} });
     const { steps, reason = 'stop', stopReason = null, numReasoningTokens = 0, error } = answer;
-    if (error !== undefined) throw error;
+    if (error !== undefined && reason !== 'error') throw error;
     const head = { requestId: 'x', prompt: 'abc', promptTokenIds: [5, 6, 7], numCachedTokens: 0 };
     const output = (outputs: CompletionDelta[], finished = false): DeltaOutput =>
       ({ ...head, seed: 1, outputs, finished, metrics: finished ? METRICS : null }) as DeltaOutput;
     const open = { index: 0, finishReason: null, stopReason: null };
     for (const [i, events] of steps.entries()) {
+      if (events === 'wait') {
+        await aborted(signal as AbortSignal);
+        continue;
+      }
       const text = events.map((one) => ('text' in one ? one.text : '')).join('');
       const numReasoning = Math.min(i + 1, numReasoningTokens);
       const news = { newText: text, newTokenIds: [i], events, numReasoningTokens: numReasoning };
@@ -72,7 +91,8 @@ function scripted(script: readonly ScriptedAnswer[]): { llm: LLM; asked: AskedOf
       await new Promise((resolve) => setImmediate(resolve));
     }
     const last = { ...open, newText: '', newTokenIds: [], events: [] };
-    yield output([{ ...last, numReasoningTokens, finishReason: reason, stopReason }], true);
+    const end = { finishReason: reason, stopReason, ...(error && { error: error as OctavoError }) };
+    yield output([{ ...last, numReasoningTokens, ...end }], true);
   }
   async function encode(prompt: Json): Promise<number[]> {
     asked.push({ prompt, params: {}, chat: prompt.chat ?? {} });
@@ -81,6 +101,7 @@ function scripted(script: readonly ScriptedAnswer[]): { llm: LLM; asked: AskedOf
   const llm = {
     ...{ info: INFO, streamDeltas, encode, stats: () => STATS, close: async () => {} },
     ...{ stream() {}, checkAdmission() {}, checkParams() {}, async *events() {} },
+    applyChatTemplate: () => '',
   };
   return { llm: llm as unknown as LLM, asked };
 }

@@ -8,6 +8,8 @@
  * plain loop without any cache.
  */
 import { type BeamSearchParams, completeBeamParams } from '../../lib/core/beam-params.js';
+import { NO_STATE } from '../../lib/core/hosted-states.js';
+import type { RecurrentStates } from '../../lib/core/recurrent-states.js';
 import {
   completeParams,
   type DrawParams,
@@ -159,6 +161,17 @@ export interface Outcome {
   readonly numPutBack: number;
   readonly numUndone: number;
   readonly numFinished: number;
+  /** Sequences that began from a cached state; states that were written over the one before them,
+   * and beside one that others use. */
+  readonly numStateHits: number;
+  readonly numOverwritten: number;
+  readonly numForkedStates: number;
+  readonly numStatesSwappedIn: number;
+}
+
+function isIdle({ slots, records, host }: RecurrentStates): boolean {
+  const isUnused = slots.numUsed + slots.numCached === 0 && records.numFree === records.length;
+  return [host.slots, host.records].every((room) => room.numFree === room.length) && isUnused;
 }
 
 interface Live {
@@ -184,6 +197,8 @@ export class Simulation {
   #numFailed = 0;
   #numPutBack = 0;
   #numUndone = 0;
+  #numOverwritten = 0;
+  #numForkedStates = 0;
 
   /** @param trace takes the scheduler's trace */
   constructor(seed: number, world: World, trace?: TraceSink) {
@@ -202,8 +217,7 @@ export class Simulation {
     const config = { hashSeed: seed, ...options };
     this.scheduler = trace ? new RecordingScheduler(config, trace) : new Scheduler(config);
     this.#encoder = new StepEncoder(this.scheduler.config, 16);
-    const { numBlocks, blockSize, blocksPerRow, numHostBlocks, groups } = this.scheduler.config;
-    this.#executor = new FakeExecutor(numBlocks, blockSize, blocksPerRow, numHostBlocks, groups);
+    this.#executor = new FakeExecutor(this.scheduler.config);
     this.#prefixes = Array.from({ length: 4 }, () => this.#tokens(1 + this.#random(40)));
   }
 
@@ -216,11 +230,12 @@ export class Simulation {
       this.#abortSomebody();
       this.#step();
     }
-    const { pool, stats } = this.scheduler;
+    const { pool, stats, states } = this.scheduler;
     if (pool.usage !== 0) throw new Error('blocks were leaked');
     if (this.#live.size > 0) throw new Error('a request was lost');
     if (!this.scheduler.resetPrefixCache()) throw new Error('the cache cannot be reset');
     if (pool.prefixes.numPublished + pool.prefixes.numRoots > 0) throw new Error('prefixes leaked');
+    if (states !== null && !isIdle(states)) throw new Error('states or records were leaked');
     return {
       numSteps: this.#numSteps,
       numPreemptions: stats.numPreemptions,
@@ -233,6 +248,10 @@ export class Simulation {
       numPutBack: this.#numPutBack,
       numUndone: this.#numUndone,
       numFinished: this.#numFinished,
+      numStateHits: states?.numHits ?? 0,
+      numOverwritten: this.#numOverwritten,
+      numForkedStates: this.#numForkedStates,
+      numStatesSwappedIn: stats.numStatesSwappedIn,
     };
   }
 
@@ -361,6 +380,7 @@ export class Simulation {
         for (let g = 0; g < scheduler.config.groups.length; g++) {
           this.#executor.verify(sequence, scheduler.tableOf(sequence, g), g);
         }
+        if (scheduler.states !== null) this.#executor.verifyStates(sequence, scheduler.states);
       }
     }
   }
@@ -388,6 +408,18 @@ export class Simulation {
       }
     }
     if (sum !== step.numTokens) throw new Error('tokens were miscounted');
+    if (this.scheduler.states !== null) this.#checkStates(step, this.scheduler.states);
+  }
+
+  #checkStates({ numSeqs, stateIns, stateOuts }: Step, { slots }: RecurrentStates): void {
+    for (let i = 0; i < numSeqs; i++) {
+      const [from, to] = [stateIns[i], stateOuts[i]];
+      if (to === NO_STATE) continue;
+      if (slots.isShared(to)) throw new Error('a write into a shared state');
+      if (slots.isCached(to)) throw new Error('a write into a cached state');
+      if (to === from) this.#numOverwritten++;
+      else if (slots.isShared(from)) this.#numForkedStates++;
+    }
   }
 
   readonly #findStop: FindStop = (sequence, _sample, mayStop) => {

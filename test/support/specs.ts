@@ -58,5 +58,5 @@ export function byLayer<T>(
   return layers.map(pick);
 }
 
-export const windowsOf = (spec: ModelSpec) => byLayer(spec, ({ attention }) => attention.window);
-export const ropesOf = (spec: ModelSpec) => byLayer(spec, ({ attention }) => attention.rope);
+export const windowsOf = (spec: ModelSpec) => byLayer(spec, ({ attention }) => attention!.window);
+export const ropesOf = (spec: ModelSpec) => byLayer(spec, ({ attention }) => attention!.rope);

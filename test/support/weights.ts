@@ -1,6 +1,6 @@
 /** The tensors of a model file as float64, read without the native side. */
 import { readFileSync } from 'node:fs';
-import type { NativeTensor } from '../../lib/native.js';
+import type { NativeTensor, StoredParts } from '../../lib/native.js';
 import type { Weights } from '../reference/spec-interpreter.js';
 
 /** Plain types, Q8_0 and MXFP4 only. */
@@ -10,18 +10,19 @@ export function readWeights(files: readonly string[], tensors: readonly NativeTe
 }
 
 function values(contents: readonly Buffer[], tensor: NativeTensor): Float64Array {
-  const { rows, cols, offset, transposed, scales, step = 1 } = tensor;
-  const read = scales
-    ? apart(contents[tensor.file], contents[scales.file], scales.offset)
-    : reader(contents[tensor.file], tensor.dtype);
+  const { rows, cols, transposed, parts, step = 1, run = 1, negExp } = tensor;
+  const read = parts ? apart(contents, parts) : reader(contents[tensor.file], tensor.dtype);
+  const offset = parts ? parts.from * cols : tensor.offset;
   const out = new Float64Array(rows * cols);
+  const stored = (i: number) => Math.floor(i / run) * step + (i % run);
   const placeOf = (row: number, col: number) => {
-    if (transposed) return col * transposed.of + transposed.from + row * step;
-    return rows === 1 ? col * step : row * step * cols + col;
+    if (transposed) return col * transposed.of + transposed.from + stored(row);
+    return rows === 1 ? stored(col) : stored(row) * cols + col;
   };
   for (let row = 0; row < rows; row++) {
     for (let col = 0; col < cols; col++) {
-      out[row * cols + col] = read(offset, placeOf(row, col));
+      const value = read(offset, placeOf(row, col));
+      out[row * cols + col] = negExp ? -Math.exp(value) : value;
     }
   }
   return out;
@@ -61,11 +62,12 @@ function e2m1(code: number): number {
 }
 
 /** MXFP4 whose codes and scales lie apart: two neighbours in a byte, 32 values to a scale. */
-function apart(codes: Buffer, scales: Buffer, scalesAt: number) {
-  return (offset: number, index: number) => {
-    const byte = codes[offset + (index >> 1)];
-    const code = index % 2 === 0 ? byte & 15 : byte >> 4;
-    return e2m1(code) * 2 ** (scales[scalesAt + (index >> 5)] - 127);
+function apart(contents: readonly Buffer[], { codes, scales }: StoredParts) {
+  return (first: number, index: number) => {
+    const at = first + index;
+    const byte = contents[codes.file][codes.offset + (at >> 1)];
+    const code = at % 2 === 0 ? byte & 15 : byte >> 4;
+    return e2m1(code) * 2 ** (contents[scales.file][scales.offset + (at >> 5)] - 127);
   };
 }
 

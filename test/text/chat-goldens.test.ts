@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { type ChatMessage, ChatTemplate } from '../../lib/text/chat-template.js';
+import { ALL } from '../support/all.js';
 import { type Package, templateOf } from '../support/template-packages.js';
 import { NOW, readExpressions, TEMPLATES, TOKENS, wrong } from './jinja/support.js';
 import { readJson } from './support.js';
@@ -93,9 +94,8 @@ describe('templates in the idioms of the families, as transformers renders them'
   checkOwn(TEMPLATES);
 });
 
-const all = process.env.OCTAVO_TEST_ALL === '1';
-const shared = all && existsSync(SHARED);
-if (all && !shared) console.log(`skipped, all reference renders: there is no ${SHARED}`);
+const shared = ALL && existsSync(SHARED);
+if (ALL && !shared) console.log(`skipped, all reference renders: there is no ${SHARED}`);
 
 describe.skipIf(!shared)('all references', () => {
   if (!shared) return;

@@ -152,6 +152,80 @@ describe('calls', () => {
   });
 });
 
+describe('what is no argument', () => {
+  it('ends its call at the marker of its end, and the answer goes on', () => {
+    const broken = '<tool_call>\n{"name": "get", "arguments": none of it}\n</tool_call>';
+    const put = '<tool_call>\n{"name": "put", "arguments": {"a": 1}}\n</tool_call>';
+    const { content, calls } = read(hermes, `${broken}\n${put}\nAnd on.`);
+    expect(calls).toMatchObject([
+      { name: 'get', text: '{}', ended: true },
+      { name: 'put', text: '{"a": 1}', ended: true },
+    ]);
+    expect(content).toBe('none of it}\nAnd on.');
+  });
+
+  it('ends its call where another begins', () => {
+    const text =
+      '<tool_call>\n{"name": "get", "arguments": oh ' +
+      '<tool_call>\n{"name": "put", "arguments": {}}\n</tool_call>';
+    expect(read(hermes, text)).toMatchObject({
+      content: 'oh ',
+      calls: [
+        { name: 'get', text: '{}', ended: true },
+        { name: 'put', text: '{}', ended: true },
+      ],
+    });
+  });
+
+  it('leaves what was read of tagged arguments', () => {
+    const call =
+      '<tool_call>\n<function=get>\n<parameter=city>\nParis\n</parameter>\n' +
+      '<oh>dear</oh>\n</function>\n</tool_call>';
+    expect(read(coder, `${call}\n${call}\nSo.`)).toMatchObject({
+      content: '<oh>dear</oh>\n</function>\n<oh>dear</oh>\n</function>\nSo.',
+      calls: [
+        { name: 'get', text: '{"city": "Paris"}', ended: true },
+        { name: 'get', text: '{"city": "Paris"}', ended: true },
+      ],
+    });
+  });
+
+  it('leaves what was read of quoted ones, and of Python', () => {
+    const gemma = subject(FAMILIES.gemma4.source);
+    const quoted = gemma.marks.mark('<|tool_call>call:get{a:{b:[1,2],c}}<tool_call|>');
+    expect(read(gemma, quoted)).toMatchObject({
+      content: 'c}}',
+      calls: [{ text: '{"a": {"b": [1, 2]}}', ended: true }],
+    });
+    const lfm = subject(FAMILIES.lfm2.source);
+    const python = lfm.marks.mark('<|tool_call_start|>[get(city="x", (y)]<|tool_call_end|>So.');
+    const { calls, content } = read(lfm, python);
+    expect(calls).toMatchObject([{ text: '{"city": "x"}', ended: true }]);
+    expect(content).toBe('(ySo.');
+  });
+
+  it('of markers at random ends every call that is not the last, with JSON', () => {
+    const { integer } = random(SEED);
+    const parts = [
+      ...['<tool_call>\n<function=', 'get>\n', '<parameter=city>\n', 'x', '\n</parameter>\n'],
+      ...['</function>\n</tool_call>', '\n', '</function>', '<parameter=', '>\n'],
+    ];
+    let ended = 0;
+    for (let i = 0; i < 1000; i++) {
+      const some = Array.from({ length: integer(16) }, () => parts[integer(parts.length)]);
+      const text = `${parts[0]}${parts[1]}${some.join('')}`;
+      const { calls } = parse(coder, tools, text, 'start', () => 1 + integer(9));
+      for (const [at, call] of calls.entries()) {
+        if (at < calls.length - 1) expect([text, call.ended]).toEqual([text, true]);
+        if (!call.ended) continue;
+        ended++;
+        expect(() => JSON.parse(call.text), text).not.toThrow();
+      }
+    }
+    expect(ended).toBeGreaterThan(200);
+  });
+});
+
 describe('calls whose head is cut off', () => {
   const call = '<tool_call>\n{"name": "get", "arguments": {"city": "x"}}\n</tool_call>';
 
@@ -278,10 +352,32 @@ describe('tagged arguments', () => {
     }
   });
 
-  it('JSON keeps the end of its tag in its texts', () => {
-    const read = typed({ o: { type: 'object' } });
-    const o = { a: '\n</parameter>\n', b: ['</function>'] };
-    expect(read(call(['o', JSON.stringify(o)]))).toEqual({ o });
+  it.each([['object'], [['object', 'null']], [['array', 'object', 'integer', 'boolean']]])(
+    'JSON of type %j keeps the end of its tag in its texts',
+    (type) => {
+      const read = typed({ o: { type }, s: { type: 'string' } });
+      const o = { a: '\n</parameter>\n', b: ['</function>\n</tool_call>'] };
+      const s = 'after';
+      expect(read(call(['o', JSON.stringify(o)], ['s', s]))).toEqual({ o, s });
+      expect(read(call(['o', ' {}  '], ['s', s]))).toEqual({ o: {}, s });
+    },
+  );
+
+  it('a word or number where JSON may be ends at the end of its tag', () => {
+    const read = typed({ o: { type: ['object', 'null', 'number', 'boolean'] } });
+    const values: [string, unknown][] = [
+      ['None', null],
+      ['-2.5', -2.5],
+      ['True', true],
+      [' false ', false],
+      ['{}', {}],
+    ];
+    for (const [text, value] of values) expect(read(call(['o', text]))).toEqual({ o: value });
+  });
+
+  it('the last of two of the same name counts', () => {
+    const read = typed({ s: { type: 'string' } });
+    expect(read(call(['s', 'a'], ['s', 'b']))).toEqual({ s: 'b' });
   });
 });
 

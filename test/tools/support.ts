@@ -3,7 +3,7 @@ import type { Grammar } from '../../lib/grammar/grammar.js';
 import { ChatTemplate } from '../../lib/text/chat-template.js';
 import { answerFormat, type FormatNames } from '../../lib/tools/answer-format.js';
 import { answerGrammar, type GrammarBeginning } from '../../lib/tools/answer-grammar.js';
-import { join } from '../../lib/tools/answer-reader.js';
+import { join } from '../../lib/tools/chat-events.js';
 import { checkTools } from '../../lib/tools/definitions.js';
 import type { AnswerFormat } from '../../lib/tools/format.js';
 import { markedFormat } from '../../lib/tools/marked-format.js';

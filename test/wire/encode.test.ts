@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { leastSizes } from '../../lib/core/recurrent-states.js';
 import { Scheduler } from '../../lib/core/scheduler.js';
 import { MASKS } from '../../lib/core/step.js';
 import { StepEncoder } from '../../lib/wire/encode.js';
@@ -30,6 +31,9 @@ function next(scheduler: Scheduler, token = 5, encoder = encoderFor(scheduler, 1
   return decoded;
 }
 
+const NONE = { outs: [], ins: [] };
+const NO_SWAPS = { blockSwaps: NONE, stateSwaps: NONE, recordSwaps: NONE };
+
 describe('StepEncoder', () => {
   test('a step comes back as it was planned', () => {
     const scheduler = make();
@@ -40,8 +44,7 @@ describe('StepEncoder', () => {
         { queryLen: 6, contextLen: 6, row: 0, numBlocks: [2], longRope: 0, tokens: range(6, 10) },
       ],
       numTokens: 6,
-      swapOuts: [],
-      swapIns: [],
+      ...NO_SWAPS,
       copies: [],
       samples: [
         { tokenRow: 5, seqRow: 0, position: 6, extras: PLAIN, mask: null },
@@ -57,8 +60,7 @@ describe('StepEncoder', () => {
         { queryLen: 3, contextLen: 3, row: 2, numBlocks: [1], longRope: 0, tokens: [7, 8, 9] },
       ],
       numTokens: 5,
-      swapOuts: [],
-      swapIns: [],
+      ...NO_SWAPS,
       copies: [[2, 3]],
       samples: [
         { tokenRow: 0, seqRow: 0, position: 7, extras: null, mask: null },
@@ -67,6 +69,38 @@ describe('StepEncoder', () => {
       ],
       promptRows: [],
     });
+  });
+
+  test('states and records, of which as many as start and end say', () => {
+    const recurrent = { ...leastSizes(8), interval: 2048 };
+    const groups = [4, 8].map((blockSize) => ({ window: 0, blockSize }));
+    const sizes = { numBlocks: 200, blockSize: 4, maxModelLen: 200, maxNumSeqs: 8 };
+    const scheduler = new Scheduler({ ...sizes, groups, recurrent, longPrefillThreshold: 20 });
+    scheduler.add(group('a', range(44), { n: 2 }));
+    scheduler.add(group('b', range(5, 90)));
+    const [of, states] = [next(scheduler).seqs, scheduler.states!];
+    const expected = (row: number, stateIn: number, stateOut: number | null, numOld: number) => {
+      const all = states.recordsOf(row);
+      const records = { oldRecords: all.slice(0, numOld), newRecords: all.slice(numOld) };
+      return { stateIn, stateOut, ...records };
+    };
+    expect(of.map(({ numBlocks }) => numBlocks)).toEqual([
+      [11, 6],
+      [2, 1],
+    ]);
+    expect(of[0].recurrent).toEqual(expected(0, 0, 1, 0));
+    expect(of[1].recurrent).toEqual(expected(2, 0, null, 0));
+    const before = states.recordsOf(0);
+    expect(before.length).toBe(4);
+    const [a, b] = next(scheduler).seqs;
+    expect(a.recurrent).toEqual({ ...expected(0, 1, 1, 0), oldRecords: before });
+    expect(b.recurrent).toEqual(expected(2, 0, null, 5));
+    // Forks read the same.
+    while (scheduler.get('a')!.sequences[1].forkParent !== null) next(scheduler);
+    const [first, second] = next(scheduler).seqs;
+    expect(first.recurrent!.stateIn).toBe(second.recurrent!.stateIn);
+    expect(first.recurrent!.oldRecords).toEqual(second.recurrent!.oldRecords);
+    expect(first.recurrent!.newRecords).not.toEqual(second.recurrent!.newRecords);
   });
 
   test('prompt rows: position p asks for token p + 1, over chunks, the last has no target', () => {

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { STEP_LAYOUT } from '../../lib/wire/layout.js';
 
 it('the words of a record do not overlap, and fit', () => {
-  for (const record of ['header', 'seq', 'copy', 'sample', 'promptRow', 'extra']) {
+  for (const record of ['header', 'seq', 'state', 'copy', 'sample', 'promptRow', 'extra']) {
     const words = Object.entries(STEP_LAYOUT).filter(
       ([name]) => new RegExp(`^${record}[A-Z]`).test(name) && name !== `${record}Words`,
     );

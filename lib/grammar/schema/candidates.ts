@@ -10,6 +10,7 @@ const MAX_DEEP = 32;
  */
 export function candidates(node: Node, keywords: Keywords, deep = 0): unknown[] | undefined {
   if (deep > MAX_DEEP) return undefined;
+  keywords.space.spend();
   const within = (part: Node) => candidates(part, keywords, deep + 1);
   switch (node.kind) {
     case 'none':

@@ -1,5 +1,5 @@
 import type { GrammarBuilder, RuleId, Sym } from '../grammar.js';
-import type { Regex } from '../ir.js';
+import type { Brackets } from '../notation.js';
 import { Refusal } from './refusal.js';
 
 /** Most states of one object or array. */
@@ -21,10 +21,7 @@ export interface Chain<State> {
   accepts(state: State): boolean;
   /** The keyword that makes for many states. */
   readonly pointer: string;
-  readonly open: Regex;
-  readonly comma: Regex;
-  readonly close: Regex;
-  readonly empty: Regex;
+  readonly brackets: Brackets;
 }
 
 interface Known<State> {
@@ -51,21 +48,21 @@ export function chainRules<State>(chain: Chain<State>, builder: GrammarBuilder, 
     queue.push(...known.free, ...known.steps.map((step) => step.to));
   }
   const whole = builder.newRule(name);
+  const { open, comma, close, empty } = chain.brackets;
   let ends = false;
   for (const from of states) {
-    const add = (to: number, symbols: readonly Sym[]) =>
-      builder.addAlternative(states[to].rule!, symbols);
+    const add = (to: RuleId, ...symbols: readonly Sym[]) =>
+      builder.addAlternative(to, builder.fuse(symbols));
+    const led = from.rule === undefined ? [] : [{ rule: from.rule }];
     for (const { member, to } of from.steps) {
-      if (from.bare) add(to, led(chain.open, member, builder));
-      if (from.rule !== undefined)
-        add(to, [{ rule: from.rule }, ...led(chain.comma, member, builder)]);
+      if (from.bare) add(states[to].rule!, open, ...member);
+      if (from.rule !== undefined) add(states[to].rule!, ...led, comma, ...member);
     }
-    if (from.rule !== undefined) for (const to of from.free) add(to, [{ rule: from.rule }]);
+    if (from.rule !== undefined) for (const to of from.free) add(states[to].rule!, ...led);
     if (!chain.accepts(from.state)) continue;
     ends = true;
-    const close = builder.terminal(chain.close);
-    if (from.rule !== undefined) builder.addAlternative(whole, [{ rule: from.rule }, close]);
-    if (from.bare) builder.addAlternative(whole, [builder.terminal(chain.empty)]);
+    if (from.rule !== undefined) add(whole, ...led, close);
+    if (from.bare) add(whole, empty);
   }
   return ends ? { rule: whole } : builder.terminal(builder.regex.empty());
 }
@@ -105,11 +102,4 @@ function markBare<State>(states: readonly Known<State>[]): void {
     states[at].bare = true;
     queue.push(...states[at].free);
   }
-}
-
-/** A member behind a bracket or comma, in as few terminals as can be. */
-function led(lead: Regex, member: readonly Sym[], builder: GrammarBuilder): readonly Sym[] {
-  const [first, ...rest] = member;
-  if (!('terminal' in first)) return [builder.terminal(lead), ...member];
-  return [builder.terminal(builder.regex.concat(lead, first.terminal)), ...rest];
 }

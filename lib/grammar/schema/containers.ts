@@ -1,3 +1,4 @@
+import { namesOf } from '../json-text.js';
 import type { SchemaPlace } from './document.js';
 import { at, type KeywordReader, type Part } from './reader.js';
 import { escapePointer, Refusal } from './refusal.js';
@@ -6,7 +7,8 @@ import { ANY_OBJECT, type ArrayShape, type Count, type KeyRule, type KeySet } fr
 /** What a schema says of objects and their properties. */
 export function objectPart(keywords: KeywordReader, place: SchemaPlace): Part | undefined {
   const { space } = keywords;
-  const properties = Object.entries(keywords.object(place, 'properties') ?? {});
+  const given = keywords.object(place, 'properties') ?? {};
+  const properties = namesOf(given).map((name) => [name, given[name]] as const);
   const patterns = Object.entries(keywords.object(place, 'patternProperties') ?? {});
   const additional = keywords.child(place, 'additionalProperties');
   const names = keywords.child(place, 'propertyNames');
@@ -22,7 +24,6 @@ export function objectPart(keywords: KeywordReader, place: SchemaPlace): Part | 
       return [name, keywords.node(schema, place, pointer)] as const;
     }),
   );
-  for (const name of required) if (!named.has(name)) named.set(name, space.nodes.any);
   const rules: KeyRule[] = patterns.map(([source, schema]) => {
     const pointer = `${at(place, 'patternProperties')}/${escapePointer(source)}`;
     const regex = keywords.pattern(source, pointer).exact;

@@ -117,6 +117,7 @@ function numbers(builder: RegexBuilder, question: Question): Regex {
   const accepts: boolean[] = [];
   for (let i = 0; i < queue.length; i++) {
     const state = queue[i];
+    builder.budget.spend(NUM_CLASSES / 2);
     const read = state.at === 'whole' || state.at === 'fraction';
     accepts.push(read && question.accepts(state));
     for (let symbol = 0; symbol < NUM_CLASSES; symbol++) {

@@ -63,6 +63,8 @@ export class SchemaDocument {
   readonly root: unknown;
   /** True where unevaluatedProperties or unevaluatedItems occurs. */
   readonly unevaluated: boolean = false;
+  /** About as many as its JSON text has. */
+  readonly numBytes: number;
   readonly #places = new Map<JsonObject, SchemaPlace>();
   /** By absolute URI, with `#name` for anchors. */
   readonly #targets = new Map<string, JsonObject>();
@@ -71,7 +73,7 @@ export class SchemaDocument {
   /** @throws Refusal past a limit */
   constructor(root: unknown, limits: DocumentLimits = {}) {
     this.root = root;
-    checkLimits(root, limits);
+    this.numBytes = checkLimits(root, limits);
     if (isObject(root)) {
       this.#targets.set(ROOT, root);
       const place = { schema: root, pointer: '', base: ROOT, dialect: dialectOf(root, 2020) };
@@ -222,7 +224,8 @@ function decode(text: string): string {
   }
 }
 
-function checkLimits(root: unknown, limits: DocumentLimits): void {
+/** @returns its bytes */
+function checkLimits(root: unknown, limits: DocumentLimits): number {
   const { maxSchemaBytes = 65_536, maxDepth = 64, maxEnumBytes = 100_000 } = limits;
   // A schema lies at most two levels of JSON below the schema around it.
   const deepest = 2 * maxDepth + 2;
@@ -247,4 +250,5 @@ function checkLimits(root: unknown, limits: DocumentLimits): void {
     }
   };
   measure(root, 0);
+  return bytes;
 }

@@ -1,3 +1,4 @@
+import type { JsonSyntax } from '../json.js';
 import { candidates } from './candidates.js';
 import type { SchemaDocument, SchemaPlace } from './document.js';
 import { Keywords } from './keywords.js';
@@ -6,10 +7,12 @@ import type { Node } from './node.js';
 import { at } from './reader.js';
 import { Refusal } from './refusal.js';
 import { type ArrayShape, bothObjects, type ObjectShape, type ValueSet } from './shapes.js';
-import type { Space } from './space.js';
+import { Space } from './space.js';
 
 /** Sets that are worked out for one schema, at most. */
 const MAX_SETS = 20_000;
+/** Sets that are worked out for the sake of each other: the stack is no deeper. */
+const MAX_DEEP = 500;
 /** Alternatives of which all that hold together are told apart, where unevaluated… needs it. */
 const MAX_SUBSETS = 4;
 
@@ -22,6 +25,8 @@ export class Expansion {
   readonly keywords: Keywords;
   readonly layouts: Layouts;
   readonly #document: SchemaDocument;
+  readonly #dropped: ReadonlySet<string>;
+  readonly #closed: boolean;
   readonly #sets = new Map<Node, ValueSet>();
   readonly #full = new Map<Node, boolean>();
   /** Nodes being worked out; `undefined` where parts of objects or arrays begin. */
@@ -39,10 +44,20 @@ export class Expansion {
   ) {
     this.space = space;
     this.#document = document;
+    this.#dropped = dropped;
+    this.#closed = closed;
     this.keywords = new Keywords(space, document, dropped, (node) => this.set(node).strings);
     this.layouts = new Layouts(space, closed);
     space.isEmptyObject = (shape) => !this.#objectIsFull(shape);
     space.isEmptyArray = (shape) => !this.#arrayIsFull(shape);
+  }
+
+  /** The same schema with its texts in another spelling; nodes are of both. */
+  respelled(syntax: JsonSyntax): Expansion {
+    const { builder, nodes, warn } = this.space;
+    const space = new Space(builder, syntax, this.#document.unevaluated, nodes);
+    space.warn = warn;
+    return new Expansion(space, this.#document, this.#dropped, this.#closed);
   }
 
   /** @throws Refusal where the schema cannot be enforced */
@@ -50,11 +65,14 @@ export class Expansion {
     if (node === this.space.nodes.any) return this.space.all;
     const known = this.#sets.get(node);
     if (known !== undefined) return known;
-    this.space.tick();
+    this.space.spend();
     if (this.#working.includes(node)) {
       const own = this.#working.slice(this.#working.lastIndexOf(undefined) + 1);
       if (!own.includes(node)) throw new Busy();
       throw new Refusal(this.space.blame, 'its references lead in a circle');
+    }
+    if (this.#working.length >= MAX_DEEP) {
+      throw new Refusal(this.space.blame, 'its references lead on and on: take fewer in a row');
     }
     if (++this.#count > MAX_SETS) {
       throw new Refusal(this.space.blame, 'it takes too many steps: fewer alternatives, please');

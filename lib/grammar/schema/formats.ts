@@ -1,6 +1,7 @@
 /**
  * Formats that are enforced, as regexes of the whole text. Some are a little narrower than their
- * standard (no leap seconds, no comments in addresses): what fits is always right.
+ * standard (no leap seconds; addresses without comments, whose hosts have a dot): what fits is
+ * always right.
  */
 const DAY = '(0[1-9]|[12][0-9]|3[01])';
 const LEAP_YEAR = '([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)';
@@ -31,7 +32,7 @@ function ipv6(): string {
 const LABEL = '[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?';
 const HOSTNAME = `${LABEL}(\\.${LABEL})*`;
 const ATOM = "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]+";
-const EMAIL = `${ATOM}(\\.${ATOM})*@${LABEL}(\\.${LABEL})*`;
+const EMAIL = `${ATOM}(\\.${ATOM})*@(${LABEL}\\.)+${LABEL}`;
 
 const ESCAPED = '%[0-9a-fA-F]{2}';
 const PLAIN = "\\-a-zA-Z0-9._~!$&'()*+,;=";

@@ -1,10 +1,9 @@
-import type { GrammarBuilder, Sym } from '../grammar.js';
+import type { Sym } from '../grammar.js';
 import { chainRules, type Step } from './chain.js';
-import type { Expansion } from './expansion.js';
 import type { Node } from './node.js';
 import { Refusal } from './refusal.js';
 import type { ArrayShape } from './shapes.js';
-import type { Space } from './space.js';
+import type { ItemWriter } from './writer.js';
 
 /** Most different values that may come in any order where no two may be equal. */
 const MAX_UNORDERED = 6;
@@ -12,15 +11,6 @@ const MAX_UNORDERED = 6;
 const MAX_ORDERED = 1_000;
 /** Items counted one by one; longer runs of equal items are counted by halves. */
 const MAX_COUNTED = 3_000;
-
-/** What writes the items of an array. */
-export interface Writer {
-  readonly builder: GrammarBuilder;
-  readonly space: Space;
-  readonly expansion: Expansion;
-  /** What a node's values are written as; its rules may come later. */
-  later(node: Node): Sym;
-}
 
 /** How far an array is. */
 interface Progress {
@@ -32,9 +22,8 @@ interface Progress {
 }
 
 /** What arrays of a shape are written as. @throws Refusal */
-export function arraySym(writer: Writer, shape: ArrayShape): Sym {
+export function arraySym(writer: ItemWriter, shape: ArrayShape): Sym {
   const { builder, space } = writer;
-  const { syntax } = space;
   const values = distinctValues(writer, shape);
   const plain = shape.counts.length === 0 && values === undefined;
   if (plain && shape.prefix.length === 0) return repeated(writer, shape);
@@ -47,10 +36,7 @@ export function arraySym(writer: Writer, shape: ArrayShape): Sym {
       free: () => [],
       accepts: (state) => items.accepts(state),
       pointer: shape.unique ?? shape.counts[0]?.pointer ?? space.blame,
-      open: syntax.arrayOpen,
-      comma: syntax.comma,
-      close: syntax.arrayClose,
-      empty: syntax.emptyArray,
+      brackets: writer.notation.array,
     },
     builder,
     'array',
@@ -58,33 +44,31 @@ export function arraySym(writer: Writer, shape: ArrayShape): Sym {
 }
 
 /** Any number of items of one kind. */
-function repeated(writer: Writer, shape: ArrayShape): Sym {
-  const { builder, space } = writer;
-  const { syntax } = space;
+function repeated(writer: ItemWriter, shape: ArrayShape): Sym {
+  const { builder } = writer;
+  const { open, comma, close, empty } = writer.notation.array;
   const { min, max, rest } = shape;
-  const none = builder.terminal(syntax.emptyArray);
   if (max === 0 || !writer.expansion.isFull(rest)) {
-    return min === 0 ? none : builder.terminal(builder.regex.empty());
+    return min === 0 ? empty : builder.terminal(builder.regex.empty());
   }
   const item = writer.later(rest);
   const further = builder.newRule('item');
-  builder.addAlternative(further, [builder.terminal(syntax.comma), item]);
+  builder.addAlternative(further, [comma, item]);
   const more = builder.repeat({ rule: further }, Math.max(min - 1, 0), max - 1);
   const array = builder.newRule('array');
-  const [open, close] = [builder.terminal(syntax.arrayOpen), builder.terminal(syntax.arrayClose)];
   builder.addAlternative(array, [open, item, more, close]);
-  if (min === 0) builder.addAlternative(array, [none]);
+  if (min === 0) builder.addAlternative(array, [empty]);
   return { rule: array };
 }
 
 class Items {
-  readonly #writer: Writer;
+  readonly #writer: ItemWriter;
   readonly #shape: ArrayShape;
   readonly #values: readonly Node[] | undefined;
   /** From this many items on all are alike. */
   readonly #limit: number;
 
-  constructor(writer: Writer, shape: ArrayShape, values: readonly Node[] | undefined) {
+  constructor(writer: ItemWriter, shape: ArrayShape, values: readonly Node[] | undefined) {
     this.#writer = writer;
     this.#shape = shape;
     this.#values = values;
@@ -153,7 +137,7 @@ class Items {
  * All values the items may be, where no two may be equal. Undefined where they need not be told
  * apart. @throws Refusal where there are too many
  */
-function distinctValues(writer: Writer, shape: ArrayShape): readonly Node[] | undefined {
+function distinctValues(writer: ItemWriter, shape: ArrayShape): readonly Node[] | undefined {
   if (shape.unique === undefined || shape.max <= 1) return undefined;
   const { nodes } = writer.space;
   const { prefix, rest, max } = shape;
@@ -180,7 +164,7 @@ function distinctValues(writer: Writer, shape: ArrayShape): readonly Node[] | un
   return [...values];
 }
 
-function pairwiseDisjoint(writer: Writer, kinds: readonly Node[]): boolean {
+function pairwiseDisjoint(writer: ItemWriter, kinds: readonly Node[]): boolean {
   const { nodes } = writer.space;
   return kinds.every((kind, i) =>
     kinds.slice(i + 1).every((other) => !writer.expansion.isFull(nodes.all(kind, other))),

@@ -1,3 +1,5 @@
+import { shown } from '../../arguments.js';
+import { namesOf } from '../json-text.js';
 import { arrayPart, objectPart } from './containers.js';
 import type { SchemaPlace } from './document.js';
 import { FORMATS } from './formats.js';
@@ -103,6 +105,10 @@ export class Keywords extends KeywordReader {
     const format = this.get(place, 'format');
     const source = typeof format === 'string' ? FORMATS.get(format) : undefined;
     if (source !== undefined) set = strings.both(set, strings.whole(source));
+    else if (typeof format === 'string') {
+      const known = [...FORMATS.keys()].join(', ');
+      this.space.warn(at(place, 'format'), `${shown(format)} is not known; known are ${known}`);
+    }
     if (set === strings.all) return undefined;
     return { pointer: place.pointer, set: { ...all, strings: set } };
   }
@@ -165,8 +171,10 @@ export class Keywords extends KeywordReader {
       add('if', nodes.some(met, unmet));
     }
     for (const name of ['dependentRequired', 'dependentSchemas', 'dependencies']) {
-      const rules = Object.entries(this.object(place, name) ?? {});
-      for (const [property, rule] of rules) add(name, this.#dependent(place, name, property, rule));
+      const rules = this.object(place, name) ?? {};
+      for (const property of namesOf(rules)) {
+        add(name, this.#dependent(place, name, property, rules[property]));
+      }
     }
     return parts;
   }

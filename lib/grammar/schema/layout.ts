@@ -64,8 +64,10 @@ export class Layouts {
     if (regex.kind === 'empty') return true;
     if (regex.nullable) return false;
     if (!this.#empty.has(regex)) {
-      this.#space.tick();
-      this.#empty.set(regex, hasSample(regex) ? false : isEmpty(regex, MAX_SEARCH));
+      const { budget, regex: builder } = this.#space.builder;
+      budget.spend();
+      const empty = hasSample(regex, budget) ? false : isEmpty(regex, MAX_SEARCH, builder);
+      this.#empty.set(regex, empty);
     }
     return this.#empty.get(regex);
   }
@@ -81,10 +83,15 @@ export class Layouts {
     let found = known.get(name);
     if (found === undefined) {
       // Lone surrogates have no spelling, so that such a name is never written.
-      found = isText(name) && matches(regex, Buffer.from(this.#space.syntax.spell(name)));
+      found = isText(name) && this.#fits(regex, name);
       known.set(name, found);
     }
     return found;
+  }
+
+  #fits(regex: Regex, name: string): boolean {
+    const { syntax, builder } = this.#space;
+    return matches(regex, Buffer.from(syntax.spell(name)), builder.budget);
   }
 
   #make(shape: ObjectShape): Layout {

@@ -1,3 +1,4 @@
+import type { Budget } from '../budget.js';
 import { isObject, type SchemaPlace } from './document.js';
 
 /**
@@ -25,9 +26,11 @@ export class Nodes {
   readonly #schemas = new Map<object, Node>();
   /** True: what parts say about evaluated properties matters, even of parts that allow anything. */
   readonly #evaluating: boolean;
+  readonly #budget: Budget;
   #count = 0;
 
-  constructor(evaluating: boolean) {
+  constructor(evaluating: boolean, budget: Budget) {
+    this.#budget = budget;
     this.#evaluating = evaluating;
     this.any = { id: this.#count++, kind: 'any' };
     this.none = { id: this.#count++, kind: 'none' };
@@ -75,6 +78,7 @@ export class Nodes {
 
   /** `neutral` may be left out, `ruling` decides by itself. */
   #list(kind: 'all' | 'some', parts: readonly Node[], neutral: Node, ruling: Node): Node {
+    this.#budget.spend(0.5 + parts.length / 8);
     const flat = new Set<Node>();
     for (const part of parts) {
       if (part.kind === kind) for (const inner of part.parts) flat.add(inner);
@@ -90,6 +94,7 @@ export class Nodes {
   }
 
   #once(key: string, make: (id: number) => Node): Node {
+    this.#budget.spend(0.5 + key.length / 64);
     let node = this.#made.get(key);
     if (node === undefined) {
       node = make(this.#count++);

@@ -63,7 +63,15 @@ export class Numbers {
     this.integers = { plain: integers, exponents: 'some', whole: true, close: false };
   }
 
-  constant(value: number): NumberSet {
+  /** Exactly these. */
+  constants(values: readonly number[]): NumberSet {
+    const plain = this.#builder.altOf(values.map((value) => this.#plainOf(value)));
+    const texts = this.#builder.texts(values.map((value) => JSON.stringify(value)));
+    return { plain, exponents: 'some', whole: false, close: false, texts };
+  }
+
+  /** All texts of a number, without exponent. */
+  #plainOf(value: number): Regex {
     const { negative, whole, fraction } = decimalOf(value);
     const builder = this.#builder;
     const zeros = builder.repeat(builder.text('0'), 0, Infinity);
@@ -74,9 +82,7 @@ export class Numbers {
       fraction === ''
         ? builder.optional(builder.concat(point, builder.text('0'), zeros))
         : builder.concat(point, builder.text(fraction), zeros);
-    const plain = builder.concat(sign, builder.text(whole), tail);
-    const texts = builder.text(JSON.stringify(value));
-    return { plain, exponents: 'some', whole: false, close: false, texts };
+    return builder.concat(sign, builder.text(whole), tail);
   }
 
   /** Numbers that are at least (or more than) a bound, or at most (less than) it. */

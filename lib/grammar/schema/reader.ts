@@ -105,7 +105,8 @@ export class KeywordReader {
     try {
       return make();
     } catch (error) {
-      if (isOctavoError(error) && error.code === 'ERR_GRAMMAR') {
+      const { isSpent } = this.space.builder.budget;
+      if (!isSpent && isOctavoError(error) && error.code === 'ERR_GRAMMAR') {
         throw new Refusal(pointer, error.message);
       }
       throw error;

@@ -1,5 +1,6 @@
 import type { GrammarBuilder } from '../grammar.js';
 import type { JsonSyntax } from '../json.js';
+import { namesOf } from '../json-text.js';
 import { isObject } from './document.js';
 import { type Node, Nodes } from './node.js';
 import { Numbers } from './numbers.js';
@@ -35,22 +36,17 @@ export class Space {
   /** Says which shapes hold nothing, as far as that can be told. */
   isEmptyObject: (shape: ObjectShape) => boolean = () => false;
   isEmptyArray: (shape: ArrayShape) => boolean = () => false;
-  /** When to give up, as performance.now() counts. */
-  readonly #deadline: number;
+  /** Told what has no effect: a format that is not known. */
+  warn: (pointer: string, message: string) => void = () => {};
   /** The keyword that is being worked on: to blame where it becomes too much. */
   blame = '';
 
-  constructor(
-    builder: GrammarBuilder,
-    syntax: JsonSyntax,
-    evaluating: boolean,
-    deadline = Infinity,
-  ) {
+  /** @param nodes of another space of the same schema, to share them */
+  constructor(builder: GrammarBuilder, syntax: JsonSyntax, evaluating: boolean, nodes?: Nodes) {
     this.#evaluating = evaluating;
-    this.#deadline = deadline;
     this.builder = builder;
     this.syntax = syntax;
-    this.nodes = new Nodes(evaluating);
+    this.nodes = nodes ?? new Nodes(evaluating, builder.budget);
     this.strings = new Strings(syntax);
     this.numbers = new Numbers(syntax);
     this.anyArray = anyArray(this.nodes.any);
@@ -72,14 +68,13 @@ export class Space {
     };
   }
 
-  /** @throws Refusal where the schema has taken too long */
-  tick(): void {
-    if (performance.now() <= this.#deadline) return;
-    throw new Refusal('', 'it takes too long to work out: fewer alternatives, please');
+  /** Counts work. @throws ERR_GRAMMAR where it becomes too much */
+  spend(units = 1): void {
+    this.builder.budget.spend(units);
   }
 
   both(a: ValueSet, b: ValueSet): ValueSet {
-    this.tick();
+    this.spend();
     if (a === this.all || a === b) return b;
     if (b === this.all) return a;
     return {
@@ -135,26 +130,29 @@ export class Space {
   /** Exactly these values. */
   values(values: readonly unknown[]): ValueSet {
     const texts: string[] = [];
-    let set = this.none;
-    let numbers = this.numbers.none;
+    const numbers: number[] = [];
+    const objects: ObjectShape[] = [];
+    const arrays: ArrayShape[] = [];
     let [nulls, booleans] = [false, 0];
     for (const value of values) {
       if (value === null) nulls = true;
       else if (typeof value === 'boolean') booleans |= value ? 2 : 1;
       else if (typeof value === 'string') texts.push(value);
-      else if (typeof value === 'number') {
-        numbers = this.numbers.either(numbers, this.numbers.constant(value));
-      } else if (Array.isArray(value)) {
+      else if (typeof value === 'number') numbers.push(value);
+      else if (Array.isArray(value)) {
         const prefix = value.map((item) => this.nodes.values([item]));
         const min = value.length;
-        const shape = { ...this.anyArray, prefix, rest: this.nodes.none, min, max: min };
-        set = this.either(set, { ...this.none, arrays: [shape] });
-      } else if (isObject(value)) {
-        set = this.either(set, { ...this.none, objects: [this.#constantObject(value)] });
-      }
+        arrays.push({ ...this.anyArray, prefix, rest: this.nodes.none, min, max: min });
+      } else if (isObject(value)) objects.push(this.#constantObject(value));
     }
-    const strings = texts.length === 0 ? this.strings.none : this.strings.texts(texts);
-    return { ...set, nulls, booleans, numbers, strings };
+    return {
+      nulls,
+      booleans,
+      numbers: numbers.length === 0 ? this.numbers.none : this.numbers.constants(numbers),
+      strings: texts.length === 0 ? this.strings.none : this.strings.texts(texts),
+      objects: this.#objects(objects),
+      arrays: this.#arrays(arrays),
+    };
   }
 
   has(name: string): ValueSet {
@@ -167,7 +165,7 @@ export class Space {
   }
 
   #constantObject(value: Readonly<Record<string, unknown>>): ObjectShape {
-    const names = Object.keys(value);
+    const names = namesOf(value);
     const named = new Map(names.map((name) => [name, this.nodes.values([value[name]])]));
     const others = { kind: 'other', names: new Set(names), regexes: [] } as const;
     const rules = [{ keys: others, node: this.nodes.none }];
@@ -231,6 +229,7 @@ export class Space {
     const out: ObjectShape[] = [];
     for (const left of a) {
       for (const right of b) {
+        this.spend(1 + (left.named.size + right.named.size) / 8);
         const shape = bothObjects(left, right, this.nodes);
         if (shape !== undefined) out.push(shape);
       }
@@ -245,6 +244,7 @@ export class Space {
     const out: ArrayShape[] = [];
     for (const left of a) {
       for (const right of b) {
+        this.spend(1 + (left.prefix.length + right.prefix.length) / 8);
         const shape = bothArrays(left, right, this.nodes);
         if (shape !== undefined) out.push(shape);
       }
@@ -255,6 +255,7 @@ export class Space {
   #objects(shapes: readonly ObjectShape[]): readonly ObjectShape[] {
     if (shapes.length < 2) return shapes;
     if (!this.#evaluating && shapes.includes(ANY_OBJECT)) return [ANY_OBJECT];
+    for (const { named, required } of shapes) this.spend(1 + (named.size + required.size) / 8);
     const kept = new Map(shapes.map((shape) => [objectKey(shape), shape]));
     const full = [...kept.values()].filter((shape) => !this.isEmptyObject(shape));
     this.#check(full.length);
@@ -264,6 +265,7 @@ export class Space {
   #arrays(shapes: readonly ArrayShape[]): readonly ArrayShape[] {
     if (shapes.length < 2) return shapes;
     if (!this.#evaluating && shapes.includes(this.anyArray)) return [this.anyArray];
+    for (const { prefix } of shapes) this.spend(1 + prefix.length / 8);
     const kept = new Map(shapes.map((shape) => [arrayKey(shape), shape]));
     const full = [...kept.values()].filter((shape) => !this.isEmptyArray(shape));
     this.#check(full.length);

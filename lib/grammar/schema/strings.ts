@@ -41,22 +41,13 @@ export class Strings {
   texts(texts: readonly string[]): StringSet {
     // A lone surrogate cannot be written as UTF-8, nor escaped so that parsers agree.
     const real = texts.filter((text) => isText(text));
-    const exact = this.#builder.alt(...real.map((text) => this.spellings(text)));
-    return {
-      exact,
-      written: this.#builder.texts(real.map((text) => this.#syntax.spell(text))),
-      free: false,
-    };
+    const exact = this.#builder.altOf(real.map((text) => this.spellings(text)));
+    return { exact, written: this.#syntax.texts(real), free: false };
   }
 
   /** All spellings of one text. */
   spellings(text: string): Regex {
-    if (!/[\p{Cc}/]/u.test(text)) return this.#builder.text(this.#syntax.spell(text));
-    const chars = Array.from(text, (char) => {
-      const code = char.codePointAt(0)!;
-      return this.#syntax.encode([[code, code]]);
-    });
-    return this.#builder.concat(...chars);
+    return this.#syntax.spellings(text);
   }
 
   length(min: number, max: number): StringSet {

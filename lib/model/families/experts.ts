@@ -23,12 +23,19 @@ const COUNTS = ['num_local_experts', 'n_routed_experts', 'num_experts'];
 /** Most that one token may go to: native/ops.h's kMaxTopK. */
 const MAX_CHOSEN = 32;
 
-/** Gated by SiLU, chosen and weighed by softmax. GGUF files may name another rule. */
-export function expertsOf(c: Config, own: ExpertChoices): NativeExperts {
+/**
+ * Gated by SiLU, chosen and weighed by softmax. GGUF files may name another rule.
+ * @param hfChosen what config.json calls the number of experts of a token
+ */
+export function expertsOf(
+  c: Config,
+  own: ExpertChoices,
+  hfChosen = 'num_experts_per_tok',
+): NativeExperts {
   const { f } = c;
   const count = c.gguf ? 'expert_count' : (COUNTS.find((name) => f.has(name)) ?? COUNTS[0]);
   const numExperts = f.integer(count, 1, 4096);
-  const chosen = c.name('num_experts_per_tok', 'expert_used_count');
+  const chosen = c.name(hfChosen, 'expert_used_count');
   const topK = f.integer(chosen, 1, numExperts);
   if (topK > MAX_CHOSEN) {
     throw unsupported(f.file, `${f.prefix}${chosen} ${topK} (at most ${MAX_CHOSEN})`);

@@ -1,4 +1,4 @@
-import type { NativeDense } from '../../native.js';
+import type { NativeAttention, NativeDense } from '../../native.js';
 import type { Config, FamilySpec } from '../config.js';
 import { ropeTable } from '../rope.js';
 import { checkBothSides } from './encoders.js';
@@ -67,9 +67,10 @@ function bidirectional(c: Config): FamilySpec {
   return {
     ...model,
     layers: layers.map((layer) => {
-      const { window } = layer.attention;
+      const attention = layer.attention as NativeAttention;
+      const { window } = attention;
       const both = window > 0 ? Math.floor(window / 2) + 1 : 0;
-      return { ...layer, attention: { ...layer.attention, causal: false, window: both } };
+      return { ...layer, attention: { ...attention, causal: false, window: both } };
     }),
   };
 }

@@ -37,7 +37,7 @@ export function gptOss(c: Config): FamilySpec {
     ...modelOf(c, sizes, { norm, rope: unrounded(c, sizes) }),
     layers: allExperts(sizes, norm, experts, (i) => ({ ...choices, window: windows[i] }), inner),
     names: c.gguf ? ggufExperts(GGUF, experts.numExperts) : hfNames(experts.numExperts),
-    quantMethods: ['mxfp4'],
+    hasMxfp4: true,
     harmless: HARMLESS,
   };
 }
@@ -52,7 +52,7 @@ function unrounded(c: Config, sizes: Sizes): Rope {
 /** Matrices lie turned around, gate and up take turns; in four bits as they are computed. */
 function hfNames(numExperts: number): TensorNames {
   const slices = numExperts;
-  const inner = { of: ofAll(slices, 'gate', 'up'), slices, takeTurns: true } as const;
+  const inner = { of: ofAll(slices, 'gate', 'up'), slices, runs: [1, 1] } as const;
   const outer = { of: ofAll(slices, 'down'), slices };
   const biasOf = (names: readonly string[]) => names.map((name) => `${name}.bias`);
   return withLayer(

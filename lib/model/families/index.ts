@@ -3,24 +3,32 @@ import type { Family } from '../config.js';
 import { arcee } from './arcee.js';
 import { bert, roberta } from './bert.js';
 import { cohere, cohere2 } from './cohere.js';
+import { deepseek2, deepseekV2, deepseekV3, glm4moeLite, mistral4 } from './deepseek.js';
 import { ernie4_5 } from './ernie4_5.js';
 import { exaone4 } from './exaone4.js';
+import { falconH1 } from './falcon-h1.js';
 import { gemma2 } from './gemma2.js';
 import { embeddingGemma, gemma3 } from './gemma3.js';
+import { gemma4, gemma4Unified } from './gemma4.js';
 import { glm4 } from './glm4.js';
 import { glm4moe } from './glm4-moe.js';
 import { gptOss } from './gpt-oss.js';
 import { gpt2 } from './gpt2.js';
-import { granite, graniteHybrid } from './granite.js';
+import { granite } from './granite.js';
+import { graniteHybrid } from './granite-hybrid.js';
 import { hunyuan } from './hunyuan.js';
+import { lfm2 } from './lfm2.js';
+import { lfm2moe } from './lfm2-moe.js';
 import { llama } from './llama.js';
 import { llama4 } from './llama4.js';
+import { mamba2 } from './mamba2.js';
 import { minimaxM2 } from './minimax-m2.js';
 import { ministral3 } from './ministral3.js';
 import { mistral } from './mistral.js';
 import { mixtral } from './mixtral.js';
 import { modernbert } from './modernbert.js';
 import { museGlimmer } from './muse-glimmer.js';
+import { nemotronH } from './nemotron-h.js';
 import { olmo2, olmo3 } from './olmo2.js';
 import { olmoe } from './olmoe.js';
 import { phi3 } from './phi3.js';
@@ -28,6 +36,7 @@ import { qwen2moe, qwen3moe } from './qwen-moe.js';
 import { qwen2vl, qwen3vl } from './qwen-vl.js';
 import { qwen2 } from './qwen2.js';
 import { qwen3 } from './qwen3.js';
+import { qwen3_5, qwen3_5moe, qwen3next } from './qwen3-next.js';
 import { seedOss } from './seed-oss.js';
 import { smollm3 } from './smollm3.js';
 import { stablelm } from './stablelm.js';
@@ -91,6 +100,13 @@ export const FAMILIES: readonly FamilyRow[] = [
     gguf: { qwen3vl },
     inside: { qwen3_vl: ['qwen3_vl_text'] },
   },
+  {
+    title: 'Qwen 3.5 and later (text)',
+    hf: { qwen3_5_text: qwen3_5, qwen3_5_moe_text: qwen3_5moe },
+    gguf: { qwen35: qwen3_5, qwen35moe: qwen3_5moe },
+    inside: { qwen3_5: ['qwen3_5_text'], qwen3_5_moe: ['qwen3_5_moe_text'] },
+  },
+  { title: 'Qwen 3 Next', hf: { qwen3_next: qwen3next }, gguf: { qwen3next } },
   { title: 'gpt-oss', hf: { gpt_oss: gptOss }, gguf: { 'gpt-oss': gptOss } },
   alike('Gemma 2', { gemma2 }),
   {
@@ -99,13 +115,28 @@ export const FAMILIES: readonly FamilyRow[] = [
     gguf: { gemma3, 'gemma-embedding': embeddingGemma },
     inside: { gemma3: ['gemma3_text'] },
   },
+  {
+    title: 'Gemma 4 (text)',
+    hf: { gemma4_text: gemma4, gemma4_unified_text: gemma4Unified },
+    gguf: { gemma4 },
+    inside: { gemma4: ['gemma4_text'], gemma4_unified: ['gemma4_unified_text'] },
+  },
   alike('Phi 3 and 4', { phi3 }),
   alike('SmolLM 3', { smollm3 }),
   {
-    title: 'Granite 3, 4 without Mamba',
+    title: 'Granite 3 and 4',
     hf: { granite, granitemoehybrid: graniteHybrid },
-    gguf: { granite },
+    gguf: { granite, granitehybrid: graniteHybrid },
   },
+  alike('LFM 2', { lfm2 }),
+  { title: 'LFM 2 MoE', hf: { lfm2_moe: lfm2moe }, gguf: { lfm2moe } },
+  {
+    title: 'Nemotron H, Nemotron 3',
+    hf: { nemotron_h: nemotronH },
+    gguf: { nemotron_h: nemotronH, nemotron_h_moe: nemotronH },
+  },
+  { title: 'Falcon H1', hf: { falcon_h1: falconH1 }, gguf: { 'falcon-h1': falconH1 } },
+  alike('Mamba 2', { mamba2 }),
   { title: 'OLMo 2 and 3', hf: { olmo2, olmo3 }, gguf: { olmo2 } },
   alike('OLMoE', { olmoe }),
   alike('EXAONE 4', { exaone4 }),
@@ -114,6 +145,17 @@ export const FAMILIES: readonly FamilyRow[] = [
   alike('Seed-OSS', { seed_oss: seedOss }),
   alike('GLM 4', { glm4 }),
   { title: 'GLM 4.5 to 4.7', hf: { glm4_moe: glm4moe }, gguf: { glm4moe } },
+  {
+    title: 'DeepSeek V2, V3, R1; GLM 4.7 Flash',
+    hf: { deepseek_v2: deepseekV2, deepseek_v3: deepseekV3, glm4_moe_lite: glm4moeLite },
+    gguf: { deepseek2 },
+  },
+  {
+    title: 'Mistral Small 4 (text)',
+    hf: { mistral4 },
+    gguf: { mistral4 },
+    inside: { mistral3: ['mistral4'] },
+  },
   { title: 'MiniMax M2', hf: { minimax_m2: minimaxM2 }, gguf: { 'minimax-m2': minimaxM2 } },
   { title: 'HunYuan dense', hf: { hunyuan_v1_dense: hunyuan }, gguf: { 'hunyuan-dense': hunyuan } },
   {

@@ -3,8 +3,11 @@ import { shown } from '../../arguments.js';
 import {
   BRANCHES,
   HIDDEN_ACTS,
+  type NativeAttention,
+  type NativeLatent,
   type NativeLayer,
   type NativeNorm,
+  type NativeRecurrent,
   type NativeTemperature,
   NORMS,
   QK_NORM_SPANS,
@@ -39,9 +42,18 @@ export interface SizeNames {
   readonly numHeads?: string;
   readonly intermediateSize?: string;
   readonly maxPositionEmbeddings?: string;
+  /** Layers may have no heads of keys, as GGUF files say that they do not attend. */
+  readonly someAttend?: boolean;
+  /** Layers may have no MLP; GGUF files say so by 0. */
+  readonly someFeed?: boolean;
   /** Where no intermediate size is named: so many times the hidden one. */
   readonly intermediatePerHidden?: number;
+  /** Of a row that all heads share, in families that cache one: no other size of heads is read. */
+  readonly rowSize?: number;
 }
+
+/** Of models in which some layers keep a state instead. */
+export const SOME_ATTEND: SizeNames = { someAttend: true };
 
 export function sizesOf(c: Config, names: SizeNames = {}): Sizes {
   const { f } = c;
@@ -55,14 +67,19 @@ export function sizesOf(c: Config, names: SizeNames = {}): Sizes {
   const hiddenSize = f.integer(hidden, 1, MAX_DIM);
   const kvName = c.name('num_key_value_heads', 'attention.head_count_kv');
   const headName = c.name('head_dim', 'attention.key_length');
-  const headSize = f.integer(headName, 1, 4096, hiddenSize / numHeads);
-  if (c.gguf && f.integer('attention.value_length', 1, 4096, headSize) !== headSize) {
-    throw unsupported(f.file, 'a value head size that differs from the key head size');
+  const { rowSize } = names;
+  const headSize = rowSize ?? f.integer(headName, 1, 4096, hiddenSize / numHeads);
+  if (c.gguf && rowSize === undefined) {
+    if (f.integer('attention.value_length', 1, 4096, headSize) !== headSize) {
+      throw unsupported(f.file, 'a value head size that differs from the key head size');
+    }
   }
-  const kvHeads = f.perLayer(kvName, count, 1, 4096, numHeads);
+  const kvHeads = rowSize
+    ? Array<number>(count).fill(1)
+    : f.perLayer(kvName, count, names.someAttend ? 0 : 1, 4096, numHeads);
   const ffnName = c.name(names.intermediateSize ?? 'intermediate_size', 'feed_forward_length');
   const ffnUsual = names.intermediatePerHidden && names.intermediatePerHidden * hiddenSize;
-  const ffns = f.perLayer(ffnName, count, 1, MAX_DIM, ffnUsual);
+  const ffns = f.perLayer(ffnName, count, names.someFeed ? 0 : 1, MAX_DIM, ffnUsual);
   const maxName = c.name(
     names.maxPositionEmbeddings ?? 'max_position_embeddings',
     'context_length',
@@ -77,7 +94,7 @@ export function sizesOf(c: Config, names: SizeNames = {}): Sizes {
     own?.fail(noLayer, `is none of the ${count} layers`);
   }
   for (const layer of layers) {
-    if (numHeads % layer.numKvHeads !== 0) {
+    if (layer.numKvHeads > 0 && numHeads % layer.numKvHeads !== 0) {
       f.fail(kvName, `(${layer.numKvHeads}) does not divide the ${numHeads} query heads`);
     }
     if (layer.headSize % 2 !== 0) f.fail(headName, `is ${layer.headSize}, which is odd`);
@@ -118,9 +135,12 @@ export const NO_NORM: NativeNorm = {
   bias: false,
 };
 
-/** @param offset in Hugging Face files the weight is 1 + w; GGUF files hold the sum */
-export function rmsNorm(c: Config, offset = false): NativeNorm {
-  const name = c.name('rms_norm_eps', 'attention.layer_norm_rms_epsilon');
+/**
+ * @param offset in Hugging Face files the weight is 1 + w; GGUF files hold the sum
+ * @param hf what config.json calls its epsilon
+ */
+export function rmsNorm(c: Config, offset = false, hf = 'rms_norm_eps'): NativeNorm {
+  const name = c.name(hf, 'attention.layer_norm_rms_epsilon');
   const eps = c.f.known(name, 0, 1, c.gguf ? undefined : 1e-6);
   return { kind: NORMS.rms, eps, offset: offset && !c.gguf, weight: true, bias: false };
 }
@@ -248,50 +268,39 @@ export function tiedHead(c: Config): boolean {
   return c.top.boolean('tie_word_embeddings', inner);
 }
 
-type Attention = NativeLayer['attention'];
+type Attention = NativeAttention;
 
 export const NO_TEMPERATURE: NativeTemperature = { beta: 0, length: 1, offset: 0 };
 
 /** Where a layer differs from {@link layerOf}'s usual. */
 export interface LayerChoices
   extends Partial<Pick<NativeLayer, 'attnNorm' | 'postAttnNorm' | 'mlpNorm' | 'postMlpNorm'>>,
-    Partial<Pick<NativeLayer, 'branches' | 'residualScale' | 'experts'>>,
+    Partial<Pick<NativeLayer, 'branches' | 'residualScale' | 'scaled' | 'experts'>>,
     Partial<
       Pick<Attention, 'causal' | 'window' | 'chunked' | 'rope' | 'scale' | 'softcap' | 'sinks'>
     >,
-    Partial<Pick<Attention, 'qkNorm' | 'qkNormSpan' | 'qkNormAfterRope' | 'temperature'>> {
+    Partial<Pick<Attention, 'qkNorm' | 'qkNormSpan' | 'qkNormAfterRope' | 'temperature'>>,
+    Partial<Pick<Attention, 'vNorm' | 'valueIsKey' | 'kvLayer'>> {
   readonly attentionGated?: boolean;
   readonly attentionBiases?: readonly string[];
   readonly mlpBiases?: readonly string[];
   readonly hiddenAct?: HiddenAct;
   readonly gated?: boolean;
+  /** In place of attention. */
+  readonly recurrent?: NativeRecurrent;
+  readonly latent?: NativeLatent;
 }
 
 /** A norm before each branch, heads that turn by the first rope and see all, a gated MLP. */
 export function layerOf(size: LayerSizes, norm: NativeNorm, own: LayerChoices = {}): NativeLayer {
-  const { numHeads, numKvHeads, headSize, intermediateSize } = size;
+  const { intermediateSize } = size;
   return {
     branches: own.branches ?? BRANCHES.serial,
     attnNorm: own.attnNorm ?? norm,
     postAttnNorm: own.postAttnNorm ?? NO_NORM,
     mlpNorm: own.mlpNorm ?? norm,
     postMlpNorm: own.postMlpNorm ?? NO_NORM,
-    attention: {
-      ...{ numHeads, numKvHeads, headSize },
-      causal: own.causal ?? true,
-      window: own.window ?? 0,
-      chunked: own.chunked ?? false,
-      rope: own.rope ?? 0,
-      scale: own.scale ?? 1 / Math.sqrt(headSize),
-      softcap: own.softcap ?? 0,
-      sinks: own.sinks ?? false,
-      qkNorm: own.qkNorm ?? NO_NORM,
-      qkNormSpan: own.qkNormSpan ?? QK_NORM_SPANS.head,
-      qkNormAfterRope: own.qkNormAfterRope ?? false,
-      temperature: own.temperature ?? NO_TEMPERATURE,
-      gated: own.attentionGated ?? false,
-      biases: own.attentionBiases ?? [],
-    },
+    ...(own.recurrent ? { recurrent: own.recurrent } : { attention: attentionOf(size, own) }),
     mlp: {
       intermediateSize,
       hiddenAct: own.hiddenAct ?? HIDDEN_ACTS.silu,
@@ -300,6 +309,33 @@ export function layerOf(size: LayerSizes, norm: NativeNorm, own: LayerChoices = 
     },
     ...(own.experts ? { experts: own.experts } : {}),
     residualScale: own.residualScale ?? 1,
+    ...(own.scaled ? { scaled: true } : {}),
+  };
+}
+
+function attentionOf(
+  { numHeads, numKvHeads, headSize }: LayerSizes,
+  own: LayerChoices,
+): NativeAttention {
+  return {
+    ...{ numHeads, numKvHeads, headSize },
+    causal: own.causal ?? true,
+    window: own.window ?? 0,
+    chunked: own.chunked ?? false,
+    rope: own.rope ?? 0,
+    scale: own.scale ?? 1 / Math.sqrt(headSize),
+    softcap: own.softcap ?? 0,
+    sinks: own.sinks ?? false,
+    qkNorm: own.qkNorm ?? NO_NORM,
+    qkNormSpan: own.qkNormSpan ?? QK_NORM_SPANS.head,
+    qkNormAfterRope: own.qkNormAfterRope ?? false,
+    temperature: own.temperature ?? NO_TEMPERATURE,
+    gated: own.attentionGated ?? false,
+    biases: own.attentionBiases ?? [],
+    ...(own.vNorm ? { vNorm: own.vNorm } : {}),
+    ...(own.valueIsKey ? { valueIsKey: true } : {}),
+    ...(own.kvLayer === undefined ? {} : { kvLayer: own.kvLayer }),
+    ...(own.latent ? { latent: own.latent } : {}),
   };
 }
 

@@ -9,14 +9,14 @@ export const usage = z.object({
   completion_tokens_details: z.object({ reasoning_tokens: z.int() }),
 });
 
-export const problem = z.object({
-  error: z.object({
-    message: z.string(),
-    type: z.string(),
-    param: z.string().nullable(),
-    code: z.int(),
-  }),
+export const failure = z.object({
+  message: z.string(),
+  type: z.string(),
+  param: z.string().nullable(),
+  code: z.int(),
 });
+
+export const problem = z.object({ error: failure });
 
 export const modelCard = z.object({
   id: z.string(),

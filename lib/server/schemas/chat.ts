@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { usage } from './answers.js';
+import { failure, usage } from './answers.js';
 import {
   anyList,
   flag,
@@ -88,8 +88,9 @@ export const chatAnswer = z.object({
           refusal: z.null(),
         })
         .nullable(),
-      finish_reason: z.enum(['stop', 'length', 'abort', 'tool_calls', 'function_call']),
+      finish_reason: z.enum(['stop', 'length', 'abort', 'error', 'tool_calls', 'function_call']),
       stop_reason: z.union([z.string(), z.int()]).nullable(),
+      error: failure.optional(),
       token_ids: z.array(z.int()).optional(),
     }),
   ),

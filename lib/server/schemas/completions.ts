@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { usage } from './answers.js';
+import { failure, usage } from './answers.js';
 import { flag, integer, opt, samplingFields } from './fields.js';
 
 const ID = { type: 'integer', minimum: 0 };
@@ -47,8 +47,9 @@ export const completionAnswer = z.object({
           top_logprobs: z.array(z.record(z.string(), z.number()).nullable()),
         })
         .nullable(),
-      finish_reason: z.enum(['stop', 'length', 'abort']),
+      finish_reason: z.enum(['stop', 'length', 'abort', 'error']),
       stop_reason: z.union([z.string(), z.int()]).nullable(),
+      error: failure.optional(),
       prompt_logprobs: z.array(z.unknown()).nullable(),
       token_ids: z.array(z.int()).optional(),
       prompt_token_ids: z.array(z.int()).optional(),

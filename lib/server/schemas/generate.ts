@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { failure } from './answers.js';
 import { flag, ids, integer, only, opt, samplingFields, streamOptions, text } from './fields.js';
 
 const samplingParams = z.object({
@@ -32,6 +33,7 @@ export const generateAnswer = z.object({
       index: z.int(),
       logprobs: z.unknown().nullable(),
       finish_reason: z.string(),
+      error: failure.optional(),
       token_ids: z.array(z.int()),
     }),
   ),

@@ -58,9 +58,15 @@ export const messageBody = countBody.extend({
 
 export type MessageBody = z.output<typeof messageBody>;
 
+const messageFailure = z.object({
+  type: z.string(),
+  message: z.string(),
+  details: z.unknown().optional(),
+});
+
 export const messageProblem = z.object({
   type: z.literal('error'),
-  error: z.object({ type: z.string(), message: z.string(), details: z.unknown().optional() }),
+  error: messageFailure,
   request_id: z.string(),
 });
 
@@ -81,8 +87,9 @@ export const messageAnswer = z.object({
     ]),
   ),
   model: z.string(),
-  stop_reason: z.enum(['end_turn', 'max_tokens', 'stop_sequence', 'tool_use']).nullable(),
+  stop_reason: z.enum(['end_turn', 'max_tokens', 'stop_sequence', 'tool_use', 'error']).nullable(),
   stop_sequence: z.string().nullable(),
+  error: messageFailure.optional(),
   usage: z.object({
     input_tokens: z.int(),
     output_tokens: z.int(),

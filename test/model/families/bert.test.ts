@@ -22,7 +22,7 @@ it('sees both sides, and normalises sums', () => {
   for (const layer of spec.layers) {
     expect(layer).toMatchObject({ branches: BRANCHES.post, attnNorm: norm, mlpNorm: norm });
     expect(layer.attention).toMatchObject({ causal: false, window: 0, rope: -1 });
-    expect(layer.attention.biases).toEqual(['q', 'k', 'v', 'o']);
+    expect(layer.attention!.biases).toEqual(['q', 'k', 'v', 'o']);
     expect(layer.mlp).toMatchObject({ gated: false, hiddenAct: HIDDEN_ACTS.gelu });
     expect(layer.mlp.biases).toEqual(['up', 'down']);
   }

@@ -46,9 +46,9 @@ it('of the first kind, in a GGUF file: norms of heads where it has their tensors
   const spec = ggufSpecWith('command-r', keys);
   expect(spec.head).toMatchObject({ tied: true, scale: 0.25 });
   expect(ropesOf(spec)).toEqual([0, 0, 0, 0]);
-  expect(spec.layers[0].attention.qkNorm.kind).toBe(NORMS.none);
+  expect(spec.layers[0].attention!.qkNorm.kind).toBe(NORMS.none);
   const plus = ggufSpecWith('command-r', keys, ['blk.0.attn_q_norm.weight']);
-  expect(plus.layers[0].attention.qkNormSpan).toBe(QK_NORM_SPANS.ownHead);
+  expect(plus.layers[0].attention!.qkNormSpan).toBe(QK_NORM_SPANS.ownHead);
 });
 
 it('of the first kind turns everywhere, and may norm each head by its own weight', () => {
@@ -56,8 +56,8 @@ it('of the first kind turns everywhere, and may norm each head by its own weight
   expect(ropesOf(spec)).toEqual([0, 0]);
   expect(spec.head?.scale).toBe(0.0625);
   const [{ attention }] = spec.layers;
-  expect(attention.qkNorm).toMatchObject({ kind: NORMS.layer, bias: false });
-  expect(attention.qkNormSpan).toBe(QK_NORM_SPANS.ownHead);
+  expect(attention!.qkNorm).toMatchObject({ kind: NORMS.layer, bias: false });
+  expect(attention!.qkNormSpan).toBe(QK_NORM_SPANS.ownHead);
   const [plain] = specOf(settings('cohere', { use_qk_norm: false })).layers;
-  expect(plain.attention.qkNorm.kind).toBe(NORMS.none);
+  expect(plain.attention!.qkNorm.kind).toBe(NORMS.none);
 });

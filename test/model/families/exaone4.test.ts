@@ -15,7 +15,7 @@ it('slides with positions, sees all without', () => {
   expect(ropesOf(spec)).toEqual([0, 0, 0, -1]);
   const [{ attnNorm, postAttnNorm, mlpNorm, attention }] = spec.layers;
   expect([attnNorm.kind, mlpNorm.kind, postAttnNorm.kind]).toEqual([0, 0, NORMS.rms]);
-  expect(attention.qkNormSpan).toBe(QK_NORM_SPANS.head);
+  expect(attention!.qkNormSpan).toBe(QK_NORM_SPANS.head);
 });
 
 it('turns everywhere where it has no window', async () => {

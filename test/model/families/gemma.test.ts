@@ -34,8 +34,8 @@ describe.each(['gemma2', 'gemma3'])('%s', (name) => {
 
   it('scales scores by query_pre_attn_scalar, GGUF files by the size of heads', async () => {
     const [{ attention }] = specOf(settings(name, { query_pre_attn_scalar: 100 })).layers;
-    expect(attention.scale).toBeCloseTo(0.1, 12);
-    expect((await ggufSpecOf(name)).layers[0].attention.scale).toBeCloseTo(32 ** -0.5, 12);
+    expect(attention!.scale).toBeCloseTo(0.1, 12);
+    expect((await ggufSpecOf(name)).layers[0].attention!.scale).toBeCloseTo(32 ** -0.5, 12);
   });
 
   it('of 27B, in GGUF files, scales scores by hidden / heads', () => {

@@ -45,8 +45,8 @@ it('is read in both spellings', () => {
 
 it('normalises q and k, and caps nothing', () => {
   const { layers, head } = specOf(settings('gemma3'));
-  expect(layers[0].attention.qkNorm).toMatchObject({ kind: NORMS.rms, offset: true });
-  expect([layers[0].attention.softcap, head?.softcap]).toEqual([0, 0]);
+  expect(layers[0].attention!.qkNorm).toMatchObject({ kind: NORMS.rms, offset: true });
+  expect([layers[0].attention!.softcap, head?.softcap]).toEqual([0, 0]);
 });
 
 // As google/gemma-3-4b-it has it: all else is the class's default.
@@ -114,7 +114,7 @@ it('turns the same part of each head in all layers of a GGUF file', async () => 
 it('is EmbeddingGemma where it looks both ways: half of its window to either side', async () => {
   const spec = specOf(settings('gemma3', { use_bidirectional_attention: true }));
   expect(windowsOf(spec)).toEqual([11, 11, 0, 11]);
-  expect(spec.layers.some(({ attention }) => attention.causal)).toBe(false);
+  expect(spec.layers.some(({ attention }) => attention!.causal)).toBe(false);
   expect(spec.head).toBeUndefined();
   const keys = {
     ...{ 'attention.layer_norm_rms_epsilon': 1e-6, 'attention.sliding_window': 16 },

@@ -14,7 +14,7 @@ it('is dense first, then sparse with a shared expert', async () => {
       ...{ numGroups: 1, topGroups: 1 },
     });
     expect(sparse.experts?.router.scale).toBeCloseTo(1.8, 6);
-    expect(sparse.attention.qkNorm.kind).toBe(NORMS.rms);
+    expect(sparse.attention!.qkNorm.kind).toBe(NORMS.rms);
     expect(spec.ropes[0].inverseFrequencies).toHaveLength(8); // half of a head of 32
   }
 });
@@ -24,5 +24,5 @@ it('counts groups of experts and shared ones', () => {
   const [, { experts, mlp, attention }] = specOf(settings('glm4-moe', change)).layers;
   expect(experts?.router).toMatchObject({ numGroups: 3, topGroups: 2 });
   expect(mlp.intermediateSize).toBe(48);
-  expect(attention.qkNorm.kind).toBe(NORMS.none);
+  expect(attention!.qkNorm.kind).toBe(NORMS.none);
 });

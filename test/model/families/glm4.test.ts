@@ -7,7 +7,7 @@ it('has four norms, and turns half of each head by neighbour pairs', async () =>
     const [{ attnNorm, postAttnNorm, mlpNorm, postMlpNorm, attention }] = spec.layers;
     const kinds = [attnNorm, postAttnNorm, mlpNorm, postMlpNorm].map(({ kind }) => kind);
     expect(kinds).toEqual(Array(4).fill(NORMS.rms));
-    expect(attention.biases).toEqual(['q', 'k', 'v']);
+    expect(attention!.biases).toEqual(['q', 'k', 'v']);
     expect(spec.ropes[0]).toMatchObject({ interleaved: true });
     expect(spec.ropes[0].inverseFrequencies).toHaveLength(8); // pairs of a head of 32
   }

@@ -22,7 +22,7 @@ it('comes in four bits where a file says so and nothing beside it', () => {
   expect(() => read({ quant_method: 'mxfp4', activation_scheme: 'static' })).toThrow(
     /"activation_scheme" of quantization_config/,
   );
-  expect(() => read({ quant_method: 'fp8' })).toThrow(/quantization_config of quant_method "fp8"/);
+  expect(() => read({ quant_method: 'fp7' })).toThrow(/quantization_config of quant_method "fp7"/);
   expect(() => read({})).toThrow(/quantization_config of quant_method ""/);
   expect(() => read({ quant_method: 4 })).toThrow(/quantization_config\.quant_method is 4/);
   const quantization_config = { quant_method: 'mxfp4' };

@@ -16,7 +16,7 @@ it('learns positions, has LayerNorms and biases, and no gate', async () => {
     expect(spec.finalNorm).toMatchObject({ kind: NORMS.layer, bias: true });
     const [{ mlp, attention, attnNorm }] = spec.layers;
     expect(attnNorm).toEqual(spec.finalNorm);
-    expect(attention.biases).toEqual(['q', 'k', 'v', 'o']);
+    expect(attention!.biases).toEqual(['q', 'k', 'v', 'o']);
     expect(mlp).toEqual({
       intermediateSize: ffn,
       hiddenAct: HIDDEN_ACTS.geluTanh,
@@ -28,7 +28,7 @@ it('learns positions, has LayerNorms and biases, and no gate', async () => {
 
 it('scales scores by layer, or not at all, where it says so', () => {
   const scales = (change: object) =>
-    specOf(settings('gpt2', { ...change })).layers.map(({ attention }) => attention.scale);
+    specOf(settings('gpt2', { ...change })).layers.map(({ attention }) => attention!.scale);
   expect(scales({})).toEqual([32 ** -0.5, 32 ** -0.5]);
   expect(scales({ scale_attn_by_inverse_layer_idx: true })).toEqual([32 ** -0.5, 32 ** -0.5 / 2]);
   expect(scales({ scale_attn_weights: false })).toEqual([1, 1]);

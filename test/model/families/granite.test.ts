@@ -1,6 +1,4 @@
 import { expect, it } from 'vitest';
-import { placeOf } from '../../../lib/model/names.js';
-import { hfSpec } from '../../../lib/model/read-spec.js';
 import { ggufSpecOf, ggufSpecWith, ropesOf, settings, specOf } from '../../support/specs.js';
 
 it('scales embedding, scores, branches and logits, in both forms alike', async () => {
@@ -10,7 +8,7 @@ it('scales embedding, scores, branches and logits, in both forms alike', async (
     expect(embedding.scale).toBe(3);
     expect(head?.scale).toBeCloseTo(1 / 0.8, 7);
     expect(layers[1].residualScale).toBeCloseTo(0.7, 7);
-    expect(layers[1].attention.scale).toBeCloseTo(0.08, 7);
+    expect(layers[1].attention!.scale).toBeCloseTo(0.08, 7);
   }
   expect([spec, gguf].map(({ ropes }) => ropes[0].interleaved)).toEqual([false, true]);
 });
@@ -22,7 +20,7 @@ it('multiplies scores by 1 where config.json does not say', () => {
       ...{ embedding_multiplier: undefined, residual_multiplier: undefined },
     }),
   );
-  expect([layers[0].attention.scale, layers[0].residualScale]).toEqual([1, 1]);
+  expect([layers[0].attention!.scale, layers[0].residualScale]).toEqual([1, 1]);
   expect([head?.scale, embedding.scale]).toEqual([1, 1]);
   expect(() => specOf(settings('granite', { logits_scaling: 0 }))).toThrow(/logits_scaling/);
   expect(() => specOf(settings('granite', { attention_multiplier: 0 }))).toThrow(
@@ -43,41 +41,8 @@ it('of a GGUF file does not turn where that says so, whatever the key is called'
 it('of a GGUF file has the usual scale of scores where 0 or none is named', () => {
   const scale = (value: object) =>
     ggufSpecWith('granite', { 'attention.layer_norm_rms_epsilon': 1e-5, ...value }).layers[0]
-      .attention.scale;
+      .attention!.scale;
   expect([scale({}), scale({ 'attention.scale': 0 })]).toEqual([32 ** -0.5, 32 ** -0.5]);
   expect(scale({ 'attention.scale': 0.25 })).toBe(0.25);
   expect(() => scale({ 'attention.scale': 1e-12 })).toThrow(/attention\.scale is 1e-12/);
-});
-
-// As config.json of Granite 4 says it: the same model where all layers have attention, no experts.
-const HYBRID = {
-  ...{ model_type: 'granitemoehybrid', architectures: ['GraniteMoeHybridForCausalLM'] },
-  ...{ num_local_experts: 0, num_experts_per_tok: 0, position_embedding_type: 'rope' },
-  ...{ normalization_function: 'rmsnorm', mamba_n_heads: 4, router_aux_loss_coef: 0.01 },
-};
-const hybrid = (change: object = {}) => {
-  const { intermediate_size, num_hidden_layers } = settings('granite');
-  const layer_types = Array(num_hidden_layers).fill('attention');
-  const shared = { shared_intermediate_size: intermediate_size, intermediate_size: 7, layer_types };
-  return hfSpec(settings('granite', { ...HYBRID, ...shared, ...change }), 'c');
-};
-
-it('4 without Mamba is the same under another name', () => {
-  const plain = specOf(settings('granite'));
-  expect(hybrid().spec).toEqual({ ...plain, architecture: 'granitemoehybrid' });
-  expect(ropesOf(hybrid({ position_embedding_type: null }).spec)).toContain(-1);
-  const at = 'model.layers.1.shared_mlp.';
-  const place = (name: string) => placeOf(`${at}${name}.weight`, hybrid().names)?.names;
-  expect(place('input_linear')).toEqual(['layers.1.gate', 'layers.1.up']);
-  expect(place('output_linear')).toEqual(['layers.1.down']);
-});
-
-it.each([
-  [{ layer_types: undefined }, /without layer_types/],
-  [{ layer_types: ['attention', 'mamba'] }, /layer type "mamba"/],
-  [{ num_local_experts: 4 }, /with 4 experts/],
-  [{ num_local_experts: undefined }, /with 8 experts/],
-])('and with Mamba or experts is refused: %j', (change, why) => {
-  expect(() => hybrid(change)).toThrow(expect.objectContaining({ code: 'ERR_MODEL_UNSUPPORTED' }));
-  expect(() => hybrid(change)).toThrow(why);
 });

@@ -22,5 +22,5 @@ it('has it in theta already in a GGUF file', () => {
     'rope.scaling.original_context_length': 262_144,
   });
   expect(spec.ropes[0].inverseFrequencies[1]).toBeCloseTo(11_158_840 ** (-2 / 32), 7);
-  expect(spec.layers[0].attention.qkNormAfterRope).toBe(true);
+  expect(spec.layers[0].attention!.qkNormAfterRope).toBe(true);
 });

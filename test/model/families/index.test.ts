@@ -11,7 +11,8 @@ it('has a row for what each file says', () => {
   const families = new Set(rows.map(({ name }) => name));
   const folder = join(ROOT, 'lib/model/families');
   const others = ['index.ts', 'shared.ts', 'gemma.ts', 'experts.ts', 'encoders.ts'];
-  for (const file of readdirSync(folder).filter((name) => !others.includes(name))) {
+  const isShared = (name: string) => others.includes(name) || name.startsWith('shared-');
+  for (const file of readdirSync(folder).filter((name) => !isShared(name))) {
     const text = readFileSync(join(folder, file), 'utf8');
     const said = [...text.matchAll(/^export function (\w+)\(c: Config\): FamilySpec/gm)];
     expect(said.length, file).toBeGreaterThan(0);
@@ -48,12 +49,27 @@ const OMITTED: Readonly<Record<string, Omitted>> = {
   arcee: { eps: 1e-5, numKvHeads: 32, headSize: 2, theta: 1e4, windows: [0], tied: false },
   cohere: { eps: 1e-5, numKvHeads: 32, headSize: 2, theta: 5e5, windows: [0], tied: true },
   cohere2: { eps: 1e-5, numKvHeads: 32, headSize: 2, theta: 1e4, windows: [4096], tied: true },
+  deepseek_v2: { eps: 1e-6, numKvHeads: 1, headSize: 576, theta: 1e4, windows: [0], tied: false },
+  deepseek_v3: { eps: 1e-6, numKvHeads: 1, headSize: 576, theta: 1e4, windows: [0], tied: false },
   ernie4_5: { eps: 1e-5, numKvHeads: 2, headSize: 128, theta: 5e5, windows: [0], tied: true },
   exaone4: { eps: 1e-5, numKvHeads: 32, headSize: 2, theta: 1e4, windows: [4096], tied: false },
+  falcon_h1: { eps: 1e-5, numKvHeads: 8, headSize: 2, theta: 1e4, windows: [0], tied: false },
   gemma2: { eps: 1e-6, numKvHeads: 4, headSize: 256, theta: 1e4, windows: [4096, 0], tied: true },
   gemma3_text: { eps: 1e-6, numKvHeads: 4, headSize: 256, theta: 1e6, windows: [4096], tied: true },
+  // The last pairs of its first rope stand still.
+  gemma4_text: {
+    ...{ eps: 1e-6, numKvHeads: 4, headSize: 256, theta: 1e6, windows: [512, 0], tied: true },
+    factor: Number.POSITIVE_INFINITY,
+  },
+  gemma4_unified_text: {
+    ...{ eps: 1e-6, numKvHeads: 4, headSize: 256, theta: 1e6, windows: [1024, 0], tied: true },
+    factor: Number.POSITIVE_INFINITY,
+  },
   glm4: { eps: 1.5625e-7, numKvHeads: 2, headSize: 128, theta: 1e4, windows: [0], tied: false },
   glm4_moe: { eps: 1e-5, numKvHeads: 8, headSize: 64, theta: 1e4, windows: [0], tied: false },
+  glm4_moe_lite: {
+    ...{ eps: 1e-5, numKvHeads: 1, headSize: 576, theta: 1e4, windows: [0], tied: false },
+  },
   gpt2: { eps: 1e-5, numKvHeads: 32, headSize: 2, theta: 0, windows: [0], tied: true },
   gpt_oss: {
     eps: 1e-5,
@@ -76,6 +92,8 @@ const OMITTED: Readonly<Record<string, Omitted>> = {
     windows: [0],
     tied: false,
   },
+  lfm2: { eps: 1e-5, numKvHeads: 8, headSize: 2, theta: 1e6, windows: [0], tied: true },
+  lfm2_moe: { eps: 1e-5, numKvHeads: 8, headSize: 2, theta: 1e6, windows: [0], tied: true },
   llama: { eps: 1e-6, numKvHeads: 32, headSize: 2, theta: 1e4, windows: [0], tied: false },
   llama4_text: {
     eps: 1e-5,
@@ -96,6 +114,15 @@ const OMITTED: Readonly<Record<string, Omitted>> = {
     factor: 16,
   },
   mistral: { eps: 1e-6, numKvHeads: 8, headSize: 2, theta: 1e4, windows: [4096], tied: false },
+  mistral4: {
+    eps: 1e-6,
+    numKvHeads: 1,
+    headSize: 320,
+    theta: 1e4,
+    windows: [0],
+    tied: false,
+    factor: 128,
+  },
   mixtral: { eps: 1e-5, numKvHeads: 8, headSize: 2, theta: 1e6, windows: [0], tied: false },
   muse_glimmer_text: {
     eps: 1e-5,
@@ -116,6 +143,11 @@ const OMITTED: Readonly<Record<string, Omitted>> = {
   qwen2_vl: { eps: 1e-5, numKvHeads: 8, headSize: 2, theta: 1e6, windows: [0], tied: false },
   qwen2_vl_text: { eps: 1e-5, numKvHeads: 8, headSize: 2, theta: 1e6, windows: [0], tied: false },
   qwen3: { eps: 1e-6, numKvHeads: 32, headSize: 128, theta: 1e4, windows: [0], tied: false },
+  qwen3_5_moe_text: {
+    ...{ eps: 1e-6, numKvHeads: 2, headSize: 256, theta: 1e4, windows: [0], tied: false },
+  },
+  qwen3_5_text: { eps: 1e-6, numKvHeads: 4, headSize: 256, theta: 1e4, windows: [0], tied: false },
+  qwen3_next: { eps: 1e-6, numKvHeads: 2, headSize: 256, theta: 1e4, windows: [0], tied: false },
   qwen3_moe: { eps: 1e-6, numKvHeads: 4, headSize: 2, theta: 1e4, windows: [0], tied: false },
   qwen3_vl_text: {
     ...{ eps: 1e-6, numKvHeads: 32, headSize: 128, theta: 5e5, windows: [0], tied: false },
@@ -128,6 +160,7 @@ const OMITTED: Readonly<Record<string, Omitted>> = {
 
 /** Their own tests say what they leave out. */
 const ENCODERS = ['bert', 'modernbert', 'roberta', 'xlm-roberta'];
+const MIXERS = ['mamba2', 'nemotron_h'];
 
 it.each(Object.entries(OMITTED))('takes what %s leaves out as transformers does', (name, want) => {
   // Where only a part of a head turns, it must be one.
@@ -137,17 +170,22 @@ it.each(Object.entries(OMITTED))('takes what %s leaves out as transformers does'
     ...{ num_attention_heads: 32, max_position_embeddings: 64 },
   };
   const noMamba = { layer_types: ['attention', 'attention'], num_local_experts: 0 };
-  const own = name === 'granitemoehybrid' ? noMamba : {};
+  const attends = { full_attention_interval: 1 };
+  const mixed = ['qwen3_5_text', 'qwen3_5_moe_text', 'qwen3_next'].includes(name) ? attends : {};
+  const dense = { num_dense_layers: 2, layer_types: ['full_attention', 'full_attention'] };
+  const chosen = { num_experts_per_tok: 2 };
+  const own = { granitemoehybrid: noMamba, lfm2_moe: dense, deepseek_v2: chosen }[name] ?? mixed;
   const gpt2 = { vocab_size: 9, n_embd: 64, n_layer: 2, n_head: 32, n_positions: 64 };
   const spec = specOf({ model_type: name, ...(name === 'gpt2' ? gpt2 : sizes), ...own });
   const [{ attention }] = spec.layers;
   expect(spec.finalNorm.eps).toBe(want.eps);
   expect(attention).toMatchObject({ numKvHeads: want.numKvHeads, headSize: want.headSize });
-  expect(spec.layers.map((layer) => layer.attention.window)).toEqual(
+  expect(spec.layers.map((layer) => layer.attention!.window)).toEqual(
     spec.layers.map((_, i) => want.windows[i % want.windows.length]),
   );
   expect(spec.head?.tied).toBe(want.tied);
-  expect(spec.ropes).toHaveLength({ gpt2: 0, gemma3_text: 2, olmo3: 2 }[name] ?? 1);
+  const two = ['gemma3_text', 'gemma4_text', 'gemma4_unified_text', 'olmo3'];
+  expect(spec.ropes).toHaveLength(name === 'gpt2' ? 0 : two.includes(name) ? 2 : 1);
   if (spec.ropes.length === 0) return;
   const { inverseFrequencies: f } = spec.ropes[0];
   const last = f.length - 1;
@@ -155,6 +193,6 @@ it.each(Object.entries(OMITTED))('takes what %s leaves out as transformers does'
 });
 
 it('knows no family whose omissions it does not', () => {
-  const known = [...Object.keys(OMITTED), ...ENCODERS].sort();
+  const known = [...Object.keys(OMITTED), ...ENCODERS, ...MIXERS].sort();
   expect(known).toEqual(Object.keys(HF_FAMILIES).sort());
 });

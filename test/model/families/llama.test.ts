@@ -22,7 +22,7 @@ it('is the plain layer', () => {
 
 it('has biases and another activation where its config says so', () => {
   const [{ attention, mlp }] = specOf(settings('llama-bias', { hidden_act: 'gelu' })).layers;
-  expect(attention.biases).toEqual(['q', 'k', 'v', 'o']);
+  expect(attention!.biases).toEqual(['q', 'k', 'v', 'o']);
   expect(mlp.biases).toEqual(['gate', 'up', 'down']);
   expect(mlp.hiddenAct).toBe(HIDDEN_ACTS.gelu);
 });

@@ -14,13 +14,13 @@ it('sees chunks where it turns, all where it does not, and sharpens there', () =
   const spec = specOf(settings('llama4'));
   expect(windowsOf(spec)).toEqual([32, 32, 32, 0]);
   expect(ropesOf(spec)).toEqual([0, 0, 0, -1]);
-  expect(byLayer(spec, ({ attention }) => attention.chunked)).toEqual([true, true, true, false]);
+  expect(byLayer(spec, ({ attention }) => attention!.chunked)).toEqual([true, true, true, false]);
   const [turning, , , still] = byLayer(spec, ({ attention }) => attention);
-  expect(turning.qkNorm).toMatchObject({ kind: NORMS.rms, weight: false });
-  expect(turning.qkNormAfterRope).toBe(true);
-  expect(still.qkNorm.kind).toBe(NORMS.none);
-  expect(still.temperature).toEqual({ beta: 0.1, length: 32, offset: 1 });
-  expect(turning.temperature.beta).toBe(0);
+  expect(turning!.qkNorm).toMatchObject({ kind: NORMS.rms, weight: false });
+  expect(turning!.qkNormAfterRope).toBe(true);
+  expect(still!.qkNorm.kind).toBe(NORMS.none);
+  expect(still!.temperature).toEqual({ beta: 0.1, length: 32, offset: 1 });
+  expect(turning!.temperature.beta).toBe(0);
 });
 
 it('has experts by list or by step, weighing what goes in', () => {
@@ -44,7 +44,7 @@ it('says by switches what it leaves', () => {
   expect(windowsOf(spec)).toEqual([0, 0, 0, 0]);
   expect(ropesOf(spec)).toEqual([0, -1, 0, -1]);
   for (const { attention } of spec.layers) {
-    expect([attention.temperature.beta, attention.qkNorm.kind]).toEqual([0, NORMS.none]);
+    expect([attention!.temperature.beta, attention!.qkNorm.kind]).toEqual([0, NORMS.none]);
   }
   const inside = { model_type: 'llama4', text_config: settings('llama4'), vision_config: {} };
   expect(specOf(inside).layers).toEqual(specOf(settings('llama4')).layers);
@@ -60,7 +60,7 @@ it('of a GGUF file has chunks of 8,192, or none and turns everywhere', () => {
     [8192, 8192, 8192, 0],
     [0, 0, 0, -1],
   ]);
-  expect(spec.layers[3].attention.temperature).toEqual({ beta: 0.1, length: 8192, offset: 1 });
+  expect(spec.layers[3].attention!.temperature).toEqual({ beta: 0.1, length: 8192, offset: 1 });
   expect(byLayer(spec, ({ mlp, experts }) => [mlp.intermediateSize, experts?.numExperts])).toEqual([
     ...[
       [48, undefined],
@@ -69,9 +69,9 @@ it('of a GGUF file has chunks of 8,192, or none and turns everywhere', () => {
       [24, 16],
     ],
   ]);
-  expect(spec.layers[0].attention.qkNorm.kind).toBe(NORMS.rms);
+  expect(spec.layers[0].attention!.qkNorm.kind).toBe(NORMS.rms);
   const many = ggufSpecWith('llama4', { ...keys, expert_count: 128 });
-  expect(many.layers[0].attention.qkNorm.kind).toBe(NORMS.none);
+  expect(many.layers[0].attention!.qkNorm.kind).toBe(NORMS.none);
   const plain = ggufSpecWith('llama4', { ...keys, 'attention.sliding_window': 0 });
   expect([windowsOf(plain), ropesOf(plain)]).toEqual([Array(4).fill(0), Array(4).fill(0)]);
 });

@@ -27,7 +27,7 @@ it('sees all in each third layer from the first on, else half of its window to e
   const spec = specOf(OLD);
   expect(windowsOf(spec)).toEqual([0, 9, 9, 0, 9]);
   expect(ropesOf(spec)).toEqual([0, 1, 1, 0, 1]);
-  expect(byLayer(spec, ({ attention }) => attention.causal)).not.toContain(true);
+  expect(byLayer(spec, ({ attention }) => attention!.causal)).not.toContain(true);
   const [full, sliding] = spec.ropes.map(({ inverseFrequencies: f }) => f[f.length - 1]);
   expect(full).toBeCloseTo(160_000 ** (-14 / 16), 9);
   expect(sliding).toBeCloseTo(10_000 ** (-14 / 16), 9);

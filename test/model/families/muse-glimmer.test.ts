@@ -16,18 +16,18 @@ it('norms its embedding, gates its attention, scales and caps its logits', async
       [0, -1],
     ]);
     const [{ attention, attnNorm, postAttnNorm }] = spec.layers;
-    expect(attention.gated).toBe(true);
+    expect(attention!.gated).toBe(true);
     expect([attnNorm.eps, postAttnNorm.eps]).toEqual([expect.closeTo(1e-5, 9), 1e-8]);
   }
 });
 
 it('has the factor of scores beside a norm without weight, or in its weights', async () => {
   const [{ attention }] = specOf(settings('muse-glimmer')).layers;
-  expect(attention.qkNorm.weight).toBe(false);
-  expect(attention.scale).toBeCloseTo(3.87 / Math.sqrt(32), 9);
+  expect(attention!.qkNorm.weight).toBe(false);
+  expect(attention!.scale).toBeCloseTo(3.87 / Math.sqrt(32), 9);
   const [gguf] = (await ggufSpecOf('muse-glimmer')).layers;
-  expect(gguf.attention.qkNorm.weight).toBe(true);
-  expect(gguf.attention.scale).toBeCloseTo(1 / Math.sqrt(32), 9);
+  expect(gguf.attention!.qkNorm.weight).toBe(true);
+  expect(gguf.attention!.scale).toBeCloseTo(1 / Math.sqrt(32), 9);
 });
 
 it('turns in all but each fourth layer from the last, or by a list', () => {

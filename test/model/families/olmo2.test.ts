@@ -7,8 +7,8 @@ it('has norms behind its branches only, those of q and k over all heads', async 
     const [{ attnNorm, postAttnNorm, mlpNorm, postMlpNorm, attention }] = spec.layers;
     expect([attnNorm, mlpNorm].map(({ kind }) => kind)).toEqual([NORMS.none, NORMS.none]);
     expect([postAttnNorm, postMlpNorm].map(({ kind }) => kind)).toEqual([NORMS.rms, NORMS.rms]);
-    expect(attention.qkNorm).toEqual(postAttnNorm);
-    expect(attention.qkNormSpan).toBe(QK_NORM_SPANS.projection);
+    expect(attention!.qkNorm).toEqual(postAttnNorm);
+    expect(attention!.qkNormSpan).toBe(QK_NORM_SPANS.projection);
     expect(spec.ropes[0].interleaved).toBe(false);
   }
 });
@@ -18,8 +18,8 @@ it('OLMo 3 slides, and scales the rope of the layers that do not', async () => {
   const gguf = await ggufSpecOf('olmo3');
   for (const { layers, ropes } of [spec, gguf]) {
     const [scaled, plain] = ropes.map((rope) => rope.inverseFrequencies);
-    expect(layers.map(({ attention }) => attention.window)).toEqual([20, 20, 20, 0]);
-    expect(layers.map(({ attention }) => attention.rope)).toEqual([1, 1, 1, 0]);
+    expect(layers.map(({ attention }) => attention!.window)).toEqual([20, 20, 20, 0]);
+    expect(layers.map(({ attention }) => attention!.rope)).toEqual([1, 1, 1, 0]);
     expect(scaled.at(-1)! / plain.at(-1)!).toBeCloseTo(1 / 8, 6);
     expect(ropes[1].attentionFactor).toBe(1);
   }

@@ -37,7 +37,7 @@ it('Qwen 2: a shared expert with a gate, every second of the lower layers slides
     const [{ mlp, experts, attention }] = spec.layers;
     expect(mlp.intermediateSize).toBe(48);
     expect(experts).toMatchObject({ intermediateSize: 24, sharedGate: true });
-    expect(attention.biases).toEqual(['q', 'k', 'v']);
+    expect(attention!.biases).toEqual(['q', 'k', 'v']);
     expect(windowsOf(spec)).toEqual([0, 0]);
   }
   const change = {

@@ -13,7 +13,7 @@ it('Qwen 3 VL: a Qwen 3 inside, sections of its rope or not', async () => {
   const plain = { ...(text.rope_parameters as object), mrope_section: undefined };
   const same = specOf(settings('qwen3-vl', { text_config: { ...text, rope_parameters: plain } }));
   expect(spec.ropes).toEqual(same.ropes);
-  expect(spec.layers[0].attention.qkNorm.kind).toBe(NORMS.rms);
+  expect(spec.layers[0].attention!.qkNorm.kind).toBe(NORMS.rms);
   expect((await ggufSpecOf('qwen3-vl')).architecture).toBe('qwen3vl');
 });
 

@@ -3,7 +3,7 @@ import { settings, specOf, windowsOf } from '../../support/specs.js';
 
 it('has biases of q, k and v', () => {
   const [{ attention, mlp }] = specOf(settings('qwen2')).layers;
-  expect(attention.biases).toEqual(['q', 'k', 'v']);
+  expect(attention!.biases).toEqual(['q', 'k', 'v']);
   expect(mlp.biases).toEqual([]);
 });
 

@@ -4,9 +4,9 @@ import { settings, specOf } from '../../support/specs.js';
 
 it('normalises q and k in each head', () => {
   const [{ attention }] = specOf(settings('qwen3')).layers;
-  expect(attention.qkNorm).toMatchObject({ kind: NORMS.rms, eps: 1e-6, offset: false });
-  expect(attention.qkNormSpan).toBe(QK_NORM_SPANS.head);
-  expect(attention.biases).toEqual([]);
+  expect(attention!.qkNorm).toMatchObject({ kind: NORMS.rms, eps: 1e-6, offset: false });
+  expect(attention!.qkNormSpan).toBe(QK_NORM_SPANS.head);
+  expect(attention!.biases).toEqual([]);
 });
 
 it('has heads of 128 where none are named', () => {

@@ -7,7 +7,7 @@ it('has LayerNorms with biases, and turns a quarter of each head', async () => {
     const [{ branches, mlpNorm, attention }] = spec.layers;
     expect(branches).toBe(BRANCHES.serial);
     expect(mlpNorm).toMatchObject({ kind: NORMS.layer, bias: true });
-    expect(attention.biases).toEqual(['q', 'k', 'v']);
+    expect(attention!.biases).toEqual(['q', 'k', 'v']);
     expect(spec.ropes[0].inverseFrequencies).toHaveLength(4); // pairs of a head of 32
   }
 });
@@ -16,6 +16,6 @@ it('has both branches read one norm and norms each head, if it is told to', () =
   const [{ branches, mlpNorm, attention }] = specOf(settings('stablelm-parallel')).layers;
   expect(branches).toBe(BRANCHES.shared);
   expect(mlpNorm.kind).toBe(NORMS.none);
-  expect(attention.qkNorm).toMatchObject({ kind: NORMS.layer, bias: false });
-  expect(attention.qkNormSpan).toBe(QK_NORM_SPANS.ownHead);
+  expect(attention!.qkNorm).toMatchObject({ kind: NORMS.layer, bias: false });
+  expect(attention!.qkNormSpan).toBe(QK_NORM_SPANS.ownHead);
 });

@@ -1,0 +1,56 @@
+/** What the live page is told: first who is watched, then frames. All of it is JSON. */
+import type { ModelInfo } from '../engine/load.js';
+import type { EngineStats } from '../engine/outputs.js';
+import type { BeamsFrame, SpanFrame, WatchFrame } from '../engine/watch-frames.js';
+
+export interface HelloFrame {
+  readonly type: 'hello';
+  /** The model that is watched, and all that can be. */
+  readonly model: string;
+  readonly models: readonly string[];
+  readonly version: string;
+  /** The moment on the clock of the frames, and of the wall. */
+  readonly now: number;
+  readonly wallMs: number;
+  readonly info: Pick<
+    ModelInfo,
+    | ('runner' | 'architecture' | 'numParameters' | 'weightBytes' | 'dtype' | 'vocabSize')
+    | ('maxModelLen' | 'blockSize' | 'blockBytes' | 'numBlocks' | 'numHostBlocks')
+    | ('kvBytesPerToken' | 'maxNumSeqs' | 'maxNumWaiting' | 'maxNumBatchedTokens')
+    | ('device' | 'isa' | 'numThreads' | 'hasChatTemplate')
+  >;
+  readonly blocksPerCell: number;
+  readonly numCells: number;
+  /** Of the counts of durations; the last count is beyond all. */
+  readonly boundsMs: readonly number[];
+}
+
+/** With the text of each node's token. */
+export interface SpelledBeams extends BeamsFrame {
+  readonly words: readonly string[];
+}
+
+export interface SpelledSpan extends SpanFrame {
+  readonly beams?: SpelledBeams;
+}
+
+/** A model that pools has figures alone. */
+export interface FiguresFrame {
+  readonly type: 'figures';
+  readonly now: number;
+  readonly stats: EngineStats;
+}
+
+export interface LiveFrame extends Omit<WatchFrame, 'cells' | 'spans'> {
+  readonly type: 'frame';
+  readonly spans: readonly SpelledSpan[];
+  /** See `cell-runs.ts`, in base64; left out where none has changed. */
+  readonly cells?: string;
+}
+
+/** The last one: the server takes no more. */
+export interface ByeFrame {
+  readonly type: 'bye';
+}
+
+export type LiveMessage = HelloFrame | FiguresFrame | LiveFrame | ByeFrame;

@@ -1,0 +1,156 @@
+/**
+ * Masks beside llguidance's, bit for bit over Llama-3's vocabulary, along texts drawn at random.
+ * Where they differ on purpose, ours is what the standards say; it is named here.
+ */
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { LLAMA3, tokenizerFile } from '../../bench/support/vocabularies.js';
+import { type Python, pythonWith } from '../support/python.js';
+import { random } from '../support/random.js';
+import { grammarOf } from '../support/schemas.js';
+import { SEED } from '../support/seed.js';
+import { KNOWN, type Walks, walksOf } from '../support/vocabulary-walks.js';
+
+const python = pythonWith('llguidance', '1.9.1');
+const SCRIPT = join(import.meta.dirname, '..', 'reference', 'llguidance_masks.py');
+
+const name = { type: 'string', maxLength: 12 };
+const closed = (properties: object, required: string[] = Object.keys(properties)) => ({
+  ...{ type: 'object', properties, required },
+  additionalProperties: false,
+});
+
+/** Without dates: llguidance takes 29 February of any year; see `isOwn` for the rest. */
+const SCHEMAS: readonly object[] = [
+  { type: 'string' },
+  name,
+  { type: 'string', minLength: 3, maxLength: 5 },
+  { type: 'string', pattern: '^[a-c]{2,5}-[0-9]+$' },
+  { type: 'string', pattern: '^(Mr|Mrs)\\. [A-Z][a-z]{1,9}$' },
+  { type: 'string', format: 'uuid' },
+  { type: 'string', format: 'ipv4' },
+  { type: 'integer' },
+  { type: 'integer', minimum: 1, maximum: 1234 },
+  { type: 'integer', minimum: -30, maximum: -4 },
+  { type: 'integer', exclusiveMinimum: 10, multipleOf: 5, maximum: 200 },
+  { type: 'number' },
+  { type: 'number', minimum: 1.5, maximum: 99.25 },
+  { type: 'number', exclusiveMinimum: -7, exclusiveMaximum: -0.5 },
+  { type: ['boolean', 'null'] },
+  { enum: ['red', 'green', 5, null, { a: [true] }, 'gre\n"y\\'] },
+  { const: 'naïve 日本' },
+  { type: 'array', items: { type: 'integer', minimum: 1, maximum: 99 }, maxItems: 4 },
+  { type: 'array', items: name, minItems: 2, maxItems: 3 },
+  { type: 'array', prefixItems: [{ type: 'boolean' }, name], items: false, minItems: 2 },
+  closed({ name, age: { type: 'integer', minimum: 1 }, ok: { type: 'boolean' } }),
+  closed({ name, tags: { type: 'array', items: name, maxItems: 2 }, last: { const: 1 } }, ['last']),
+  closed({ a: closed({ b: closed({ c: { enum: ['x', 'y'] } }) }) }),
+  { anyOf: [name, { type: 'integer', minimum: 1 }, closed({ kind: { const: 'a' } })] },
+  {
+    $ref: '#/$defs/tree',
+    $defs: {
+      tree: closed({ value: { enum: [1, 2] }, next: { $ref: '#/$defs/list' } }, ['value']),
+      list: { type: 'array', items: { $ref: '#/$defs/tree' }, maxItems: 2 },
+    },
+  },
+  { allOf: [{ type: 'string', minLength: 2 }, { pattern: '^[a-z]+$' }] },
+];
+
+/**
+ * What JSON allows in strings, and llguidance leaves out, as nothing needs it: U+007F, a slash
+ * with a backslash, characters as \u… that have a short form. A token that ends within an escape
+ * is one of those as well.
+ */
+const isOwn = (spelling: string) => /\x7f|\\\/|\\u|\\$/.test(spelling);
+
+/**
+ * Within an escape that it does not know; where the digits of a number end, which ours has no more
+ * of than a double can tell apart, and its exponent.
+ */
+const isOwnPlace = (text: string) => /\\(u\w{0,3})?$|\d[.\d]{11,}$|\d[eE][+-]?\d*$/.test(text);
+
+interface Case {
+  readonly schema: object;
+  readonly ids: readonly number[];
+}
+
+/** Undefined: it refuses the schema. */
+function theirs({ path }: Python, cases: readonly Case[], walks: Walks): (Buffer[] | undefined)[] {
+  const { vocabSize, eosToken } = LLAMA3;
+  const end = walks.tokenizer.tokenToId(eosToken);
+  const input = cases.map((one) => JSON.stringify({ ...one, schema: JSON.stringify(one.schema) }));
+  const { status, stdout, stderr } = spawnSync(
+    path,
+    [SCRIPT, tokenizerFile(LLAMA3), `${vocabSize}`, `${end}`],
+    { input: input.join('\n'), maxBuffer: 2 ** 30 },
+  );
+  expect(status, `${stderr}`).toBe(0);
+  const size = 4 * Math.ceil(vocabSize / 32);
+  let at = 0;
+  return cases.map(() => {
+    const lineEnd = stdout.indexOf('\n', at);
+    const { masks } = JSON.parse(stdout.toString('utf8', at, lineEnd)) as { masks?: number };
+    at = lineEnd + 1;
+    if (masks === undefined) return undefined;
+    const from = at;
+    at += masks * size;
+    return Array.from({ length: masks }, (_, i) =>
+      stdout.subarray(from + i * size, from + (i + 1) * size),
+    );
+  });
+}
+
+const isSet = (mask: Buffer, id: number) => ((mask[id >> 3] >> (id & 7)) & 1) === 1;
+
+it.skipIf(python === undefined || !KNOWN.includes(LLAMA3))(
+  'masks are those of llguidance',
+  async () => {
+    const walks = await walksOf(LLAMA3);
+    const draws = random(SEED);
+    const compiled = await Promise.all(
+      SCHEMAS.map((schema) => walks.compile(grammarOf(schema, { disableAnyWhitespace: true }))),
+    );
+    const cases: (Case & { at: number })[] = [];
+    for (const [at, schema] of SCHEMAS.entries()) {
+      for (let i = 0; i < 3; i++) {
+        const { ids } = await walks.walk(compiled[at], draws);
+        cases.push({ at, schema, ids: ids.slice(0, 60) });
+      }
+    }
+    let [same, refused] = [0, 0];
+    const others: string[] = [];
+    for (const [i, masks] of theirs(python!, cases, walks).entries()) {
+      const { at, schema, ids } = cases[i];
+      if (masks === undefined) {
+        refused++;
+        continue;
+      }
+      const own = await walks.masksAlong(compiled[at], ids.slice(0, masks.length - 1));
+      let text = '';
+      for (const [place, mask] of masks.entries()) {
+        const differ = differing(own[place], mask, walks);
+        if (differ.length === 0 || isOwnPlace(text)) same++;
+        else others.push(`${JSON.stringify(schema)} behind ${text}: ${differ.slice(0, 5)}`);
+        if (place < ids.length) text += walks.spelling(ids[place]);
+      }
+    }
+    expect(others).toEqual([]);
+    expect(refused).toBeLessThan(cases.length / 10);
+    expect(same).toBeGreaterThan(3 * cases.length);
+  },
+);
+
+function differing(own: Buffer, other: Buffer, walks: Walks): string[] {
+  const found: string[] = [];
+  let allowed = 0;
+  let onlyTheirs = 0;
+  for (let id = 0; id < LLAMA3.vocabSize; id++) {
+    if (isSet(other, id)) allowed++;
+    if (isSet(own, id) === isSet(other, id) || isOwn(walks.spelling(id))) continue;
+    if (isSet(other, id)) onlyTheirs++;
+    found.push(`${isSet(own, id) ? '+' : '-'}${JSON.stringify(walks.spelling(id))}`);
+  }
+  // Where bytes are forced it allows the one token that a tokenizer would make of them.
+  return allowed === 1 && onlyTheirs === 0 ? [] : found;
+}
