@@ -60,6 +60,8 @@ void bench_matmul(Session& s);
 void bench_attention(Session& s);
 void bench_experts(Session& s);
 void bench_recurrent(Session& s);
+// Seconds of a recurrent layer, heads of 128 × 128, whose states are read and written each token.
+double step_form_seconds(Session& s, int32_t num_seqs, int32_t queries, int32_t num_heads);
 void bench_pointwise(Session& s);
 void bench_blocks(Session& s);
 void bench_sample(Session& s);

@@ -1,11 +1,15 @@
 // Recurrent layers: sixteen heads of 128 × 128, as models of one billion have them. A decoded token
 // reads each head's state once and the chunk's records; forks of one prompt read the same state.
+#include <algorithm>
+#include <string>
+
 #include "bench/native/cpu_bench.h"
 
 namespace octavo::bench {
 namespace {
 
-constexpr RecurrentShape kShape = {16, 16, 128, 128, 4, false};
+constexpr int32_t kHeads = 16;
+constexpr RecurrentShape kShape = {kHeads, kHeads, 128, 128, 4, false};
 
 // Sequences with a query of so many tokens each, which stand `done` tokens behind a border.
 class Layer {
@@ -87,14 +91,33 @@ class Layer {
       new_records_;
 };
 
+// A decoded token costs its state, what it reads of records, and a share of what is written at the
+// border: a + b · (C − 1) / 2 + w / C for chunks of C; a, b and w are measured.
+void chunk_lengths(Session& s) {
+  const auto seconds = [&](int32_t done) {
+    return Layer(s, 8, 1, done, false).attention_seconds();
+  };
+  const double first = seconds(0), last = seconds(kChunk - 2), border = seconds(kChunk - 1);
+  const double each = std::max(0.0, (last - first) / (kChunk - 2));
+  const double write = std::max(0.0, border - last - each);
+  for (const int32_t chunk : {4, 8, 16, 32, 64}) {
+    const double mean = first + each * (chunk - 1) / 2 + write / chunk;
+    s.rows.push_back({"a token of 8, chunks of " + std::to_string(chunk), 1e6 * mean, "us", 0});
+  }
+}
+
 }  // namespace
 
 void bench_recurrent(Session& s) {
   for (const int32_t n : {1, 8, 32}) {
     Layer layer(s, n, 1, kChunk / 2, false);
     const double rate = 1e-9 * layer.bytes() / layer.attention_seconds();
-    s.rows.push_back({"linear_attention decode " + std::to_string(n), rate, "GB/s", s.gbytes});
+    const std::string name = "linear_attention decode " + std::to_string(n);
+    s.rows.push_back({name, rate, "GB/s", s.gbytes});
+    s.rows.push_back({name, 1e6 * layer.attention_seconds(), "us", 0});
+    s.rows.push_back({name + ", step form", 1e6 * step_form_seconds(s, n, 1, kHeads), "us", 0});
   }
+  chunk_lengths(s);
   Layer forks(s, 8, 1, kChunk / 2, true);
   s.rows.push_back({"linear_attention decode 8 forks", 1e6 * forks.attention_seconds(), "us", 0});
   Layer border(s, 8, 1, kChunk - 1, false);
@@ -103,8 +126,11 @@ void bench_recurrent(Session& s) {
   Layer prefill(s, 1, 512, 0, false);
   // Of the state's products with k, q and what is added to it; all else comes on top.
   const double flops = 6.0 * 512 * static_cast<double>(kShape.key_size * kShape.value_width());
-  s.rows.push_back({"linear_attention prefill 512", 1e-9 * flops / prefill.attention_seconds(),
-                    "GFLOP/s", s.gflops});
+  const double taken = prefill.attention_seconds();
+  s.rows.push_back({"linear_attention prefill 512", 1e-9 * flops / taken, "GFLOP/s", s.gflops});
+  s.rows.push_back({"linear_attention prefill 512", 1e6 * taken, "us", 0});
+  s.rows.push_back({"linear_attention prefill 512, step form",
+                    1e6 * step_form_seconds(s, 1, 512, kHeads), "us", 0});
   s.add_rate("short_conv prefill 512", 8.0 * 512 * static_cast<double>(kShape.channels()),
              prefill.conv_seconds());
   Layer decode(s, 8, 1, kChunk / 2, false);
