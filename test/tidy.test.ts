@@ -58,6 +58,13 @@ describe('size', () => {
   });
 });
 
+it('versions of Node.js: those whose require() takes ES modules, wherever they are named', () => {
+  const engines = { node: '^20.19.0 || >=22.12.0' };
+  expect(JSON.parse(read('package.json')).engines).toEqual(engines);
+  expect(JSON.parse(read('package-lock.json')).packages[''].engines).toEqual(engines);
+  expect(read('README.md')).toContain('Node.js 20.19, 22.12 or later');
+});
+
 describe('import arrows', () => {
   // Room → rooms it may import, itself aside.
   const TS: Record<string, string[]> = {
