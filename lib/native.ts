@@ -166,12 +166,13 @@ export function nativeOf(root: string, driver?: boolean): NativeAddon {
 
 /** What is to be done about an addon that does not load. */
 function remedyOf(root: string, file: NativeFile | undefined): string {
-  if (file?.from) {
-    return `${file.from} does not load; take it out ("npm uninstall ${file.from}") to do without a GPU`;
+  const from = file?.from;
+  if (from) {
+    return `${from} does not load; take it out ("npm uninstall ${from}") to do without a GPU`;
   }
   return isOctavo(root)
-    ? 'the native addon does not load; run "npm rebuild octavo", which compiles one (on Linux x64 ' +
-        'or arm64, with cmake and g++)'
+    ? 'the native addon does not load; run "npm rebuild octavo", which compiles one (on Linux ' +
+        'x64 or arm64, with cmake and g++)'
     : 'this code has been taken out of the package octavo, by a bundler perhaps, and its native ' +
         "addon and model are not beside it; leave octavo out of the bundle (external: ['octavo'])";
 }
