@@ -8,9 +8,11 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { LLM } from 'octavo';
 
+const linesOf = (text) => text.split(/\r?\n/).filter((line) => line.trim() !== '');
+
 const [model, file] = process.argv.slice(2);
 const SOME = ['The sea', 'My fellow citizens', 'And it came to pass', 'Call me', 'The whale', 'We'];
-const prompts = file ? (await readFile(file, 'utf8')).split('\n').filter(Boolean) : SOME;
+const prompts = file ? linesOf(await readFile(file, 'utf8')) : SOME;
 
 const llm = await LLM.load({ model });
 const begin = performance.now();

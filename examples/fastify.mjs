@@ -5,13 +5,24 @@
  *   curl localhost:3000/complete -H 'content-type: application/json' -d '{"prompt": "The sea"}'
  *   curl localhost:3000/llm/v1/models
  */
+import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import fastify from 'fastify';
 import { LLM } from 'octavo';
 import { createServer } from 'octavo/server';
 
 const llm = await LLM.load({ model: process.argv[2] });
-const app = fastify({ forceCloseConnections: true });
+const app = fastify({
+  forceCloseConnections: true,
+  ajv: { customOptions: { coerceTypes: false } }, // a number is no text
+});
+
+/** Answers on their way. */
+const answers = new Set();
+app.addHook('onRequest', async (_request, { raw }) => {
+  answers.add(raw);
+  raw.once('close', () => answers.delete(raw));
+});
 
 // It reads bodies itself: in a scope of its own Fastify leaves them alone.
 const api = createServer(llm, { rootPath: '/llm' });
@@ -47,8 +58,13 @@ async function* texts(first, outputs) {
   for await (const { outputs: samples } of outputs) yield samples[0].delta;
 }
 
-app.addHook('onClose', async () => {
+// Between these two connections are closed: before it, what runs may end and be read.
+app.addHook('preClose', async () => {
   await llm.drain({ timeoutMs: 10_000 });
+  const signal = AbortSignal.timeout(5_000);
+  await Promise.allSettled([...answers].map((answer) => once(answer, 'close', { signal })));
+});
+app.addHook('onClose', async () => {
   api.close();
   await llm.close();
 });

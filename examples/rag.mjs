@@ -20,7 +20,10 @@ const { values, positionals } = parseArgs({
 const question = positionals[0] ?? 'How is a sheet folded for an octavo?';
 
 const passages = values.file
-  ? (await readFile(values.file, 'utf8')).split(/\n\s*\n/).map((passage) => passage.trim())
+  ? (await readFile(values.file, 'utf8'))
+      .split(/\n\s*\n/)
+      .map((passage) => passage.trim())
+      .filter(Boolean)
   : [
       'A folio is a sheet that is folded once: two leaves, four pages.',
       'A quarto is a sheet that is folded twice: four leaves, eight pages.',

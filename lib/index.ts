@@ -19,6 +19,8 @@ export type { ModelInfo, WeightKind } from './engine/load.js';
 export type { DrainOptions, DrainResult } from './engine/open-calls.js';
 export type {
   ChatAnswer,
+  ChatCompletion,
+  ChatOutput,
   CompletionDelta,
   CompletionOutput,
   DeltaOutput,

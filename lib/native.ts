@@ -2,8 +2,9 @@
  * The only importer of the .node file: a typed mirror of each symbol. At load it verifies that the
  * addon speaks the same step layout, dtypes and error codes as this package.
  */
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ERRORS, type ErrorCode, isOctavoError, octavoError } from './errors.js';
 import type { DeviceProbe, NativeDevice } from './native-device.js';
@@ -158,12 +159,29 @@ export function nativeOf(root: string, driver?: boolean): NativeAddon {
     return verified(addon, file.from && `run "npm install ${file.from}" of octavo's own version`);
   } catch (cause) {
     if (isOctavoError(cause)) throw cause;
-    const what = file?.from
-      ? `${file.from} does not load; take it out ("npm uninstall ${file.from}") to do without a GPU`
-      : 'the native addon does not load; run "npm rebuild octavo", which compiles one (on Linux ' +
-        'x64 or arm64, with cmake and g++)';
     const [why] = (cause as Error).message.split('\n');
-    throw octavoError('ERR_NATIVE_MISSING', `${what}: ${why}`, { cause });
+    throw octavoError('ERR_NATIVE_MISSING', `${remedyOf(root, file)}: ${why}`, { cause });
+  }
+}
+
+/** What is to be done about an addon that does not load. */
+function remedyOf(root: string, file: NativeFile | undefined): string {
+  const from = file?.from;
+  if (from) {
+    return `${from} does not load; take it out ("npm uninstall ${from}") to do without a GPU`;
+  }
+  return isOctavo(root)
+    ? 'the native addon does not load; run "npm rebuild octavo", which compiles one (on Linux ' +
+        'x64 or arm64, with cmake and g++)'
+    : 'this code has been taken out of the package octavo, by a bundler perhaps, and its native ' +
+        "addon and model are not beside it; leave octavo out of the bundle (external: ['octavo'])";
+}
+
+function isOctavo(root: string): boolean {
+  try {
+    return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).name === 'octavo';
+  } catch {
+    return false;
   }
 }
 

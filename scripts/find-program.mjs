@@ -1,4 +1,4 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** The path of a program in PATH, or in one of `more` folders; undefined if there is none. */
@@ -11,4 +11,17 @@ export function findProgram(name, ...more) {
     } catch {}
   }
   return undefined;
+}
+
+/**
+ * Debian's chromium, or what OCTAVO_CHROMIUM names; undefined if there is none.
+ * @throws where OCTAVO_CHROMIUM names nothing
+ */
+export function findChromium() {
+  const { OCTAVO_CHROMIUM: given } = process.env;
+  if (given === undefined) {
+    return findProgram('chromium', '/usr/bin') ?? findProgram('chromium-browser', '/usr/bin');
+  }
+  if (existsSync(given)) return given;
+  throw new Error(`OCTAVO_CHROMIUM names ${given}, which is not there`);
 }

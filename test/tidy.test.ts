@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ERRORS } from '../lib/errors.js';
+import { FORMATS } from '../lib/grammar/schema/formats.js';
 import { GGUF_FAMILIES, HF_FAMILIES } from '../lib/model/families/index.js';
 import { native } from '../lib/native.js';
 import { ROOT } from './support/addon.js';
@@ -56,6 +57,19 @@ describe('size', () => {
     }
     expect(long).toEqual([]);
   });
+});
+
+it('versions of Node.js: those whose require() takes ES modules, wherever they are named', () => {
+  const engines = { node: '^20.19.0 || >=22.12.0' };
+  expect(JSON.parse(read('package.json')).engines).toEqual(engines);
+  expect(JSON.parse(read('package-lock.json')).packages[''].engines).toEqual(engines);
+  expect(read('README.md')).toContain('Node.js 20.19, 22.12 or later');
+});
+
+it('the README lists the formats that are enforced', () => {
+  const [, list] = /The `format`s ([^;]*) are enforced/.exec(read('README.md'))!;
+  const named = [...list.matchAll(/`([^`]+)`/g)].map(([, name]) => name);
+  expect(named.toSorted()).toEqual([...FORMATS.keys()].toSorted());
 });
 
 describe('import arrows', () => {

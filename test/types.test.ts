@@ -34,7 +34,7 @@ it('name no other package: a caller may have none of them, or another compiler',
 
 const USE = `
 import { createServer } from 'node:http';
-import { LLM, type ChatMessage, type EngineOptions, type SamplingParams } from 'octavo';
+import { LLM, type ChatMessage, type ChatOutput, type EngineOptions, type SamplingParams } from 'octavo';
 import { createServer as handlerOf } from 'octavo/server';
 const options: EngineOptions = { maxLogprobs: -1 };
 const params: SamplingParams = { maxTokens: 12, stop: 'x' };
@@ -46,13 +46,17 @@ export async function use(): Promise<string> {
   const [first] = await llm.generate(['a'], params, { onOutput: (output) => output.outputs[0].text });
   for await (const { outputs } of llm.stream('b', params)) console.log(outputs[0].delta, misspelt);
   createServer(handlerOf({ a: llm }, { apiKey: 'key' })).listen(8000);
-  await llm.chat(messages, { beamWidth: 2 }, { timeoutMs: 5 });
+  const said: ChatOutput = await llm.chat(messages, { beamWidth: 2 }, { timeoutMs: 5 });
+  const content: string = said.outputs[0].content;
+  // @ts-expect-error of a prompt that is no conversation there is none
+  const none: string = first.outputs[0].content;
   await llm.close();
-  return first.outputs[0].text;
+  return first.outputs[0].text + content + none;
 }
 `;
 
-it('compile in a CommonJS project that checks the declarations of its libraries', () => {
+/** What the compiler says of a program in a CommonJS project that has octavo and @types/node. */
+function compiled(source: string, settings: object) {
   const folder = mkdtempSync(join(tmpdir(), 'octavo-types-'));
   try {
     mkdirSync(join(folder, 'node_modules', '@types'), { recursive: true });
@@ -62,14 +66,14 @@ it('compile in a CommonJS project that checks the declarations of its libraries'
       join(folder, 'node_modules', '@types', 'node'),
     );
     writeFileSync(join(folder, 'package.json'), '{"name": "user", "private": true}');
-    writeFileSync(join(folder, 'use.ts'), USE);
+    writeFileSync(join(folder, 'use.ts'), source);
     const compilerOptions = {
       strict: true,
       noEmit: true,
       skipLibCheck: false,
       target: 'es2022',
-      module: 'nodenext',
       types: ['node'],
+      ...settings,
     };
     writeFileSync(
       join(folder, 'tsconfig.json'),
@@ -80,8 +84,25 @@ it('compile in a CommonJS project that checks the declarations of its libraries'
     const { stdout, status } = spawnSync(process.execPath, [tsc, '-p', folder], {
       encoding: 'utf8',
     });
-    expect({ stdout, status }).toEqual({ stdout: '', status: 0 });
+    return { stdout, status };
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+it.each([
+  { module: 'nodenext' },
+  { module: 'node20' },
+  { module: 'preserve', moduleResolution: 'bundler' },
+])(
+  'compile in a CommonJS project that checks the declarations of its libraries: %j',
+  (settings) => {
+    expect(compiled(USE, settings)).toEqual({ stdout: '', status: 0 });
+  },
+);
+
+it.each(['node16', 'node18'])('%s knows no require() of ES modules, but import()', (module) => {
+  expect(compiled(USE, { module }).stdout).toMatch(/TS1479/);
+  const late = `export const load = async () => (await import('octavo')).LLM.load();`;
+  expect(compiled(late, { module })).toEqual({ stdout: '', status: 0 });
 });

@@ -52,7 +52,7 @@ function octavo({ shape, vocabulary, weights }: Given): Found {
     name: 'octavo',
     version: JSON.parse(readFileSync('package.json', 'utf8')).version,
     weights,
-    arithmetic: weights === 'int8' ? 'Q8_0, int8 activations' : 'BF16, float32 activations',
+    arithmetic: weights === 'int8' ? 'Q8_0, int8 activations' : 'BF16, BF16 activations',
     commandOf: (port) => ({
       program: process.execPath,
       args: [

@@ -81,6 +81,7 @@ export async function writeSite({ root, pages, out }) {
     highlightLanguages: ['ts', 'js', 'json', 'yaml', 'sh', 'cpp', 'dockerfile', 'text'],
     ignoredHighlightLanguages: ['text'],
     validation: { notExported: true, invalidLink: true, invalidPath: true, notDocumented: false },
+    customCss: join(import.meta.dirname, 'site.css'),
     hideGenerator: true,
     githubPages: false,
     includeVersion: true,

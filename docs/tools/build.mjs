@@ -2,13 +2,14 @@
  * npm run docs: builds the documentation into docs/html, from the sources and without a network.
  * Fails where a page takes something from the README, examples/ or a file that is not there, where
  * its code does not compile, where a link leads nowhere, where a public symbol has no docstring,
- * and where a page would fetch something from elsewhere.
+ * where a page would fetch something from elsewhere, and where it is wider than a window.
  */
 import { join } from 'node:path';
 import { writeSite } from './api.mjs';
 import { checkBlocks } from './blocks.mjs';
 import { checkLinks } from './links.mjs';
 import { Pages } from './pages.mjs';
+import { checkWidths } from './widths.mjs';
 
 const root = join(import.meta.dirname, '../..');
 const folder = join(root, 'docs/.pages');
@@ -25,7 +26,7 @@ async function build() {
   console.log(
     `docs/html: ${pages.length} pages, ${files.length} files, ${count} blocks that compile`,
   );
-  return checkLinks(out);
+  return [...checkLinks(out), ...(await checkWidths(out))];
 }
 
 const faults = await build().catch((error) => [error.message]);

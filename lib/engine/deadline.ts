@@ -45,8 +45,8 @@ function unusable(cause: unknown): Error {
 }
 
 /** Named like the platform's own, so that callers who look for AbortError find it. */
-function abortedError(signal: AbortSignal): Error {
-  const error = octavoError('ERR_ABORTED', 'the request was aborted', { cause: signal.reason });
+export function abortedError(signal: AbortSignal, what = 'the request'): Error {
+  const error = octavoError('ERR_ABORTED', `${what} was aborted`, { cause: signal.reason });
   error.name = 'AbortError';
   return error;
 }

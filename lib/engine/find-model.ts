@@ -7,10 +7,12 @@ import { type DownloadProgress, type FetchedModel, fetchModel } from '../hub/fet
 import { hubName } from '../hub/names.js';
 import { readJsonObject } from '../model/files.js';
 import { hfSpec } from '../model/read-spec.js';
+import { abortedError } from './deadline.js';
 
 /** Of a load whose model may have to be downloaded. */
 export interface LoadOptions {
-  /** Ends a download (ERR_ABORTED); what has come stays, and the next call goes on from there. */
+  /** Ends the load (ERR_ABORTED): a download at once, and what has come stays, so that the next
+   * call goes on from there; weights are read to the end, and given back. */
   readonly signal?: AbortSignal | undefined;
   /** How far a download is: with each chunk that is written. */
   readonly onDownload?: ((progress: DownloadProgress) => void) | undefined;
@@ -39,7 +41,7 @@ export async function findModel(
   { tokenizerOnly = false }: { readonly tokenizerOnly?: boolean } = {},
   options: LoadOptions = {},
 ): Promise<ModelPlace> {
-  const { signal, onDownload, onNotice } = takenOptions(options);
+  const { signal, onDownload, onNotice } = checkLoading(options);
   if (await isThere(model)) return { path: model, fetched: undefined };
   const config = hubConfig();
   const name = hubName(model, config.endpoint);
@@ -61,7 +63,8 @@ async function isThere(path: string): Promise<boolean> {
   return (await stat(path).catch(() => null)) !== null;
 }
 
-function takenOptions(options: LoadOptions): LoadOptions {
+/** @throws ERR_INVALID_PARAM, ERR_ABORTED */
+export function checkLoading(options: LoadOptions = {}): LoadOptions {
   const taken = takeOptions(options, 'LLM.load()', ['signal', 'onDownload', 'onNotice']);
   const { signal } = taken;
   const refused = (param: string, what: string) =>
@@ -74,5 +77,11 @@ function takenOptions(options: LoadOptions): LoadOptions {
       throw refused(name, 'a function');
     }
   }
+  checkAborted(signal);
   return taken as LoadOptions;
+}
+
+/** @throws ERR_ABORTED */
+export function checkAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortedError(signal, 'the load');
 }

@@ -22,6 +22,7 @@ import { Intake } from './intake.js';
 import { type LoadedModel, loadModel, type ModelInfo } from './load.js';
 import type { DrainOptions, DrainResult } from './open-calls.js';
 import type {
+  ChatOutput,
   DeltaOutput,
   EngineEvent,
   EngineStats,
@@ -101,15 +102,15 @@ export class LLM {
   /**
    * Loads a model, by name out of the cache or downloaded (`loading`): weights are read, the KV
    * pool is reserved; only building the tokenizer blocks the event loop (see Tokenizer.fromJson).
-   * @throws ERR_INVALID_OPTION, ERR_MODEL_…, ERR_TOKENIZER, and of downloads, memory or devices
+   * @throws ERR_INVALID_OPTION, ERR_MODEL_…, ERR_TOKENIZER, ERR_ABORTED; of downloads, devices
    */
   static async load(options: EngineOptions = {}, loading: LoadOptions = {}): Promise<LLM> {
     return new LLM(await loadModel(options, loading));
   }
 
   /** @internal `addon` is another build of the native side, for tests. */
-  static async loadWith(options: EngineOptions, addon?: NativeAddon): Promise<LLM> {
-    return new LLM(await loadModel(options, {}, addon));
+  static async loadWith(options: EngineOptions, addon?: NativeAddon, loading = {}): Promise<LLM> {
+    return new LLM(await loadModel(options, loading, addon));
   }
 
   /**
@@ -180,18 +181,18 @@ export class LLM {
 
   /**
    * `generate({messages}, …)`: the conversation goes through the model's chat template. Control
-   * tokens are those that the template writes; what messages, tools and variables spell is text,
-   * unless `parseSpecialTokens` is true. The answer is told apart: see {@link ChatAnswer}; calls of
-   * `tools` are always of a given name, with arguments that parse.
+   * tokens are those that the template writes, not what messages, tools and variables spell, unless
+   * `parseSpecialTokens` is true. The answer is told apart: see {@link ChatAnswer}; calls of
+   * `tools` are of a given name, with arguments that parse.
    * @throws what `generate()` throws; ERR_GRAMMAR for a tool's schema
    */
   async chat<T = unknown>(
     messages: readonly ChatMessage[],
     params: GenerateParams<T> = {},
     options: ChatCallOptions = {},
-  ): Promise<RequestOutput<T>> {
+  ): Promise<ChatOutput<T>> {
     const call = chatCall(messages, options);
-    return this.generate(call.prompt, params, call.options);
+    return this.generate(call.prompt, params, call.options) as Promise<ChatOutput<T>>;
   }
 
   /**
@@ -278,9 +279,8 @@ export class LLM {
   /**
    * How well documents answer a query, in their order: by the model's head for scores (a
    * cross-encoder), by the logits of two answers to a question about each document (a reranker like
-   * Qwen3-Reranker), or, of an embedding model, by the cosine or the product of
-   * vectors; see `info.pooling.scoring`. What a query's own vector takes is counted with the first
-   * document.
+   * Qwen3-Reranker), or, of an embedding model, by the cosine or the product of vectors; see
+   * `info.pooling.scoring`. What a query's own vector takes is counted with the first document.
    * @throws as {@link embed}; `promptIndex` is a document's place
    */
   async score(

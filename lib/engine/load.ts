@@ -24,7 +24,13 @@ import { chooseDevice } from './device.js';
 import { encodings } from './encoding-queue.js';
 import { Engine } from './engine.js';
 import { createNativeExecutor } from './executor.js';
-import { findModel, type LoadOptions, type ModelPlace } from './find-model.js';
+import {
+  checkAborted,
+  checkLoading,
+  findModel,
+  type LoadOptions,
+  type ModelPlace,
+} from './find-model.js';
 import type { GateModel } from './gate.js';
 import { Grammars } from './grammars.js';
 import { JumpForward } from './jump-forward.js';
@@ -139,12 +145,13 @@ interface Reading {
   readonly checkpoint: Checkpoint;
   readonly plan: DevicePlan & { readonly maxNumBlocks?: number };
   readonly limits: NativeLimits;
+  readonly signal: AbortSignal | undefined;
 }
 
 /**
  * Loads what `options` ask for. Sizes are planned and checked before a weight is read; the
  * vocabulary is built while the weights are read on the executor's thread.
- * @param loading of a model that has to be downloaded first
+ * @param loading what ends it, and who is told of a download
  * @param addon another build of the native side, for tests
  */
 export async function loadModel(
@@ -153,11 +160,14 @@ export async function loadModel(
   addon?: NativeAddon,
 ): Promise<LoadedModel> {
   const config = engineConfig(options);
+  const { signal } = checkLoading(loading);
+  // Whoever has no addon needs no model.
+  addon ??= native();
   const device = await chooseDevice(config.device, addon);
   const place = await findModel(config.model, {}, loading);
   const checkpoint = await openCheckpoint(place.path);
   const room = roomBeside(checkpoint, config, device);
-  const opened = { config, place, checkpoint };
+  const opened = { config, place, checkpoint, signal };
   if (runnerOf(config, checkpoint) === 'pooling') {
     refuseKvEvents(config);
     return loadPooling(opened, planPooling(config, checkpoint, device), addon);
@@ -180,7 +190,7 @@ export async function loadModel(
       if (kvPublisher !== null) engine.tellPrefixes(kvPublisher);
       const info = infoOf(reading, executor.loaded, tokenizer, ofPlan(plan));
       const model = gateModel(checkpoint);
-      const grammars = new Grammars(addon ?? native(), tokenizer, info, config);
+      const grammars = new Grammars(addon, tokenizer, info, config);
       const beside = { grammars, trace, kvPublisher };
       return { config, model, tokenizer, engine, pooling: null, info, ...beside };
     } catch (error) {
@@ -194,7 +204,7 @@ export async function loadModel(
 }
 
 async function loadPooling(
-  opened: Pick<Reading, 'config' | 'place' | 'checkpoint'>,
+  opened: Pick<Reading, 'config' | 'place' | 'checkpoint' | 'signal'>,
   plan: PoolingPlan,
   addon?: NativeAddon,
 ): Promise<LoadedModel> {
@@ -225,7 +235,8 @@ function gateModel({ chatTemplate, generationDefaults }: Checkpoint): GateModel 
 }
 
 /** Weights and vocabulary, side by side; both have ended when this does. */
-async function readAll({ config, checkpoint, plan, limits }: Reading, addon?: NativeAddon) {
+async function readAll({ config, checkpoint, plan, limits, signal }: Reading, addon?: NativeAddon) {
+  checkAborted(signal);
   const reading = createNativeExecutor(
     {
       spec: checkpoint.spec,
@@ -245,11 +256,14 @@ async function readAll({ config, checkpoint, plan, limits }: Reading, addon?: Na
     loadTokenizer(checkpoint.tokenizer),
   ]);
   if (executor.status === 'rejected') throw executor.reason;
-  if (tokenizer.status === 'fulfilled') {
+  try {
+    if (tokenizer.status === 'rejected') throw tokenizer.reason;
+    checkAborted(signal);
     return { executor: executor.value, tokenizer: tokenizer.value };
+  } catch (error) {
+    await executor.value.close();
+    throw error;
   }
-  await executor.value.close();
-  throw tokenizer.reason;
 }
 
 /** What the two kinds of plans say of a model. */

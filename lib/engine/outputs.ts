@@ -12,9 +12,9 @@ export type EndReason = 'stop' | 'length' | 'abort' | 'error';
 /** `tool_calls`: the answer of a conversation ended by itself, and called tools. */
 export type FinishReason = EndReason | 'tool_calls';
 
-/** What is told of the answer of a conversation with `chat` options. */
+/** What is told of the answer of a conversation. */
 export interface ChatAnswer {
-  /** Its text without reasoning and calls. */
+  /** Its text without reasoning and calls; undefined where the prompt was no conversation. */
   readonly content?: string;
   /** Undefined where there was none. */
   readonly reasoning?: string;
@@ -176,6 +176,18 @@ export interface RequestOutput<T = unknown> {
   readonly metrics: RequestMetrics;
   /** What of its tools, schema or reasoning is not enforced or has no effect, if anything. */
   readonly warnings?: readonly string[];
+}
+
+/** A sample of {@link LLM.chat}: its answer is always told apart. */
+export interface ChatCompletion<T = unknown> extends CompletionOutput<T> {
+  /** The text without reasoning and calls; '' where there is nothing else. */
+  readonly content: string;
+}
+
+/** What {@link LLM.chat} gives. */
+export interface ChatOutput<T = unknown> extends RequestOutput<T> {
+  /** Its samples, or its beams, the best first. */
+  readonly outputs: readonly ChatCompletion<T>[];
 }
 
 /** What a stream gives: a state that stays as it was, whatever comes after it. */

@@ -149,6 +149,13 @@ export class Exchange {
     throw badRequest(param === '' ? issue.message : `${param}: ${issue.message}`, param || null);
   }
 
+  /** What stands in front of the routes as the client names them: `rootPath`, or where Express
+   * (which says it, and strips it) has mounted the handler. */
+  get root(): string {
+    const { baseUrl } = this.req as { baseUrl?: unknown };
+    return this.config.rootPath || (typeof baseUrl === 'string' ? baseUrl : '');
+  }
+
   get query(): URLSearchParams {
     return new URL(this.req.url ?? '/', 'http://x').searchParams;
   }

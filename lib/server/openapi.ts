@@ -46,8 +46,9 @@ function operation(route: Route, hasKeys: boolean) {
   };
 }
 
-export function openapiDocument(service: Service, routes: readonly Route[]): object {
-  const { apiKey, rootPath } = service.config;
+/** All but where it is served, which each request may see at another place. */
+function documentOf(service: Service, routes: readonly Route[]): object {
+  const { apiKey } = service.config;
   const paths: Record<string, Record<string, object>> = {};
   for (const route of routes) {
     const methods = (paths[route.path] ??= {});
@@ -57,7 +58,6 @@ export function openapiDocument(service: Service, routes: readonly Route[]): obj
   return {
     openapi: '3.1.0',
     info: { title: 'octavo', version: VERSION },
-    servers: [{ url: rootPath === '' ? '/' : rootPath }],
     paths,
     components: apiKey === undefined ? {} : { securitySchemes: { bearer } },
   };
@@ -71,8 +71,8 @@ export function openapiRoute(service: Service, routes: readonly Route[]): Route 
     summary: 'This document',
     guarded: false,
     handle(exchange) {
-      document ??= openapiDocument(service, routes);
-      exchange.json(document);
+      document ??= documentOf(service, routes);
+      exchange.json({ ...document, servers: [{ url: exchange.root || '/' }] });
     },
   };
 }

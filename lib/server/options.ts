@@ -13,7 +13,8 @@ export interface ServerOptions {
   readonly apiKey?: string | readonly string[];
   /** Origins whose pages may read answers; `*` is any. Default: pages of this machine. */
   readonly allowedOrigins?: readonly string[];
-  /** A path in front of every route, where nothing has stripped it. */
+  /** A path in front of every route, stripped before or not; what the server says of itself has
+   * it. Express tells by itself where it has mounted a handler. */
   readonly rootPath?: string;
   /** A chat template (its text) in place of the model's. */
   readonly chatTemplate?: string;

@@ -14,7 +14,16 @@ import type { ServerConfig } from './options.js';
 export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 /** Of the package. */
-export const VERSION: string = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).version;
+export const VERSION = versionOf(join(ROOT, 'package.json'));
+
+/** '' where a bundler has taken this file out of the package: loading a model says what to do. */
+function versionOf(manifest: string): string {
+  try {
+    return String(JSON.parse(readFileSync(manifest, 'utf8')).version);
+  } catch {
+    return '';
+  }
+}
 
 export const TAKES_NO_MORE = 'the server takes no more requests';
 

@@ -202,8 +202,10 @@ export function healthRoutes(service: Service): Route[] {
     }),
     get('/', 'What this is', {
       response: z.object({ server: z.string(), version: z.string(), openapi: z.string() }),
-      handle: (exchange) =>
-        exchange.json({ server: 'octavo', version: VERSION, openapi: '/openapi.json' }),
+      handle(exchange) {
+        const openapi = `${exchange.root}/openapi.json`;
+        exchange.json({ server: 'octavo', version: VERSION, openapi });
+      },
     }),
     ...(service.metrics === null ? [] : [metricsRoute(service)]),
   ];

@@ -8,7 +8,9 @@ import { checkBlocks } from '../../docs/tools/blocks.mjs';
 import { checkLinks } from '../../docs/tools/links.mjs';
 import { blocksOf, fencesOf, mapLinks, slugOf } from '../../docs/tools/markdown.mjs';
 import { Pages } from '../../docs/tools/pages.mjs';
+import { checkWidths } from '../../docs/tools/widths.mjs';
 import { ROOT } from '../support/addon.js';
+import { chromium } from '../support/chromium.js';
 
 let folder: string;
 beforeEach(() => {
@@ -156,6 +158,22 @@ it('the finished site has no link that leads nowhere, and fetches nothing', () =
     'c.html links to none.html, which is not there',
     'c.html links to sub/b.html#gone, and there is no such place',
     'main.css fetches https:…',
+  ]);
+});
+
+it.skipIf(chromium() === undefined)('a page that is wider than a window is named', async () => {
+  const table = '<table><tr><td style="min-width: 800px">wide</td></tr></table>';
+  const page = (css: string, body: string) =>
+    `<!doctype html><style>${css}</style><div class="tsd-typography">${body}</div>`;
+  const css = readFileSync(join(ROOT, 'docs/tools/site.css'), 'utf8');
+  plant({
+    'bare.html': page('', table),
+    'boxed.html': page(css, `${table}<pre>${'a long line '.repeat(99)}</pre>`),
+    'sub/text.html': page('', '<p>some words that break'),
+  });
+  expect(await checkWidths(folder)).toEqual([
+    expect.stringMatching(/^bare\.html is wider than 360: 8\d\d \(table "wide"/),
+    expect.stringMatching(/^bare\.html is wider than 768: 8\d\d /),
   ]);
 });
 

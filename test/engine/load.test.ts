@@ -104,6 +104,33 @@ describe('a load that fails late leaves nothing', () => {
   });
 });
 
+describe('a load that is aborted ends with ERR_ABORTED, and leaves nothing', () => {
+  const aborted = { code: 'ERR_ABORTED', name: 'AbortError', message: 'the load was aborted' };
+
+  it('before anything is read', async () => {
+    const { counts, addon } = fakeAddon(async () => ({}));
+    const loading = { signal: AbortSignal.abort() };
+    await expect(LLM.loadWith({ device: 'cpu' }, addon, loading)).rejects.toMatchObject(aborted);
+    expect(counts.made).toBe(0);
+    await expect(LLM.load({}, loading)).rejects.toMatchObject(aborted);
+  });
+
+  it.each([[{}], [{ model: join(ROOT, 'test', 'fixtures', 'embeddings', 'bert-mean') }]])(
+    'while the weights of %j are read',
+    async (options) => {
+      const files = openFiles();
+      const stop = new AbortController();
+      const { counts, addon } = fakeAddon(async () => {
+        stop.abort(new Error('enough'));
+        return {};
+      });
+      const call = LLM.loadWith({ device: 'cpu', ...options }, addon, { signal: stop.signal });
+      await expect(call).rejects.toMatchObject({ ...aborted, cause: new Error('enough') });
+      expect({ ...counts, files: openFiles() }).toEqual({ made: 1, open: 0, files });
+    },
+  );
+});
+
 it('an EOS that the model has no row for is said, and left out', async () => {
   const demo = join(ROOT, 'models', 'octavo-demo');
   const model = join(folder, 'foreign-eos');

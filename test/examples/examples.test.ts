@@ -1,6 +1,15 @@
 /** Every example runs, offline, and does what it says. */
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { z } from 'zod';
 import { LLM } from '../../lib/index.js';
@@ -51,7 +60,8 @@ it('tools.mjs: calls by their schemas, and their results', async () => {
 });
 
 it('batch.mjs: a line for each prompt of a file, whichever ends first', async () => {
-  writeFileSync(join(folder, 'prompts.txt'), 'The sea\nCall me\n\nAnd it came to pass\n');
+  const text = 'The sea\r\nCall me\r\n \r\n\nAnd it came to pass\n';
+  writeFileSync(join(folder, 'prompts.txt'), text);
   const model = join(ROOT, 'models/octavo-demo');
   const lines = (await run(folder, 'batch.mjs', model, 'prompts.txt')).map((s) => JSON.parse(s));
   lines.sort((a, b) => a.index - b.index);
@@ -103,7 +113,8 @@ it('session.mjs: each turn finds those before it, another salt nothing', async (
 });
 
 it('rag.mjs: the nearest passages, and an answer', async () => {
-  writeFileSync(join(folder, 'passages.txt'), 'one two\n\nthe night sea\n\na sheet is folded\n');
+  const text = '\n\none two\n\nthe night sea\r\n \r\na sheet is folded\n\n \n';
+  writeFileSync(join(folder, 'passages.txt'), text);
   const embedder = join(ROOT, 'test/fixtures/embeddings/bert-mean');
   const more = ['--embedder', embedder, '--file', 'passages.txt'];
   const lines = await run(folder, 'rag.mjs', 'the night sea', ...more);
@@ -125,15 +136,43 @@ const posted = (prompt?: unknown) => ({
   body: JSON.stringify({ prompt }),
 });
 
+/** What stream() would take, and what nobody would. */
+const NO_TEXTS = [
+  undefined,
+  null,
+  7,
+  { promptTokenIds: [5] },
+  { messages: [{ role: 'user', content: 'x' }], template: { chatTemplate: 'x' } },
+];
+
+it.each(['express.mjs', 'fastify.mjs'])('%s: what runs at SIGTERM ends as ever', async (file) => {
+  const long = { prompt: 'Call me', max_tokens: 300, temperature: 0, ignore_eos: true };
+  await serving(folder, file, async (url, stop) => {
+    const body = JSON.stringify({ ...long, stream: true });
+    const answer = await fetch(`${url}/llm/v1/completions`, { ...posted(), body });
+    const own = await fetch(`${url}/complete`, posted('The sea'));
+    stop();
+    expect(await own.text()).toBe(await greedy('The sea', 64));
+    expect(await answer.text()).toMatch(/"finish_reason":"length"[\s\S]*\[DONE\]\n\n$/);
+  });
+});
+
 it.each(['express.mjs', 'fastify.mjs'])(
   '%s: streams, refuses, has the API beside it',
   async (file) => {
     await serving(folder, file, async (url) => {
       const text = await greedy('The sea', 64);
-      expect(await (await fetch(`${url}/complete`, posted('The sea'))).text()).toBe(text);
+      const whole = await fetch(`${url}/complete`, posted('The sea'));
+      expect(whole.headers.get('content-type')).toMatch(/^text\/plain/);
+      expect(await whole.text()).toBe(text);
       const refused = await fetch(`${url}/complete`, posted('x '.repeat(40_000)));
       expect([refused.status, (await jsonOf(refused)).code]).toEqual([400, 'ERR_PROMPT_TOO_LONG']);
-      expect((await fetch(`${url}/complete`, posted())).status).toBe(400);
+      for (const prompt of NO_TEXTS) {
+        expect([prompt, (await fetch(`${url}/complete`, posted(prompt))).status]).toEqual([
+          prompt,
+          400,
+        ]);
+      }
       const { data } = await jsonOf(await fetch(`${url}/llm/v1/models`));
       expect(data[0].id).toBe('octavo-demo');
       const asked = { ...posted(), body: JSON.stringify({ prompt: 'The sea', max_tokens: 8 }) };
@@ -157,9 +196,9 @@ const ask = (body, signal) =>
   POST(new Request('http://x/api/complete', { method: 'POST', body, signal }));
 const whole = await ask('{"prompt": "The sea"}');
 console.log(JSON.stringify([whole.status, await whole.text()]));
-for (const body of ['{}', '{']) {
+for (const body of ['{}', '{', 'null', '{"prompt": {"messages": []}}', '']) {
   const refused = await ask(body);
-  console.log(JSON.stringify([refused.status, await refused.text()]));
+  console.log(JSON.stringify([refused.status, (await refused.json()).code]));
 }
 const left = await ask('{"prompt": "The whale"}');
 await left.body.cancel();
@@ -171,11 +210,61 @@ await llm.close();
 
 it("'next': its route is a handler of requests, its config leaves octavo to Node", async () => {
   const { default: config } = await import(join(folder, 'next/next.config.mjs'));
-  expect(config).toEqual({ serverExternalPackages: ['octavo'] });
+  expect(config.serverExternalPackages).toEqual(['octavo']);
   writeFileSync(join(folder, 'ask.mjs'), ROUTE);
   const lines = (await run(folder, 'ask.mjs')).map((line) => JSON.parse(line));
   expect(lines[0]).toEqual([200, await greedy('The sea', 64)]);
-  expect([lines[1][0], JSON.parse(lines[1][1]).code]).toEqual([400, 'ERR_INVALID_PROMPT']);
-  expect(lines[2]).toEqual([400, 'no JSON']);
-  expect(lines[3]).toMatchObject({ abort: 1, error: 0 });
+  expect(lines.slice(1, -1)).toEqual(Array(5).fill([400, 'ERR_INVALID_PROMPT']));
+  expect(lines.at(-1)).toMatchObject({ abort: 1, error: 0 });
+});
+
+const FAILING = `
+process.env.OCTAVO_MODEL = './secret-folder';
+console.error = (error) => console.log(error.code);
+const { POST } = await import('./next/app/api/complete/route.js');
+const asked = () => new Request('http://x', { method: 'POST', body: '{"prompt": "The sea"}' });
+for (let i = 0; i < 2; i++) {
+  const answer = await POST(asked());
+  console.log(answer.status + (await answer.text()));
+}
+`;
+
+it("'next': a model that does not load is told to the log, not to the client", async () => {
+  writeFileSync(join(folder, 'failing.mjs'), FAILING);
+  const lines = await run(folder, 'failing.mjs');
+  const told = expect.stringMatching(/^503(?!.*secret)/);
+  const each = ['ERR_MODEL_NOT_FOUND', told];
+  expect(lines).toEqual([...each, ...each]);
+});
+
+it("'next': with what its config names octavo runs in a folder of what was traced", async () => {
+  const from = join(folder, 'traced-from');
+  const to = join(folder, 'standalone');
+  const octavo = join('node_modules', 'octavo');
+  // A package as it is installed: an addon that is shipped lies in prebuilds/.
+  const shipped = `prebuilds/${process.platform}-${process.arch}/octavo.glibc.node`;
+  cpSync(join(ROOT, 'models'), join(from, octavo, 'models'), { recursive: true });
+  cpSync(join(ROOT, 'build/Release/octavo.node'), join(from, octavo, shipped));
+  const loader = join('node_modules', 'node-gyp-build');
+  cpSync(join(ROOT, loader), join(from, loader), { recursive: true });
+  // What is imported is traced without being named.
+  for (const name of ['dist', 'package.json']) {
+    cpSync(join(ROOT, name), join(to, octavo, name), { recursive: true });
+  }
+  const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+  for (const name of Object.keys(dependencies)) {
+    if (name === 'node-gyp-build') continue;
+    mkdirSync(dirname(join(to, 'node_modules', name)), { recursive: true });
+    symlinkSync(join(ROOT, 'node_modules', name), join(to, 'node_modules', name));
+  }
+  const use =
+    "import { LLM } from 'octavo'; await (await LLM.load()).close(); console.log('well');";
+  writeFileSync(join(to, 'use.mjs'), use);
+  await expect(run(to, 'use.mjs')).rejects.toThrow(/node-gyp-build/);
+  const { default: config } = await import(join(folder, 'next/next.config.mjs'));
+  for (const glob of config.outputFileTracingIncludes['/api/complete']) {
+    const path = glob.replace(/\/\*\*\/\*$/, '');
+    if (existsSync(join(from, path))) cpSync(join(from, path), join(to, path), { recursive: true });
+  }
+  expect(await run(to, 'use.mjs')).toEqual(['well']);
 });

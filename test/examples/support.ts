@@ -50,15 +50,18 @@ export async function run(folder: string, ...args: string[]): Promise<string[]> 
   return stdout.trimEnd().split('\n');
 }
 
-/** A program that listens, from its line that says so to SIGTERM and its end. */
+/** A program that listens, from its line that says so to SIGTERM, where `ask` does not send that
+ * by `stop()` before, and its end. */
 export async function serving(
   folder: string,
   file: string,
-  ask: (url: string) => Promise<void>,
+  ask: (url: string, stop: () => void) => Promise<void>,
 ): Promise<void> {
   const child = start(folder, [file]);
   const stderr = textOf(child.stderr!);
   const closed = once(child, 'close');
+  // A second signal would end it at once.
+  const stop = () => child.killed || child.kill('SIGTERM');
   try {
     const lines = createInterface({ input: child.stdout! });
     const [line] = await Promise.race([
@@ -67,9 +70,9 @@ export async function serving(
         throw new Error(`${file} ended: ${await stderr}`);
       }),
     ]);
-    await ask(/http:\S+/.exec(String(line))![0]);
+    await ask(/http:\S+/.exec(String(line))![0], stop);
   } finally {
-    child.kill('SIGTERM');
+    stop();
   }
   const [status, signal] = await closed;
   if (status !== 0) throw new Error(`${file} ended with ${status ?? signal}: ${await stderr}`);

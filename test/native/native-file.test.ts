@@ -1,5 +1,14 @@
 /** Which addon is loaded, in packages made for it that hold this machine's own. */
-import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -81,6 +90,20 @@ it('says what to do about a package with CUDA that does not load, or an addon th
   );
 });
 
+it.each([
+  ['is the user’s', '{"name": "shop", "version": "1.2.3"}'],
+  ['is not there', null],
+])('out of a bundle, where package.json %s, it says to leave octavo out of it', (_, manifest) => {
+  rmSync(join(root, 'package.json'));
+  if (manifest !== null) write('package.json', manifest);
+  expect(() => nativeOf(root, false)).toThrow(
+    expect.objectContaining({
+      code: 'ERR_NATIVE_MISSING',
+      message: expect.stringMatching(/leave octavo out of the bundle(?!.*npm rebuild)/),
+    }),
+  );
+});
+
 it('an addon that speaks another language is refused, whichever package it is from', () => {
   cudaOf('1.2.3');
   // A module in place of an addon: Node.js loads it by its ending, so the ending is in the name.
@@ -97,4 +120,20 @@ it('an addon that speaks another language is refused, whichever package it is fr
       message: expect.stringMatching(/step layout .*npm rebuild octavo/),
     }),
   );
+});
+
+it('bundled, octavo and its server say so when a model is loaded', async () => {
+  write('package.json', '{"name": "shop", "type": "module"}');
+  const source = `import { LLM } from '${ROOT}/dist/index.js';
+import { createServer } from '${ROOT}/dist/server/index.js';
+console.log(typeof createServer, await LLM.load({ device: 'cpu' }).catch(({ message }) => message));`;
+  write('src.js', source);
+  // Packages stay where they are.
+  rmSync(join(root, 'node_modules'), { recursive: true });
+  symlinkSync(join(ROOT, 'node_modules'), join(root, 'node_modules'));
+  const { build } = await import('rolldown');
+  const output = { file: join(root, 'dist', 'shop.js'), codeSplitting: false };
+  await build({ input: join(root, 'src.js'), external: /^[^./]/, platform: 'node', output });
+  const said = execFileSync(process.execPath, [output.file], { encoding: 'utf8' });
+  expect(said).toMatch(/^function .*leave octavo out of the bundle/);
 });

@@ -9,6 +9,7 @@ import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod';
 import { ChatOpenAI } from '@langchain/openai';
 import { generateObject, generateText, Output, streamObject, streamText, tool } from 'ai';
 import OpenAI from 'openai';
+import { LengthFinishReasonError } from 'openai/core/error';
 import {
   zodFunction,
   zodResponseFormat,
@@ -166,6 +167,28 @@ describe('a model that draws anything', () => {
     });
     expect(choices).toHaveLength(3);
     for (const { message } of choices) sail.parse(message.parsed);
+  });
+
+  it('that are cut are errors of openai’s, as the README says', async () => {
+    const { completions } = openai().chat;
+    const body = { model, messages, ...hot, max_tokens: 3 };
+    const parsed = completions.parse({ ...body, response_format: zodResponseFormat(sail, 'sail') });
+    await expect(parsed).rejects.toThrow(LengthFinishReasonError);
+    const { parameters } = zodFunction({ name: 'sail', parameters: sail }).function;
+    const tools = [
+      {
+        type: 'function' as const,
+        function: {
+          name: 'sail',
+          parameters,
+          parse: JSON.parse,
+          function: () => '',
+          description: '',
+        },
+      },
+    ];
+    const runner = completions.runTools({ ...body, tools } as Json);
+    await expect(runner.finalContent()).rejects.toThrow(LengthFinishReasonError);
   });
 
   it('has lists and choices for the AI SDK, and elements as they come', async () => {

@@ -233,6 +233,11 @@ describe('a handler mounted under a path', () => {
     await server.idle();
     const { status } = await fetch(`${url}/llm/nowhere`);
     expect(status).toBe(404);
+    // What it says of itself leads back to it.
+    const { openapi } = (await (await fetch(`${url}/llm/`)).json()) as Json;
+    expect(openapi).toBe('/llm/openapi.json');
+    const { servers } = (await (await fetch(url + openapi)).json()) as Json;
+    expect(servers).toEqual([{ url: '/llm' }]);
   };
   const end = async (http: Server) => {
     http.closeAllConnections();
@@ -246,8 +251,11 @@ describe('a handler mounted under a path', () => {
       if (isRead) app.use(express.json());
       const handler = createServer(server.llm, { metrics: false });
       app.use('/llm', handler);
+      app.use('/v2', express.Router().use('/llm', handler));
       const http = await listen(app);
       await ask(`http://127.0.0.1:${portOf(http)}`);
+      const inner = await fetch(`http://127.0.0.1:${portOf(http)}/v2/llm/openapi.json`);
+      expect(((await inner.json()) as Json).servers).toEqual([{ url: '/v2/llm' }]);
       await end(http);
     }
   });

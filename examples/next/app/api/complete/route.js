@@ -9,9 +9,22 @@ export const runtime = 'nodejs';
 export const dynamic = 'force-dynamic';
 
 export async function POST(request) {
+  const body = await request.json().catch(() => null);
+  const prompt = body?.prompt;
+  // Text alone: stream() would take messages with a template of the client's, too.
+  if (typeof prompt !== 'string') {
+    return refusal(400, { code: 'ERR_INVALID_PROMPT', message: 'prompt must be text, in JSON' });
+  }
+
+  let llm;
   try {
-    const { prompt } = await request.json();
-    const llm = await model();
+    llm = await model();
+  } catch (error) {
+    // It names files and what is wrong with them: for the log, not for the client.
+    console.error(error);
+    return refusal(503, { code: 'ERR_INTERNAL', message: 'the model could not be loaded' });
+  }
+  try {
     const params = { maxTokens: 64, temperature: 0 };
     const outputs = llm.stream(prompt, params, { signal: request.signal });
     // Before a byte is sent: what is refused has a status.
@@ -19,10 +32,13 @@ export async function POST(request) {
     const headers = { 'content-type': 'text/plain; charset=utf-8' };
     return new Response(bodyOf(first, outputs), { headers });
   } catch (error) {
-    if (error instanceof SyntaxError) return new Response('no JSON', { status: 400 });
     if (!isOctavoError(error)) throw error;
-    return Response.json({ code: error.code, message: error.message }, { status: error.status });
+    return refusal(error.status, error);
   }
+}
+
+function refusal(status, { code, message }) {
+  return Response.json({ code, message }, { status });
 }
 
 /** A reader that is gone, perhaps before he read anything, aborts the request. */
