@@ -6,6 +6,7 @@ import { FINGERPRINT } from './chat-call.js';
 import { promptText, withTokenWishes } from './encoding.js';
 import type { DeltaEvent, GenerationEvent, StartEvent } from './engine-events.js';
 import type { Exchange } from './exchange.js';
+import { requestWishes } from './generation.js';
 import { CompletionLogprobs, TokenWriter } from './logprobs.js';
 import type { Model } from './models.js';
 import { checkStream, generateParams } from './params.js';
@@ -13,7 +14,7 @@ import { textPrompts } from './prompt-input.js';
 import { refuseReasoning, refuseUnsupported } from './refused.js';
 import type { Route } from './router.js';
 import { type CompletionBody, completionAnswer, completionBody } from './schemas/completions.js';
-import { newId, type Service, seconds } from './service.js';
+import { answerId, type Service, seconds } from './service.js';
 import { SseWriter } from './sse.js';
 import { structuredWish } from './structured.js';
 import { Usage } from './usage.js';
@@ -75,7 +76,7 @@ export function completionRoute(service: Service): Route {
 
 async function answer(service: Service, exchange: Exchange, call: CompletionCall): Promise<void> {
   const { body, model, prompts } = call;
-  const mailbox = service.generator.run(exchange, { ...call, priority: body.priority });
+  const mailbox = service.generator.run(exchange, { ...call, ...requestWishes(body) });
   const { samples, usage } = await collect(mailbox, body.n ?? 1, prompts.length);
   const writer = new TokenWriter(model.llm.tokenizer, body.return_tokens_as_token_ids);
   const choices = [];
@@ -83,7 +84,7 @@ async function answer(service: Service, exchange: Exchange, call: CompletionCall
     choices.push(await choice(call, samples[i], i, writer));
   }
   exchange.json({
-    id: newId('cmpl-'),
+    id: answerId('cmpl-', body),
     object: 'text_completion',
     created: seconds(),
     model: body.model ?? model.name,
@@ -138,7 +139,7 @@ async function stream(service: Service, exchange: Exchange, call: CompletionCall
   const { body } = call;
   const { maxBufferedBytes, enableForceIncludeUsage } = service.config;
   const sse = new SseWriter(exchange);
-  const generation = { ...call, priority: body.priority };
+  const generation = { ...call, ...requestWishes(body) };
   const mailbox = service.generator.run(exchange, generation, maxBufferedBytes);
   const withUsage = body.stream_options?.include_usage || enableForceIncludeUsage;
   const chunks = new CompletionChunks(call, withUsage);
@@ -161,7 +162,7 @@ class CompletionChunks {
     this.#withUsage = withUsage;
     this.#writer = new TokenWriter(model.llm.tokenizer, body.return_tokens_as_token_ids);
     this.#head = {
-      id: newId('cmpl-'),
+      id: answerId('cmpl-', body),
       object: 'text_completion',
       created: seconds(),
       model: body.model ?? model.name,

@@ -64,7 +64,7 @@ async function answerEmbeddings(service: Service, exchange: Exchange): Promise<v
   const model = service.models.findFor('embed', body.model);
   const outputs = await embed(exchange, model, body);
   const usage = usageOf(service, exchange, model, outputs);
-  const head = listHead('embd-', body.model ?? model.name, usage);
+  const head = listHead('embd-', body, model, usage);
   const { encoding_format: format } = body;
   await exchange.jsonParts(
     listParts(head, outputs, ({ embedding }, i) => {
@@ -120,7 +120,7 @@ async function answerLabels(service: Service, exchange: Exchange): Promise<void>
   const model = service.models.findFor('classify', body.model);
   const outputs = await classify(exchange, model, body);
   const usage = usageOf(service, exchange, model, outputs);
-  const head = listHead('classify-', body.model ?? model.name, usage);
+  const head = listHead('classify-', body, model, usage);
   await exchange.jsonParts(
     listParts(head, outputs, ({ label, scores }, index) => {
       const probs = Array.from(scores);
@@ -154,7 +154,7 @@ async function answerPooled(service: Service, exchange: Exchange): Promise<void>
   const model = service.models.findFor(body.model ? 'pool' : (body.task ?? 'pool'), body.model);
   const outputs = await pool(exchange, model, body);
   const usage = usageOf(service, exchange, model, outputs);
-  const head = listHead('pool-', body.model ?? model.name, usage);
+  const head = listHead('pool-', body, model, usage);
   const { encoding_format: format } = body;
   await exchange.jsonParts(
     listParts(head, outputs, ({ values }, i) => {
