@@ -287,10 +287,19 @@ it('blocks of Anthropic become messages, and those that cannot are refused by na
     ]);
   }
   expect(() => of({ ...result, is_error: 'yes' })).toThrow(/is_error must be a boolean/);
-  for (const type of ['redacted_thinking', 'tool_reference']) {
-    expect(() => of({ type: 'text', text: 'x' }, { type })).toThrow(
-      expect.objectContaining({ status: 400, message: expect.stringContaining(`"${type}"`) }),
-    );
+  const text = { type: 'text', text: 'x' };
+  const redacted = { type: 'redacted_thinking', data: 'c2VjcmV0' };
+  expect(of(redacted, text)).toEqual([{ role: 'user', content: [text] }]);
+  expect(of(redacted)).toEqual([{ role: 'user', content: null }]);
+  const reference = { type: 'tool_reference', tool_name: 'add' };
+  const found = 'The tool add was found.';
+  expect(of({ ...result, content: [text, reference] })).toMatchObject([
+    { role: 'tool', content: `x\n${found}` },
+  ]);
+  expect(of(reference, text)).toMatchObject([{ content: [{ type: 'text', text: found }, text] }]);
+  for (const content of [[{ type: 'tool_reference' }], [{ ...reference, tool_name: 5 }]]) {
+    expect(() => of({ ...result, content })).toThrow(/must have a tool_name/);
+    expect(() => of(...content)).toThrow(/must have a tool_name/);
   }
 });
 

@@ -21,19 +21,22 @@ describe('request_id', () => {
     [COMPLETIONS, 'cmpl-', { prompt: 'The sea', ...sized }],
   ];
 
-  it.each(BODIES)('of %s names the answer, and the exchange where no header does', async (...one) => {
-    const [path, prefix, body] = one;
-    const named = { ...body, request_id: 'mine:1' };
-    const answer = await server.post(path, named);
-    expect(answer.headers.get('x-request-id')).toBe('mine:1');
-    expect(((await answer.json()) as Json).id).toBe(`${prefix}mine:1`);
-    const both = await server.post(path, named, { 'x-request-id': 'trace' });
-    expect(both.headers.get('x-request-id')).toBe('trace');
-    expect(((await both.json()) as Json).id).toBe(`${prefix}mine:1`);
-    const ids = dataOf(await server.frames(path, named)).map(({ id }) => id);
-    expect(new Set(ids)).toEqual(new Set([`${prefix}mine:1`]));
-    expect((await server.json(path, body)).id).toMatch(/^(chat)?cmpl-[0-9a-f]{32}$/);
-  });
+  it.each(BODIES)(
+    'of %s names the answer, and the exchange where no header does',
+    async (...one) => {
+      const [path, prefix, body] = one;
+      const named = { ...body, request_id: 'mine:1' };
+      const answer = await server.post(path, named);
+      expect(answer.headers.get('x-request-id')).toBe('mine:1');
+      expect(((await answer.json()) as Json).id).toBe(`${prefix}mine:1`);
+      const both = await server.post(path, named, { 'x-request-id': 'trace' });
+      expect(both.headers.get('x-request-id')).toBe('trace');
+      expect(((await both.json()) as Json).id).toBe(`${prefix}mine:1`);
+      const ids = dataOf(await server.frames(path, named)).map(({ id }) => id);
+      expect(new Set(ids)).toEqual(new Set([`${prefix}mine:1`]));
+      expect((await server.json(path, body)).id).toMatch(/^(chat)?cmpl-[0-9a-f]{32}$/);
+    },
+  );
 
   it('is what the engine knows the request by, each prompt with its place', async () => {
     const ids: string[] = [];
