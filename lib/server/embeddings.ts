@@ -3,6 +3,7 @@ import type { EmbedOptions } from '../engine/pooling-options.js';
 import type { EmbeddingOutput } from '../engine/pooling-outputs.js';
 import type { Exchange } from './exchange.js';
 import type { Model } from './models.js';
+import type { ServerConfig } from './options.js';
 import {
   inputTexts,
   listHead,
@@ -74,6 +75,26 @@ async function answerEmbeddings(service: Service, exchange: Exchange): Promise<v
   );
 }
 
+/**
+ * The first values of a vector are one of a model that was trained for it only, and answers would
+ * not show it.
+ * @throws Problem 400
+ */
+function checkDimensions({ llm }: Model, dimensions: number, { matryoshka: any }: ServerConfig) {
+  const { width = dimensions, matryoshka = true } = llm.info.pooling ?? {};
+  if (any || matryoshka === true || dimensions === width) return;
+  const member = 'dimensions';
+  if (matryoshka === false) {
+    const sentence =
+      `${member}: the files of this model do not say that it was trained for vectors of fewer ` +
+      `than ${width} values (is_matryoshka or matryoshka_dimensions); --matryoshka takes them`;
+    throw badRequest(sentence, member);
+  }
+  if (matryoshka.includes(dimensions)) return;
+  const known = matryoshka.filter((one) => one < width).join(', ');
+  throw badRequest(`${member}: this model makes vectors of ${known} or ${width} values`, member);
+}
+
 /** Vectors of what the request brings, one text or several. */
 async function embed(
   exchange: Exchange,
@@ -83,6 +104,7 @@ async function embed(
   refuseUnsupported(body);
   exchange.facts.model = model.name;
   const { dimensions, normalize, pooling, prompt_name: promptName } = body;
+  if (dimensions !== undefined) checkDimensions(model, dimensions, exchange.config);
   const asked = Object.entries({ dimensions, normalize, pooling, promptName });
   const options: EmbedOptions = {
     ...textOptions(exchange, body),
