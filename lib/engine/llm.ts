@@ -66,7 +66,7 @@ export class LLM {
   /** From text to ids and back, as the model knows them. */
   readonly tokenizer: Tokenizer;
   /** @internal */
-  readonly chatTemplate: () => ChatTemplate;
+  readonly chatTemplate = (): ChatTemplate => this.#gate.chatTemplate();
   readonly #engine: Engine | PoolingEngine;
   readonly #gate: Gate;
   readonly #entrance: Entrance;
@@ -86,7 +86,6 @@ export class LLM {
     const limits = { ...info, maxLogprobs, maxListLength };
     this.#grammars = parts.grammars;
     this.#gate = new Gate(parts.model, tokenizer, limits, seedSource(seed), parts.grammars);
-    this.chatTemplate = () => this.#gate.chatTemplate();
     if (engine instanceof Engine) {
       const intake = new Intake(this.#gate, engine, maxNumWaiting);
       // As many as can start in one step keep the engine busy; half of the queue is others'.
