@@ -6,6 +6,7 @@ import { FINGERPRINT } from './chat-call.js';
 import { promptText, withTokenWishes } from './encoding.js';
 import type { DeltaEvent, GenerationEvent, StartEvent } from './engine-events.js';
 import type { Exchange } from './exchange.js';
+import { fillIn } from './fill-in.js';
 import { requestWishes } from './generation.js';
 import { CompletionLogprobs, TokenWriter } from './logprobs.js';
 import type { Model } from './models.js';
@@ -28,6 +29,8 @@ export interface CompletionCall {
   readonly prompts: readonly Iterable<Prompt>[];
   readonly params: GenerateParams;
   readonly promptOnly: boolean;
+  /** What `echo` repeats, where the prompts are made of more than that. */
+  readonly written?: readonly string[];
 }
 
 /** @throws Problem 400, 404 */
@@ -35,9 +38,10 @@ export async function readCompletion(
   service: Service,
   exchange: Exchange,
 ): Promise<CompletionCall> {
-  const body = await exchange.body(completionBody);
-  const model = service.models.findFor('generate', body.model);
-  refuseUnsupported(body);
+  const given = await exchange.body(completionBody);
+  const model = service.models.findFor('generate', given.model);
+  refuseUnsupported(given);
+  const { body, texts, written } = await withSuffix(exchange, model, given);
   refuseReasoning(body);
   checkStream(body);
   const asked = body.max_completion_tokens ?? body.max_tokens ?? DEFAULT_MAX_TOKENS;
@@ -50,11 +54,21 @@ export async function readCompletion(
     structuredOutputs: structuredWish(exchange, body),
   });
   const prompts = [];
-  for (const prompt of textPrompts(body.prompt)) {
+  for (const prompt of texts) {
     const room = Math.max(1, asked);
     prompts.push(await withTokenWishes(exchange, model.llm, [prompt], body, room));
   }
-  return { body, model, prompts, params, promptOnly };
+  return { body, model, prompts, params, promptOnly, ...(written && { written }) };
+}
+
+/** The prompts; those with a suffix as ids, with more that ends an answer. */
+async function withSuffix(exchange: Exchange, { llm }: Model, body: CompletionBody) {
+  const texts: Prompt[] = textPrompts(body.prompt);
+  if (!body.suffix) return { body, texts };
+  const written = texts as string[];
+  const { prompts, ends } = await fillIn(exchange, llm, body, written);
+  const stop_token_ids = [...(body.stop_token_ids ?? []), ...ends];
+  return { body: body.ignore_eos ? body : { ...body, stop_token_ids }, texts: prompts, written };
 }
 
 export function completionRoute(service: Service): Route {
@@ -95,10 +109,17 @@ async function answer(service: Service, exchange: Exchange, call: CompletionCall
   });
 }
 
-/** The text of a prompt where a request wants it told. */
-async function toldText({ model, body }: CompletionCall, start: StartEvent): Promise<string> {
+/** The text of a prompt where a request wants it told; one with a suffix with all its marks. */
+async function toldText(call: CompletionCall, start: StartEvent): Promise<string> {
+  const { model, body, written } = call;
   if (!body.echo && !body.return_prompt_text) return '';
-  return promptText(model.llm, start, body.skip_special_tokens ?? true);
+  const skip = written === undefined && (body.skip_special_tokens ?? true);
+  return promptText(model.llm, start, skip);
+}
+
+/** What stands in front of an answer. */
+function echoOf({ body, written }: CompletionCall, start: StartEvent, told: string): string {
+  return body.echo ? (written?.[start.prompt] ?? told) : '';
 }
 
 async function choice(
@@ -122,7 +143,7 @@ async function choice(
   const isAsked = body.prompt_logprobs !== undefined && ofPrompt !== undefined;
   return {
     index,
-    text: (body.echo ? told : '') + sample.text,
+    text: echoOf(call, prompt, told) + sample.text,
     logprobs: body.logprobs === undefined ? null : columns(),
     finish_reason: call.promptOnly ? 'length' : sample.reason,
     stop_reason: call.promptOnly ? null : sample.stopReason,
@@ -217,7 +238,7 @@ class CompletionChunks {
       const columns = this.#columnsOf(index);
       const first = {
         index,
-        text: echo ? told : '',
+        text: echoOf(this.#call, start, told),
         logprobs: (echo && columns?.columns(logprobs ?? [], tokenIds)) || null,
         finish_reason: null,
         stop_reason: null,
