@@ -65,7 +65,7 @@ export class LLM {
   readonly info: ModelInfo;
   /** From text to ids and back, as the model knows them. */
   readonly tokenizer: Tokenizer;
-  /** @internal */
+  /** @internal The model's own, or what stands in for it. */
   readonly chatTemplate = (): ChatTemplate => this.#gate.chatTemplate();
   readonly #engine: Engine | PoolingEngine;
   readonly #gate: Gate;

@@ -41,9 +41,9 @@ export async function readCompletion(
   const given = await exchange.body(completionBody);
   const model = service.models.findFor('generate', given.model);
   refuseUnsupported(given);
-  const { body, texts, written } = await withSuffix(exchange, model, given);
-  refuseReasoning(body);
-  checkStream(body);
+  refuseReasoning(given);
+  checkStream(given);
+  const { body, forms, written } = await withSuffix(exchange, model, given);
   const asked = body.max_completion_tokens ?? body.max_tokens ?? DEFAULT_MAX_TOKENS;
   // No token at all is asked of a request that wants to know its prompt's logprobs.
   const promptOnly = asked === 0 && body.echo === true;
@@ -54,21 +54,21 @@ export async function readCompletion(
     structuredOutputs: structuredWish(exchange, body),
   });
   const prompts = [];
-  for (const prompt of texts) {
+  for (const form of forms) {
     const room = Math.max(1, asked);
-    prompts.push(await withTokenWishes(exchange, model.llm, [prompt], body, room));
+    prompts.push(await withTokenWishes(exchange, model.llm, form, body, room));
   }
   return { body, model, prompts, params, promptOnly, ...(written && { written }) };
 }
 
 /** The prompts; those with a suffix as ids, with more that ends an answer. */
 async function withSuffix(exchange: Exchange, { llm }: Model, body: CompletionBody) {
-  const texts: Prompt[] = textPrompts(body.prompt);
-  if (!body.suffix) return { body, texts };
-  const written = texts as string[];
-  const { prompts, ends } = await fillIn(exchange, llm, body, written);
+  const texts = textPrompts(body.prompt);
+  if (!body.suffix) return { body, forms: texts.map((text): Iterable<Prompt> => [text]) };
+  const { forms, ends } = await fillIn(exchange, llm, body, texts);
   const stop_token_ids = [...(body.stop_token_ids ?? []), ...ends];
-  return { body: body.ignore_eos ? body : { ...body, stop_token_ids }, texts: prompts, written };
+  const ending = body.ignore_eos ? body : { ...body, stop_token_ids };
+  return { body: ending, forms, written: texts as string[] };
 }
 
 export function completionRoute(service: Service): Route {

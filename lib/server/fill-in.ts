@@ -10,7 +10,7 @@ import type { CompletionBody } from './schemas/completions.js';
 interface Marks {
   /** In front of what stands before the gap, of what stands behind it, and of the answer. */
   readonly marks: readonly [before: string, after: string, answer: string];
-  /** What else of these models' no answer has in it. */
+  /** What else is no part of an answer. */
   readonly ends?: readonly string[];
   /** Its tokenizer begins every text with a blank. */
   readonly addsBlank?: true;
@@ -52,8 +52,8 @@ function marksOf({ tokenizer }: LLM): Known | undefined {
 const ANCHOR = '☺';
 
 /**
- * Prompts of a request with a `suffix`, and the ids that end an answer: one that is closed is
- * followed by another file, say.
+ * Prompts of a request with a `suffix`, each made when it is its turn, as all of them have the text
+ * behind the gap; and the ids that end an answer: where it ends another file may begin, say.
  * @throws Problem 400
  */
 export async function fillIn(
@@ -61,7 +61,7 @@ export async function fillIn(
   llm: LLM,
   body: CompletionBody,
   prompts: readonly TextPrompt[],
-): Promise<{ prompts: Prompt[]; ends: readonly number[] }> {
+): Promise<{ forms: Iterable<Prompt>[]; ends: readonly number[] }> {
   const known = marksOf(llm);
   if (known === undefined) {
     const why = 'the vocabulary of this model has no tokens for a text that is to be filled in';
@@ -79,15 +79,19 @@ export async function fillIn(
   const first = body.add_special_tokens === false ? [] : await encodeForms(exchange, llm, ['']);
   const bos = first.filter((id) => id === llm.tokenizer.bosTokenId);
   const suffix = await behind(body.suffix ?? '');
-  const made: Prompt[] = [];
+  const forms: Iterable<Prompt>[] = [];
   for (const prompt of prompts) {
     if (typeof prompt !== 'string') {
       throw badRequest('suffix: stands behind a prompt of text, not of ids', 'suffix');
     }
     const text = await encode(prompt);
-    made.push({ promptTokenIds: [...bos, before, ...text, after, ...suffix, answer] });
+    forms.push({
+      *[Symbol.iterator]() {
+        yield { promptTokenIds: [...bos, before, ...text, after, ...suffix, answer] };
+      },
+    });
   }
-  return { prompts: made, ends: [...known.marks, ...known.ends] };
+  return { forms, ends: [...known.marks, ...known.ends] };
 }
 
 /** What would be told, or cut, of a prompt that is in two parts. */

@@ -85,7 +85,7 @@ describe('suffix', () => {
     );
     const chunks = dataOf(await server.frames(COMPLETIONS, { ...wish, echo: true }));
     const texts = ['', '', '', ''];
-    for (const { choices: [one] } of chunks) texts[one.index] += one.text; // biome-ignore format: short
+    for (const one of chunks) texts[one.choices[0].index] += one.choices[0].text;
     expect(texts).toEqual(echoed.choices.map(({ text }: Json) => text));
     const told = await server.json(COMPLETIONS, { ...body, return_prompt_text: true });
     expect(told.choices[0].prompt_text).toBe(
@@ -157,11 +157,11 @@ describe('the tokens of', () => {
   ])('%j, blank %j', async (marks, blank) => {
     const exchange = { signal: undefined, timeLeft: {} } as unknown as Exchange;
     const asked = { prompt: 'ab', suffix: 'c' } as Json;
-    const { prompts, ends } = await fillIn(exchange, fake(marks, blank), asked, ['ab']);
+    const { forms, ends } = await fillIn(exchange, fake(marks, blank), asked, ['ab']);
     const [before, ab, after, c, answer] = [[1000], [...`${blank}ab`], [1001], ['c'], [1002]];
     const code = (one: string | number) => (typeof one === 'string' ? one.codePointAt(0) : one);
     const made = [1, ...before, ...ab, ...after, ...c, ...answer].map(code);
-    expect(prompts).toEqual([{ promptTokenIds: made }]);
+    expect(forms.map((form) => [...form])).toEqual([[{ promptTokenIds: made }]]);
     expect(ends).toEqual(marks.map((_, i) => 1000 + i));
     const some = fake(marks.slice(0, 2), blank);
     await expect(fillIn(exchange, some, asked, ['ab'])).rejects.toMatchObject({ status: 400 });
