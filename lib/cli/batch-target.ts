@@ -33,13 +33,14 @@ export function openTarget(model: string | undefined, flags: TargetFlags): Promi
 }
 
 async function elsewhere(model: string | undefined, flags: TargetFlags): Promise<OpenTarget> {
-  const { servedModelName, chatTemplate, trustRequestChatTemplate, maxBodyBytes } = flags;
+  const { servedModelName, chatTemplate, trustRequestChatTemplate, maxBodyBytes, matryoshka } =
+    flags;
   const { toolCallParser, reasoningParser, reasoningField } = flags;
   // The one that has a default; to say it is to say nothing.
   const generationConfig = flags.generationConfig === 'auto' ? undefined : flags.generationConfig;
   const own = {
     ...{ model: model ?? flags.model, servedModelName, chatTemplate },
-    ...{ trustRequestChatTemplate, maxBodyBytes, generationConfig },
+    ...{ trustRequestChatTemplate, maxBodyBytes, generationConfig, matryoshka },
     ...{ toolCallParser, reasoningParser, reasoningField },
     ...engineOptionsOf(flags),
   };

@@ -11,6 +11,7 @@ export interface ModelFlags {
   servedModelName?: string[];
   chatTemplate?: string;
   trustRequestChatTemplate?: boolean;
+  matryoshka?: boolean;
   generationConfig: string;
   maxBodyBytes?: number;
   toolCallParser?: string;
@@ -30,6 +31,7 @@ export function addModelFlags(command: Command): Command {
       'a chat template in place of the model’s (a file, or its text)',
     )
     .option('--trust-request-chat-template', 'let requests bring a chat_template')
+    .option('--matryoshka', 'dimensions are taken of a model without a mark of it, too')
     .option('--generation-config <word>', 'auto: sampling values of the model; vllm: none', 'auto')
     .option('--enable-auto-tool-choice', 'models may call tools (they may)')
     .option(
@@ -69,6 +71,7 @@ export async function modelOptions(flags: ModelFlags): Promise<ServerOptions> {
     servedModelName: flags.servedModelName,
     chatTemplate: chatTemplate === undefined ? undefined : await templateOf(chatTemplate),
     trustRequestChatTemplate: flags.trustRequestChatTemplate,
+    matryoshka: flags.matryoshka,
     maxBodyBytes: flags.maxBodyBytes,
     toolCallParser: flags.toolCallParser,
     reasoningParser: flags.reasoningParser,

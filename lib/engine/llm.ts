@@ -6,7 +6,7 @@ import type { SamplingParams } from '../core/sampling-params.js';
 import type { StructuredOutputs } from '../core/structured.js';
 import { octavoError } from '../errors.js';
 import type { NativeAddon } from '../native.js';
-import type { ChatMessage, RenderOptions } from '../text/chat-template.js';
+import type { ChatMessage, ChatTemplate, RenderOptions } from '../text/chat-template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { Batches } from './batch.js';
 import { type BatchOptions, callOptions, type EncodeCallOptions } from './call-options.js';
@@ -66,6 +66,8 @@ export class LLM {
   readonly info: ModelInfo;
   /** From text to ids and back, as the model knows them. */
   readonly tokenizer: Tokenizer;
+  /** @internal The model's own, or what stands in for it. */
+  readonly chatTemplate = (): ChatTemplate => this.#gate.chatTemplate();
   readonly #engine: Engine | PoolingEngine;
   readonly #gate: Gate;
   readonly #entrance: Entrance;
@@ -343,7 +345,7 @@ export class LLM {
    * @throws ERR_INVALID_PROMPT, ERR_INVALID_PARAM, ERR_CHAT_TEMPLATE
    */
   applyChatTemplate(messages: readonly ChatMessage[], options?: RenderOptions): string {
-    return this.#gate.chatTemplate().render(messages, options);
+    return this.chatTemplate().render(messages, options);
   }
 
   /**
@@ -421,9 +423,7 @@ export class LLM {
     return this.#entrance.calls.drain(options);
   }
 
-  /**
-   * Ends what runs (ERR_CLOSED), waits for the step in flight, gives all memory back. Idempotent.
-   */
+  /** Ends what runs (ERR_CLOSED), waits for the step in flight, gives memory back. Idempotent. */
   async close(): Promise<void> {
     try {
       await this.#engine.close();

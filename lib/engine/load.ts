@@ -44,6 +44,7 @@ import {
   nativeDevice,
   nativeLimits,
   planEngine,
+  storedDtype,
 } from './plan.js';
 import { PoolingEngine } from './pooling-engine.js';
 import type { PoolingInfo } from './pooling-info.js';
@@ -91,6 +92,10 @@ export interface ModelInfo {
   /** K and V of one token over all layers, scales included. A layer with a window keeps no more
    * than its window: what a long sequence holds is less than its tokens times this. */
   readonly kvBytesPerToken: number;
+  /** What K and V are stored as; '' where there is no KV pool. */
+  readonly kvCacheDtype: string;
+  /** The option, which counts on a GPU only. */
+  readonly gpuMemoryUtilization: number;
   /** Blocks of the host pool for swapping. */
   readonly numHostBlocks: number;
   /** What recurrent layers keep, all together: bytes of the state of a sequence, of which one that
@@ -188,7 +193,12 @@ export async function loadModel(
       const jump = config.enableJumpForward ? new JumpForward(tokenizer) : null;
       const engine = new Engine(executor, plan.scheduling, trace?.sink, jump);
       if (kvPublisher !== null) engine.tellPrefixes(kvPublisher);
-      const info = infoOf(reading, executor.loaded, tokenizer, ofPlan(plan));
+      const info = infoOf(
+        reading,
+        executor.loaded,
+        tokenizer,
+        ofPlan(plan, config, checkpoint.spec),
+      );
       const model = gateModel(checkpoint);
       const grammars = new Grammars(addon, tokenizer, info, config);
       const beside = { grammars, trace, kvPublisher };
@@ -277,6 +287,7 @@ type PlanInfo = Pick<
   | 'numBlocks'
   | 'kvBytesPerToken'
   | 'kvGroups'
+  | 'kvCacheDtype'
   | 'numHostBlocks'
   | 'stateBytes'
   | 'recordBytes'
@@ -286,13 +297,14 @@ type PlanInfo = Pick<
   | 'maxNumBatchedTokens'
 >;
 
-function ofPlan(plan: EnginePlan): PlanInfo {
+function ofPlan(plan: EnginePlan, config: EngineConfig, model: Checkpoint['spec']): PlanInfo {
   const { numBlocks, maxModelLen, blockSize, blockBytes, kvBytesPerToken } = plan;
   return {
     runner: 'generate',
     pooling: undefined,
     ...{ maxModelLen, blockSize, blockBytes, numBlocks, kvBytesPerToken },
     kvGroups: kvGroupsOf(plan),
+    kvCacheDtype: storedDtype(plan, config, model),
     numHostBlocks: plan.numHostBlocks,
     ...statesInfo(plan),
     maxNumSeqs: plan.maxNumSeqs,
@@ -315,7 +327,7 @@ function ofPooling(plan: PoolingPlan, { blockSize }: EngineConfig): PlanInfo {
     runner: 'pooling',
     pooling: plan.info,
     ...{ maxModelLen: plan.maxModelLen, blockSize, blockBytes: 0, numBlocks: 0 },
-    ...{ kvBytesPerToken: 0, kvGroups: Object.freeze([]), numHostBlocks: 0 },
+    ...{ kvBytesPerToken: 0, kvGroups: Object.freeze([]), kvCacheDtype: '', numHostBlocks: 0 },
     ...NO_STATES,
     maxNumSeqs: plan.maxNumSeqs,
     maxNumBatchedTokens: plan.maxNumBatchedTokens,
@@ -342,6 +354,7 @@ function infoOf(
     dtype: model.dtype,
     vocabSize: model.vocabSize,
     maxNumWaiting: config.maxNumWaiting,
+    gpuMemoryUtilization: config.gpuMemoryUtilization,
     device: device.kind === 'cuda' ? `cuda:${device.index}` : device.kind,
     isa: loaded.isa,
     numThreads: loaded.numThreads,

@@ -201,16 +201,30 @@ export function nativeLimits(plan: EnginePlan): NativeLimits {
   };
 }
 
+/** Whether a GPU's activations are float16; else they are bfloat16. */
+function isHalf(config: EngineConfig, dtype: string): boolean {
+  return config.dtype === 'float16' || (config.dtype === 'auto' && dtype === 'F16');
+}
+
+/** What K and V are stored as. */
+export function storedDtype(
+  { kvCacheDtype }: Pick<DevicePlan, 'kvCacheDtype'>,
+  config: EngineConfig,
+  { dtype }: Pick<ModelSpec, 'dtype'>,
+): string {
+  if (kvCacheDtype !== 'auto') return kvCacheDtype;
+  return isHalf(config, dtype) ? 'float16' : 'bfloat16';
+}
+
 /** What the native side is told about the device. */
 export function nativeDevice(
   plan: DevicePlan & { readonly maxNumBlocks?: number },
   config: EngineConfig,
   { dtype }: Pick<ModelSpec, 'dtype'>,
 ): NativeDevice {
-  const half = config.dtype === 'float16' || (config.dtype === 'auto' && dtype === 'F16');
   return {
     index: plan.device.index,
-    dtype: half ? DTYPES.F16 : DTYPES.BF16,
+    dtype: isHalf(config, dtype) ? DTYPES.F16 : DTYPES.BF16,
     kvCacheDtype: plan.kvCacheDtype,
     memoryUtilization: config.gpuMemoryUtilization,
     maxNumBlocks: plan.maxNumBlocks ?? 2,

@@ -11,6 +11,8 @@ export interface PoolingInfo {
   readonly similarity: 'cosine' | 'dot';
   /** Values of a vector; of a classifier, its labels. */
   readonly width: number;
+  /** Whether the files say that the first values of a vector are a vector, too; a list: so many. */
+  readonly matryoshka: readonly number[] | boolean;
   /** What may stand in front of texts, by name. */
   readonly prompts: Readonly<Record<string, string>>;
   /** The one that stands there if a call names none. */

@@ -26,6 +26,8 @@ export interface PoolingSpec {
   readonly maxSeqLength: number | undefined;
   /** Values per text. */
   readonly width: number;
+  /** As {@link ReadTask} says. */
+  readonly matryoshka: readonly number[] | boolean;
   /** Of a classification head, by its rows. */
   readonly labels: readonly string[] | undefined;
   /** From its logits to scores. */
@@ -36,12 +38,13 @@ export interface PoolingSpec {
   readonly refusal: string | undefined;
 }
 
-type Read = Pick<ReadSpec, 'pooling' | 'labels' | 'isForPooling'> & {
+type Read = Pick<ReadSpec, 'pooling' | 'labels' | 'isForPooling' | 'matryoshka'> & {
   readonly spec: Pick<ModelSpec, 'hiddenSize' | 'pooler'>;
 };
 
 /** Where nothing but the model's own file says it. */
-export function plainPooling({ spec, pooling, labels, isForPooling }: Read): PoolingSpec {
+export function plainPooling(read: Read): PoolingSpec {
+  const { spec, pooling, labels, isForPooling, matryoshka } = read;
   return {
     pooling,
     normalize: labels === undefined,
@@ -50,6 +53,7 @@ export function plainPooling({ spec, pooling, labels, isForPooling }: Read): Poo
     defaultPromptName: undefined,
     maxSeqLength: undefined,
     width: spec.pooler?.layers.at(-1)?.outSize ?? spec.hiddenSize,
+    matryoshka,
     labels: labels?.names,
     activation: labels?.activation ?? 'none',
     isDeclared: isForPooling,

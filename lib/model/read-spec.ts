@@ -17,7 +17,7 @@ import { type TensorNames, unnested } from './names.js';
 import { readQuantization } from './quantization/read.js';
 import type { Quantization } from './quantization/scheme.js';
 import { attentionsOf, type ModelSpec } from './spec.js';
-import { ggufPooling, hfLabels, hfTask, type Labels, type Task } from './task.js';
+import { ggufPooling, hfLabels, hfMatryoshka, hfTask, type Labels, type Task } from './task.js';
 
 /** A spec, what it takes to find its tensors, and what the model is for. */
 export interface ReadSpec extends ReadTask {
@@ -35,6 +35,8 @@ export interface ReadTask {
   readonly labels: Labels | undefined;
   /** Vectors or labels are what the model is for. */
   readonly isForPooling: boolean;
+  /** Whether the beginnings of its vectors are vectors, too; a list: those of so many values. */
+  readonly matryoshka: readonly number[] | boolean;
 }
 
 function familyOf(families: Readonly<Record<string, Family>>, name: string): Family | undefined {
@@ -68,6 +70,7 @@ export function hfSpec(json: Record<string, unknown>, file: string): ReadSpec {
   const eosTokenIds = [...new Set([...top.ids('eos_token_id'), ...f.ids('eos_token_id')])];
   const [bosTokenId] = [...top.ids('bos_token_id'), ...f.ids('bos_token_id')];
   checkNorms(f, model, architecture);
+  const matryoshka = hfMatryoshka(top);
   if (!f.wasRead('layer_types')) layerTypes(f, model.layers.length, ['full_attention']);
   const around = isWrapper ? WRAPPER_HARMLESS : undefined;
   const unknown = [
@@ -83,6 +86,7 @@ export function hfSpec(json: Record<string, unknown>, file: string): ReadSpec {
     quantization,
     ...{ task, labels, pooling: pooling ?? usualPooling(model) },
     isForPooling: labels !== undefined || !isCausal(model),
+    matryoshka,
   };
 }
 
@@ -123,6 +127,7 @@ export function ggufSpec(
     labels,
     pooling: said.pooling ?? pooling ?? usualPooling(model),
     isForPooling: said.isDeclared || !isCausal(model),
+    matryoshka: false, // no key says it
   };
 }
 

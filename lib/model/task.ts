@@ -131,3 +131,11 @@ export function ggufPooling(f: Fields, { names, shapes }: GgufTensors): GgufPool
 function unnamed(count: number): string[] {
   return Array.from({ length: count }, (_, id) => `LABEL_${id}`);
 }
+
+/** The marks that vLLM knows too; few models have one of them. */
+export function hfMatryoshka(f: Fields): readonly number[] | boolean {
+  const lengths = f.ids('matryoshka_dimensions');
+  if (lengths.includes(0)) f.fail('matryoshka_dimensions', 'has vectors without values');
+  const isMarked = f.boolean('is_matryoshka', false);
+  return lengths.length > 0 ? lengths : isMarked;
+}

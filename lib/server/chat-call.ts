@@ -45,7 +45,8 @@ export async function readChat(service: Service, exchange: Exchange): Promise<Ch
   const tools = chatTools(body);
   tellHosted(exchange, tools.hosted);
   const chat = chatOptions(service.config, tools, reasoningOf(body));
-  const forms = chatForms(body.messages, renderOptions(body, service.config), chat);
+  const template = renderOptions(body, service.config);
+  const forms = chatForms(body.messages, template, chat, model.llm.chatTemplate);
   const wished = await withTokenWishes(exchange, model.llm, forms, body, maxTokens ?? 1);
   const style = {
     toolbox: tools.toolbox,

@@ -4,11 +4,11 @@ import { type ChatCall, echoed, FINGERPRINT, promptParts, readChat } from './cha
 import { ChatChunks } from './chat-chunks.js';
 import { finishOf, messageOf } from './chat-message.js';
 import type { Exchange } from './exchange.js';
-import type { Generation } from './generation.js';
+import { type Generation, requestWishes } from './generation.js';
 import { TokenWriter } from './logprobs.js';
 import type { Route } from './router.js';
 import { chatAnswer, chatBody } from './schemas/chat.js';
-import { newId, type Service, seconds } from './service.js';
+import { answerId, type Service, seconds } from './service.js';
 import { SseWriter } from './sse.js';
 
 export function chatRoute(service: Service): Route {
@@ -29,8 +29,7 @@ export function chatRoute(service: Service): Route {
 }
 
 function generationOf({ model, forms, params, body, style }: ChatCall): Generation {
-  const { priority } = body;
-  const generation = { model, prompts: [forms], params, priority };
+  const generation = { model, prompts: [forms], params, ...requestWishes(body) };
   return style.toolbox.isEmpty ? generation : { ...generation, toolRoute: 'chat_completions' };
 }
 
@@ -41,7 +40,7 @@ async function answer(service: Service, exchange: Exchange, call: ChatCall): Pro
   const writer = new TokenWriter(model.llm.tokenizer, body.return_tokens_as_token_ids);
   const [{ prompt }] = samples;
   exchange.json({
-    id: newId('chatcmpl-'),
+    id: answerId('chatcmpl-', body),
     object: 'chat.completion',
     created: seconds(),
     model: body.model ?? model.name,

@@ -6,6 +6,8 @@ import { FINGERPRINT } from './chat-call.js';
 import { promptText, withTokenWishes } from './encoding.js';
 import type { DeltaEvent, GenerationEvent, StartEvent } from './engine-events.js';
 import type { Exchange } from './exchange.js';
+import { fillIn } from './fill-in.js';
+import { requestWishes } from './generation.js';
 import { CompletionLogprobs, TokenWriter } from './logprobs.js';
 import type { Model } from './models.js';
 import { checkStream, generateParams } from './params.js';
@@ -13,7 +15,7 @@ import { textPrompts } from './prompt-input.js';
 import { refuseReasoning, refuseUnsupported } from './refused.js';
 import type { Route } from './router.js';
 import { type CompletionBody, completionAnswer, completionBody } from './schemas/completions.js';
-import { newId, type Service, seconds } from './service.js';
+import { answerId, type Service, seconds } from './service.js';
 import { SseWriter } from './sse.js';
 import { structuredWish } from './structured.js';
 import { Usage } from './usage.js';
@@ -27,6 +29,8 @@ export interface CompletionCall {
   readonly prompts: readonly Iterable<Prompt>[];
   readonly params: GenerateParams;
   readonly promptOnly: boolean;
+  /** What `echo` repeats, where the prompts are made of more than that. */
+  readonly written?: readonly string[];
 }
 
 /** @throws Problem 400, 404 */
@@ -34,11 +38,12 @@ export async function readCompletion(
   service: Service,
   exchange: Exchange,
 ): Promise<CompletionCall> {
-  const body = await exchange.body(completionBody);
-  const model = service.models.findFor('generate', body.model);
-  refuseUnsupported(body);
-  refuseReasoning(body);
-  checkStream(body);
+  const given = await exchange.body(completionBody);
+  const model = service.models.findFor('generate', given.model);
+  refuseUnsupported(given);
+  refuseReasoning(given);
+  checkStream(given);
+  const { body, forms, written } = await withSuffix(exchange, model, given);
   const asked = body.max_completion_tokens ?? body.max_tokens ?? DEFAULT_MAX_TOKENS;
   // No token at all is asked of a request that wants to know its prompt's logprobs.
   const promptOnly = asked === 0 && body.echo === true;
@@ -49,11 +54,21 @@ export async function readCompletion(
     structuredOutputs: structuredWish(exchange, body),
   });
   const prompts = [];
-  for (const prompt of textPrompts(body.prompt)) {
+  for (const form of forms) {
     const room = Math.max(1, asked);
-    prompts.push(await withTokenWishes(exchange, model.llm, [prompt], body, room));
+    prompts.push(await withTokenWishes(exchange, model.llm, form, body, room));
   }
-  return { body, model, prompts, params, promptOnly };
+  return { body, model, prompts, params, promptOnly, ...(written && { written }) };
+}
+
+/** The prompts; those with a suffix as ids, with more that ends an answer. */
+async function withSuffix(exchange: Exchange, { llm }: Model, body: CompletionBody) {
+  const texts = textPrompts(body.prompt);
+  if (!body.suffix) return { body, forms: texts.map((text): Iterable<Prompt> => [text]) };
+  const { forms, ends } = await fillIn(exchange, llm, body, texts);
+  const stop_token_ids = [...(body.stop_token_ids ?? []), ...ends];
+  const ending = body.ignore_eos ? body : { ...body, stop_token_ids };
+  return { body: ending, forms, written: texts as string[] };
 }
 
 export function completionRoute(service: Service): Route {
@@ -75,7 +90,7 @@ export function completionRoute(service: Service): Route {
 
 async function answer(service: Service, exchange: Exchange, call: CompletionCall): Promise<void> {
   const { body, model, prompts } = call;
-  const mailbox = service.generator.run(exchange, { ...call, priority: body.priority });
+  const mailbox = service.generator.run(exchange, { ...call, ...requestWishes(body) });
   const { samples, usage } = await collect(mailbox, body.n ?? 1, prompts.length);
   const writer = new TokenWriter(model.llm.tokenizer, body.return_tokens_as_token_ids);
   const choices = [];
@@ -83,7 +98,7 @@ async function answer(service: Service, exchange: Exchange, call: CompletionCall
     choices.push(await choice(call, samples[i], i, writer));
   }
   exchange.json({
-    id: newId('cmpl-'),
+    id: answerId('cmpl-', body),
     object: 'text_completion',
     created: seconds(),
     model: body.model ?? model.name,
@@ -94,10 +109,17 @@ async function answer(service: Service, exchange: Exchange, call: CompletionCall
   });
 }
 
-/** The text of a prompt where a request wants it told. */
-async function toldText({ model, body }: CompletionCall, start: StartEvent): Promise<string> {
+/** The text of a prompt where a request wants it told; one with a suffix with all its marks. */
+async function toldText(call: CompletionCall, start: StartEvent): Promise<string> {
+  const { model, body, written } = call;
   if (!body.echo && !body.return_prompt_text) return '';
-  return promptText(model.llm, start, body.skip_special_tokens ?? true);
+  const skip = written === undefined && (body.skip_special_tokens ?? true);
+  return promptText(model.llm, start, skip);
+}
+
+/** What stands in front of an answer. */
+function echoOf({ body, written }: CompletionCall, start: StartEvent, told: string): string {
+  return body.echo ? (written?.[start.prompt] ?? told) : '';
 }
 
 async function choice(
@@ -121,7 +143,7 @@ async function choice(
   const isAsked = body.prompt_logprobs !== undefined && ofPrompt !== undefined;
   return {
     index,
-    text: (body.echo ? told : '') + sample.text,
+    text: echoOf(call, prompt, told) + sample.text,
     logprobs: body.logprobs === undefined ? null : columns(),
     finish_reason: call.promptOnly ? 'length' : sample.reason,
     stop_reason: call.promptOnly ? null : sample.stopReason,
@@ -138,7 +160,7 @@ async function stream(service: Service, exchange: Exchange, call: CompletionCall
   const { body } = call;
   const { maxBufferedBytes, enableForceIncludeUsage } = service.config;
   const sse = new SseWriter(exchange);
-  const generation = { ...call, priority: body.priority };
+  const generation = { ...call, ...requestWishes(body) };
   const mailbox = service.generator.run(exchange, generation, maxBufferedBytes);
   const withUsage = body.stream_options?.include_usage || enableForceIncludeUsage;
   const chunks = new CompletionChunks(call, withUsage);
@@ -161,7 +183,7 @@ class CompletionChunks {
     this.#withUsage = withUsage;
     this.#writer = new TokenWriter(model.llm.tokenizer, body.return_tokens_as_token_ids);
     this.#head = {
-      id: newId('cmpl-'),
+      id: answerId('cmpl-', body),
       object: 'text_completion',
       created: seconds(),
       model: body.model ?? model.name,
@@ -216,7 +238,7 @@ class CompletionChunks {
       const columns = this.#columnsOf(index);
       const first = {
         index,
-        text: echo ? told : '',
+        text: echoOf(this.#call, start, told),
         logprobs: (echo && columns?.columns(logprobs ?? [], tokenIds)) || null,
         finish_reason: null,
         stop_reason: null,

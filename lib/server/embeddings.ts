@@ -3,6 +3,7 @@ import type { EmbedOptions } from '../engine/pooling-options.js';
 import type { EmbeddingOutput } from '../engine/pooling-outputs.js';
 import type { Exchange } from './exchange.js';
 import type { Model } from './models.js';
+import type { ServerConfig } from './options.js';
 import {
   inputTexts,
   listHead,
@@ -64,7 +65,7 @@ async function answerEmbeddings(service: Service, exchange: Exchange): Promise<v
   const model = service.models.findFor('embed', body.model);
   const outputs = await embed(exchange, model, body);
   const usage = usageOf(service, exchange, model, outputs);
-  const head = listHead('embd-', body.model ?? model.name, usage);
+  const head = listHead('embd-', body, model, usage);
   const { encoding_format: format } = body;
   await exchange.jsonParts(
     listParts(head, outputs, ({ embedding }, i) => {
@@ -72,6 +73,26 @@ async function answerEmbeddings(service: Service, exchange: Exchange): Promise<v
       return `{"object":"embedding","index":${i},"embedding":${vector}}`;
     }),
   );
+}
+
+/**
+ * The first values of a vector are one of a model that was trained for it only, and answers would
+ * not show it.
+ * @throws Problem 400
+ */
+function checkDimensions({ llm }: Model, dimensions: number, { matryoshka: any }: ServerConfig) {
+  const { width = dimensions, matryoshka = true } = llm.info.pooling ?? {};
+  if (any || matryoshka === true || dimensions === width) return;
+  const member = 'dimensions';
+  if (matryoshka === false) {
+    const sentence =
+      `${member}: the files of this model do not say that it was trained for vectors of fewer ` +
+      `than ${width} values (is_matryoshka or matryoshka_dimensions); --matryoshka takes them`;
+    throw badRequest(sentence, member);
+  }
+  if (matryoshka.includes(dimensions)) return;
+  const known = matryoshka.filter((one) => one < width).join(', ');
+  throw badRequest(`${member}: this model makes vectors of ${known} or ${width} values`, member);
 }
 
 /** Vectors of what the request brings, one text or several. */
@@ -83,6 +104,7 @@ async function embed(
   refuseUnsupported(body);
   exchange.facts.model = model.name;
   const { dimensions, normalize, pooling, prompt_name: promptName } = body;
+  if (dimensions !== undefined) checkDimensions(model, dimensions, exchange.config);
   const asked = Object.entries({ dimensions, normalize, pooling, promptName });
   const options: EmbedOptions = {
     ...textOptions(exchange, body),
@@ -120,7 +142,7 @@ async function answerLabels(service: Service, exchange: Exchange): Promise<void>
   const model = service.models.findFor('classify', body.model);
   const outputs = await classify(exchange, model, body);
   const usage = usageOf(service, exchange, model, outputs);
-  const head = listHead('classify-', body.model ?? model.name, usage);
+  const head = listHead('classify-', body, model, usage);
   await exchange.jsonParts(
     listParts(head, outputs, ({ label, scores }, index) => {
       const probs = Array.from(scores);
@@ -154,7 +176,7 @@ async function answerPooled(service: Service, exchange: Exchange): Promise<void>
   const model = service.models.findFor(body.model ? 'pool' : (body.task ?? 'pool'), body.model);
   const outputs = await pool(exchange, model, body);
   const usage = usageOf(service, exchange, model, outputs);
-  const head = listHead('pool-', body.model ?? model.name, usage);
+  const head = listHead('pool-', body, model, usage);
   const { encoding_format: format } = body;
   await exchange.jsonParts(
     listParts(head, outputs, ({ values }, i) => {

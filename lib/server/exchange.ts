@@ -13,13 +13,12 @@ import { memberOf, sayIssue } from './issues.js';
 import { SILENT } from './logs.js';
 import type { ServerConfig } from './options.js';
 import { anthropicBody, asProblem, badRequest, openaiBody, Problem } from './problem.js';
+import { REQUEST_ID } from './schemas/fields.js';
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
 /** An answer in pieces is written so many characters at a time. */
 const PART_LENGTH = 65_536;
-
-const ID = /^[\x21-\x7e]{1,128}$/;
 
 /** Who waits for a connection's end; each connection has one listener, however many it carries. */
 const waiting = new WeakMap<Socket, Set<() => void>>();
@@ -40,8 +39,8 @@ function whenClosed(socket: Socket, callback: () => void): () => void {
 }
 
 export class Exchange {
-  /** The client's own `x-request-id` where it is fit to be sent back. */
-  readonly id: string;
+  /** The client's own `x-request-id` where it is fit to be sent back, else `request_id`. */
+  id: string = randomUUID();
   readonly arrived = performance.now();
   /** What the log says of it. */
   readonly facts: Record<string, unknown> = {};
@@ -53,6 +52,7 @@ export class Exchange {
   structuredField = 'structured_outputs';
   /** Resolves when the answer has been sent, or cannot be any more. */
   readonly closed: Promise<void>;
+  readonly #isNamed: boolean;
   readonly #left = new AbortController();
   #deadline = Number.POSITIVE_INFINITY;
   #limitMs = Number.POSITIVE_INFINITY;
@@ -66,8 +66,8 @@ export class Exchange {
     readonly bodies: BodyBudget,
   ) {
     const given = req.headers['x-request-id'];
-    this.id = typeof given === 'string' && ID.test(given) ? given : randomUUID();
-    if (config.enableRequestIdHeaders && !res.headersSent) res.setHeader('x-request-id', this.id);
+    this.#isNamed = typeof given === 'string' && REQUEST_ID.test(given);
+    this.#call(this.#isNamed ? (given as string) : this.id);
     res.on('error', () => this.abort('the connection failed'));
     // An answer that waits behind another on its connection is not told that it has closed.
     this.closed = new Promise((resolve) => {
@@ -80,6 +80,12 @@ export class Exchange {
       res.on('close', end);
       if (req.socket.destroyed) end();
     });
+  }
+
+  #call(id: string): void {
+    this.id = id;
+    const { config, res } = this;
+    if (config.enableRequestIdHeaders && !res.headersSent) res.setHeader('x-request-id', id);
   }
 
   /** Errors in Anthropic's form, and the request's id under the name that its clients read. */
@@ -143,7 +149,11 @@ export class Exchange {
       (this.config.logger ?? SILENT).debug(fields, 'unknown fields were passed over');
     }
     const parsed = schema.safeParse(raw, { error: sayIssue });
-    if (parsed.success) return parsed.data;
+    if (parsed.success) {
+      const { request_id: id } = parsed.data as { request_id?: string };
+      if (id !== undefined && !this.#isNamed) this.#call(id);
+      return parsed.data;
+    }
     const [issue] = parsed.error.issues;
     const param = memberOf(issue.path, this.errorForm);
     throw badRequest(param === '' ? issue.message : `${param}: ${issue.message}`, param || null);

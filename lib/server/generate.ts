@@ -2,7 +2,7 @@
 import { collect, failureOf, streamFrames } from './answering.js';
 import type { GenerationEvent } from './engine-events.js';
 import type { Exchange } from './exchange.js';
-import type { Generation } from './generation.js';
+import { type Generation, requestWishes } from './generation.js';
 import { TokenWriter } from './logprobs.js';
 import { checkStream, generateParams } from './params.js';
 import { badRequest } from './problem.js';
@@ -60,7 +60,8 @@ function read(service: Service, exchange: Exchange, body: GenerateBody): Generat
     structuredOutputs: structuredWish(exchange, sampling),
   });
   const prompts = [[{ promptTokenIds: body.token_ids }]];
-  return { model, prompts, params, priority: sampling.priority };
+  const { request_id = sampling.request_id } = body;
+  return { model, prompts, params, ...requestWishes({ ...sampling, request_id }) };
 }
 
 async function answer(
@@ -75,7 +76,7 @@ async function answer(
   const writer = new TokenWriter(generation.model.llm.tokenizer);
   const { logprobs } = samples[0].prompt;
   exchange.json({
-    request_id: body.request_id ?? exchange.id,
+    request_id: generation.requestId ?? exchange.id,
     choices: samples.map((sample, index) => ({
       index,
       logprobs:
@@ -101,7 +102,7 @@ async function stream(
   const writer = new TokenWriter(generation.model.llm.tokenizer);
   const usage = new Usage();
   const isAsked = samplingOf(body).logprobs !== undefined;
-  const id = body.request_id ?? exchange.id;
+  const id = generation.requestId ?? exchange.id;
   const { maxBufferedBytes } = service.config;
   const mailbox = service.generator.run(exchange, generation, maxBufferedBytes);
   const chunk = (choice: object) => [{ request_id: id, choices: [choice] }];

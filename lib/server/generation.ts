@@ -23,10 +23,24 @@ export interface Generation {
   readonly prompts: readonly Iterable<Prompt>[];
   readonly params: GenerateParams;
   readonly priority?: number;
+  /** By which the engine is to know it; of several prompts each has its place behind it. */
+  readonly requestId?: string;
+  /** Tokens of each frame; the server's own number where that is more. */
+  readonly streamInterval?: number;
   /** Only the prompt counts; what is drawn is dropped. */
   readonly promptOnly?: boolean;
   /** The route of a request that offers tools. */
   readonly toolRoute?: ToolRoute;
+}
+
+/** What a body says of its request beside its prompts and how tokens are drawn. */
+export function requestWishes(body: {
+  readonly priority?: number;
+  readonly request_id?: string;
+  readonly stream_interval?: number;
+}): Pick<Generation, 'priority' | 'requestId' | 'streamInterval'> {
+  const { priority, request_id: requestId, stream_interval: streamInterval } = body;
+  return { priority, requestId, streamInterval };
 }
 
 export class Generator {
@@ -44,7 +58,8 @@ export class Generator {
   run(exchange: Exchange, generation: Generation, maxBytes = Number.POSITIVE_INFINITY): Mailbox {
     const { model, prompts, params } = generation;
     const { config, facts } = exchange;
-    const mailbox = new Mailbox(maxBytes, config.streamInterval);
+    const interval = Math.max(config.streamInterval, generation.streamInterval ?? 1);
+    const mailbox = new Mailbox(maxBytes, interval);
     facts.model = model.name;
     let next = 0;
     const work = async () => {
@@ -56,6 +71,7 @@ export class Generator {
           ...exchange.timeLeft,
           ...traceHeaders(exchange),
           ...(generation.priority === undefined ? {} : { priority: generation.priority }),
+          ...idOf(generation, prompt),
         };
         const { structuredField } = exchange;
         const forms = prompts[prompt];
@@ -91,6 +107,11 @@ export class Generator {
       if (!mailbox.push(event) && (await mailbox.staysFull())) throw slowReader(exchange);
     }
   }
+}
+
+function idOf({ requestId, prompts }: Generation, prompt: number) {
+  if (requestId === undefined) return {};
+  return { requestId: prompts.length === 1 ? requestId : `${requestId}-${prompt}` };
 }
 
 /** The caller's span, where it names one. */

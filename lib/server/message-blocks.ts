@@ -39,10 +39,6 @@ function textOf(block: unknown): string {
 /** A message of blocks; results of tools are messages of their own. */
 function turnsOf({ role, content }: AnthropicMessage, where: string): WireMessage[] {
   if (typeof content === 'string') return [{ role, content }];
-  for (const { type } of content) {
-    if (!Object.hasOwn(UNREAD, type)) continue;
-    throw badRequest(`${where}.content: blocks of type "${type}" ${UNREAD[type]}`, where);
-  }
   const isResult = ({ type }: WireBlock) => type === 'tool_result';
   const results = content.filter(isResult).map((block) => resultOf(block, where));
   const calls = content.filter(({ type }) => type === 'tool_use').map(callOf);
@@ -50,7 +46,9 @@ function turnsOf({ role, content }: AnthropicMessage, where: string): WireMessag
     .filter(({ type }) => type === 'thinking')
     .map(({ thinking }) => (typeof thinking === 'string' ? thinking : ''))
     .join('\n');
-  const parts = content.filter(({ type }) => !SPECIAL.includes(type));
+  const parts = content
+    .filter(({ type }) => !SPECIAL.includes(type))
+    .map((block) => withReference(block, `${where}.content`));
   if (parts.length === 0 && calls.length === 0 && results.length > 0) return results;
   const turn: WireMessage = {
     role,
@@ -61,13 +59,16 @@ function turnsOf({ role, content }: AnthropicMessage, where: string): WireMessag
   return [...results, turn];
 }
 
-const SPECIAL = ['tool_result', 'tool_use', 'thinking'];
+/** What was thought and redacted, only who has made it can read. */
+const SPECIAL = ['tool_result', 'tool_use', 'thinking', 'redacted_thinking'];
 
-/** Blocks of a conversation that this side can make nothing of. */
-const UNREAD: Readonly<Record<string, string>> = {
-  redacted_thinking: 'can be read by who made them only; leave them out',
-  tool_reference: 'are not supported yet; leave them out',
-};
+/** A search for tools names what it has found; all of them are offered anyway. */
+function withReference<T>(block: T, where: string): T | ReturnType<typeof blockText> {
+  const { type, tool_name: name } = (block ?? {}) as Record<string, unknown>;
+  if (type !== 'tool_reference') return block;
+  if (typeof name === 'string' && name !== '') return blockText(`The tool ${name} was found.`);
+  throw badRequest(`${where}: a tool_reference must have a tool_name`, where);
+}
 
 function withoutCacheControl({ cache_control: _, ...block }: WireBlock): WireBlock {
   return block as WireBlock;
@@ -80,11 +81,13 @@ function callOf({ id, name, input }: WireBlock) {
 
 /** Templates know no result that is an error; its text says so. */
 function resultOf(block: WireBlock, where: string): WireMessage {
-  const { tool_use_id: id, content, is_error: isError = null } = block;
+  const { tool_use_id: id, content: given, is_error: isError = null } = block;
   if (isError !== null && typeof isError !== 'boolean') {
     throw badRequest(`${where}.content: is_error must be a boolean`, where);
   }
-  if (Array.isArray(content)) checkTexts(content, `${where}.content`);
+  const place = `${where}.content`;
+  const content = Array.isArray(given) ? given.map((one) => withReference(one, place)) : given;
+  if (Array.isArray(content)) checkTexts(content, place);
   const text = Array.isArray(content) ? content.map(textOf).join('\n') : content;
   const said = typeof text === 'string' ? text : '';
   return { role: 'tool', tool_call_id: id, content: isError ? `Error: ${said}` : said };

@@ -17,6 +17,11 @@ const COUNTED: readonly Row[] = [
   // By their old names, which routers of older stacks still read.
   ['vllm:gpu_prefix_cache_queries_total', 'Prompt tokens looked up', (s) => s.prefixCacheQueries],
   ['vllm:gpu_prefix_cache_hits_total', 'Prompt tokens found', (s) => s.prefixCacheHits],
+  // vLLM has them from the start, too: there is no cache of other machines, and none of images.
+  ['vllm:external_prefix_cache_queries_total', 'Prompt tokens looked up elsewhere', () => 0],
+  ['vllm:external_prefix_cache_hits_total', 'Prompt tokens found elsewhere', () => 0],
+  ['vllm:mm_cache_queries_total', 'Images and sounds looked up', () => 0],
+  ['vllm:mm_cache_hits_total', 'Images and sounds found', () => 0],
   ['vllm:num_preemptions_total', 'Preemptions', (s) => s.numPreemptions],
   ['vllm:prompt_tokens_total', 'Prompt tokens', (s) => s.promptTokens],
   ['vllm:prompt_tokens_cached_total', 'Those not computed', (s) => s.promptTokensCached],
@@ -86,9 +91,11 @@ export class Metrics {
       of: ({ promptTokens, promptTokensCached }) => ({
         local_cache_hit: promptTokensCached,
         local_compute: promptTokens - promptTokensCached,
+        external_kv_transfer: 0,
       }),
     });
     this.#waitingByReason();
+    this.#sleepState();
     this.#cacheConfig();
     this.#adapters();
     this.#shared();
@@ -291,21 +298,35 @@ export class Metrics {
     });
   }
 
+  /** It never sleeps. */
+  #sleepState(): void {
+    const gauge = new Gauge({
+      ...this.#common('vllm:engine_sleep_state', 'What the engine has given up; awake: nothing'),
+      labelNames: [...LABELS, 'sleep_state'],
+    });
+    for (const model of this.#models) {
+      for (const state of ['awake', 'weights_offloaded', 'discard_all']) {
+        gauge.set({ ...labelsOf(model), sleep_state: state }, state === 'awake' ? 1 : 0);
+      }
+    }
+  }
+
   /** Routers multiply: `block_size` × `num_gpu_blocks` are the tokens that it can hold. */
   #cacheConfig(): void {
-    const labels = ['block_size', 'num_gpu_blocks', 'cache_dtype'];
+    const labels = ['block_size', 'num_gpu_blocks', 'cache_dtype', 'gpu_memory_utilization'];
     const gauge = new Gauge({
       ...this.#common('vllm:cache_config_info', 'The KV cache; the value is 1'),
       labelNames: [...LABELS, ...labels, 'num_cpu_blocks'],
     });
     for (const model of this.#models) {
-      const { blockSize, numHostBlocks } = model.llm.info;
+      const { blockSize, numHostBlocks, kvCacheDtype, gpuMemoryUtilization } = model.llm.info;
       gauge.set(
         {
           ...labelsOf(model),
           block_size: blockSize,
           num_gpu_blocks: Math.floor(kvCapacity(model.llm.info) / blockSize),
-          cache_dtype: 'auto',
+          cache_dtype: kvCacheDtype,
+          gpu_memory_utilization: gpuMemoryUtilization,
           num_cpu_blocks: numHostBlocks,
         },
         1,

@@ -20,6 +20,9 @@ export interface ServerOptions {
   readonly chatTemplate?: string;
   /** Whether requests may bring a `chat_template` of their own. Default false. */
   readonly trustRequestChatTemplate?: boolean;
+  /** Requests may ask for fewer `dimensions` although the model's files do not say that it was
+   * trained for them. Default false. */
+  readonly matryoshka?: boolean;
   /** Longest body of a request. Default 16 MiB. */
   readonly maxBodyBytes?: number;
   /** Messages of a conversation, their parts and calls of tools counted, too: a template goes over
@@ -100,6 +103,7 @@ const schema = z.strictObject({
     .refine((path) => path === '' || path.startsWith('/'), 'must begin with a slash'),
   chatTemplate: z.string().optional(),
   trustRequestChatTemplate: z.boolean().default(false),
+  matryoshka: z.boolean().default(false),
   maxBodyBytes: bytes.default(2 ** 24),
   maxMessages: z
     .int()

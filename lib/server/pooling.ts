@@ -5,7 +5,7 @@ import type { Exchange } from './exchange.js';
 import type { Model } from './models.js';
 import { asProblem, badRequest, Problem } from './problem.js';
 import { type TextPrompt, textPrompts } from './prompt-input.js';
-import { newId, type Service, seconds } from './service.js';
+import { answerId, type Service, seconds } from './service.js';
 
 /** Most texts of one request; OpenAI's. */
 const MAX_TEXTS = 2048;
@@ -128,8 +128,14 @@ export function usageOf(
 }
 
 /** What a list begins with. */
-export function listHead(prefix: string, model: string, usage: object): object {
-  return { id: newId(prefix), object: 'list', created: seconds(), model, usage };
+export function listHead(
+  prefix: string,
+  body: { readonly model?: string; readonly request_id?: string },
+  { name }: Model,
+  usage: object,
+): object {
+  const id = answerId(prefix, body);
+  return { id, object: 'list', created: seconds(), model: body.model ?? name, usage };
 }
 
 /** A list in pieces, each of its entries made when it is sent. */

@@ -1,6 +1,6 @@
 /** From the words of requests to prompts of the library. */
 import type { Prompt } from '../engine/prompts.js';
-import type { ChatMessage, RenderOptions } from '../text/chat-template.js';
+import type { ChatMessage, ChatTemplate, RenderOptions } from '../text/chat-template.js';
 import type { ChatOptions } from '../tools/types.js';
 import { hasForeignIds, shortIds } from './call-ids.js';
 import type { ServerConfig } from './options.js';
@@ -90,15 +90,17 @@ export function renderOptions(body: ConversationBody, config: ServerConfig): Ren
  * front, for those that want it there; with neighbours of the same role as one, for those that want
  * user and assistant in turn; and all of these with short ids of calls, for those that want nine
  * letters. Each is made when the one before was refused.
+ * @param own the model's; where it is not given, none is asked whether it knows `developer`
  */
 export function chatForms(
   messages: readonly WireMessage[],
   template: RenderOptions,
   chat: ChatOptions = {},
+  own?: () => ChatTemplate,
 ): Iterable<Prompt> {
   return {
     *[Symbol.iterator]() {
-      const plain = messages.map(asMessage);
+      const plain = instructed(messages.map(asMessage), template, chat, own);
       for (const one of orders(plain)) yield { messages: one, template, chat };
       if (!hasForeignIds(plain)) return;
       for (const one of orders(shortIds(plain))) yield { messages: one, template, chat };
@@ -108,11 +110,45 @@ export function chatForms(
 
 function* orders(plain: readonly ChatMessage[]): Generator<readonly ChatMessage[], void, void> {
   yield plain;
-  const inFront = systemInFront(plain);
+  const inFront = instructionsInFront(plain);
   if (inFront !== plain) yield inFront;
   const merged = neighboursMerged(inFront);
   if (merged.length !== inFront.length) yield merged;
 }
+
+/**
+ * `developer` where the template has a word for it, `system` everywhere else. Some that have read
+ * only the first message for instructions, and pass over any other: they get all of them in it.
+ */
+function instructed(
+  messages: readonly ChatMessage[],
+  template: RenderOptions,
+  { tools }: ChatOptions,
+  ownTemplate: (() => ChatTemplate) | undefined,
+): readonly ChatMessage[] {
+  if (!messages.some(({ role }) => role === DEVELOPER)) return messages;
+  const own = ownTemplate?.();
+  const options = { ...template, ...(tools === undefined ? {} : { tools }) } as RenderOptions;
+  if (!own?.namesDeveloper(options)) {
+    return messages.map((one) => (one.role === DEVELOPER ? { ...one, role: 'system' } : one));
+  }
+  if (!messages.slice(1).some(isInstruction) || readsEach(own, options)) return messages;
+  return instructionsInFront(messages, DEVELOPER);
+}
+
+const DEVELOPER = 'developer';
+
+function readsEach(own: ChatTemplate, options: RenderOptions): boolean {
+  const say = (role: string, content: string) => ({ role, content });
+  const turns = [say(DEVELOPER, 'instruct-1'), say(DEVELOPER, 'instruct-2'), say('user', 'x')];
+  try {
+    return own.render(turns, { ...options, continueFinalMessage: false }).includes('instruct-2');
+  } catch {
+    return true; // it says so itself
+  }
+}
+
+const isInstruction = ({ role }: ChatMessage) => role === 'system' || role === DEVELOPER;
 
 /** Roles and parts by the names that templates know. */
 function asMessage(message: WireMessage): ChatMessage {
@@ -125,7 +161,7 @@ function asMessage(message: WireMessage): ChatMessage {
   const isEmpty = text === undefined || text === null || text.length === 0;
   return {
     ...rest,
-    role: role === 'developer' ? 'system' : role === 'function' ? 'tool' : role,
+    role: role === 'function' ? 'tool' : role,
     content: isEmpty ? (hasCalls && content === null ? null : '') : (text as string),
     ...(hasCalls ? { tool_calls: calls } : {}),
   };
@@ -149,11 +185,15 @@ function asPart(part: { readonly type: string; readonly [name: string]: unknown 
 const textOf = ({ content }: ChatMessage): string =>
   typeof content === 'string' ? content : (content ?? []).map(({ text }) => text ?? '').join('\n');
 
-function systemInFront(messages: readonly ChatMessage[]): readonly ChatMessage[] {
-  const systems = messages.filter(({ role }) => role === 'system');
-  if (systems.length === 0 || (systems.length === 1 && messages[0] === systems[0])) return messages;
-  const rest = messages.filter(({ role }) => role !== 'system');
-  return [{ role: 'system', content: systems.map(textOf).join('\n\n') }, ...rest];
+function instructionsInFront(
+  messages: readonly ChatMessage[],
+  asRole?: string,
+): readonly ChatMessage[] {
+  const said = messages.filter(isInstruction);
+  if (said.length === 0 || (said.length === 1 && messages[0] === said[0])) return messages;
+  const rest = messages.filter((one) => !isInstruction(one));
+  const role = asRole ?? said[0].role;
+  return [{ role, content: said.map(textOf).join('\n\n') }, ...rest];
 }
 
 function neighboursMerged(messages: readonly ChatMessage[]): ChatMessage[] {

@@ -36,7 +36,6 @@ const ROWS: Readonly<Record<string, Row>> = {
   rank_fields: [isEmpty, 'is not supported; send the text to rank by'],
   max_chunks_per_doc: [(value) => value === 1, 'is not supported; send chunks as documents'],
   max_tokens_per_doc: [NEVER, 'is not supported; truncate_prompt_tokens is'],
-  suffix: [(value) => value === '', 'is not supported; write the tokens of a fill-in prompt'],
 };
 
 /**

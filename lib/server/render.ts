@@ -20,6 +20,7 @@ const OF_REQUEST: readonly string[] = [
   'echo',
   'truncate_prompt_tokens',
   'truncation_side',
+  'request_id',
 ];
 
 function samplingParams(
@@ -43,11 +44,12 @@ interface Rendered {
   readonly stream_options?: unknown;
   readonly cache_salt?: string;
   readonly priority?: number;
+  readonly request_id?: string;
 }
 
 function request(body: Rendered, tokenIds: readonly number[], sampling: object) {
   return {
-    request_id: newId('render-'),
+    request_id: body.request_id ?? newId('render-'),
     token_ids: tokenIds,
     sampling_params: sampling,
     model: body.model ?? null,
@@ -92,9 +94,11 @@ export function renderRoutes(service: Service): Route[] {
         const asked = body.max_completion_tokens ?? body.max_tokens ?? 16;
         const sampling = samplingParams(body, asked, body.logprobs);
         const rendered = [];
-        for (const forms of prompts) {
+        for (const [i, forms] of prompts.entries()) {
           const tokenIds = await encodeForms(exchange, model.llm, forms, body.add_special_tokens);
-          rendered.push(request(body, tokenIds, sampling));
+          const { request_id: id } = body;
+          const own = prompts.length > 1 && id !== undefined ? { request_id: `${id}-${i}` } : {};
+          rendered.push(request({ ...body, ...own }, tokenIds, sampling));
         }
         exchange.json(rendered);
       },

@@ -101,7 +101,7 @@ async function read(
   tellHosted(exchange, tools.hosted);
   const reasoning = reasoningOf({ ...body, reasoning_effort: effortOf(body) });
   const chat = chatOptions(service.config, tools, reasoning);
-  const forms = chatForms([...system, ...messages], template, chat);
+  const forms = chatForms([...system, ...messages], template, chat, model.llm.chatTemplate);
   const { toolbox } = tools;
   return { body, model, messages, forms, params, withLogprobs, toolbox };
 }

@@ -22,7 +22,7 @@ import {
   scoreAnswer,
   scoreBody,
 } from './schemas/pooling.js';
-import { newId, type Service } from './service.js';
+import { answerId, type Service } from './service.js';
 
 export function scoreRoutes(service: Service): Route[] {
   const common = { method: 'POST', guarded: true, queued: true } as const;
@@ -93,7 +93,7 @@ async function answerScores(service: Service, exchange: Exchange): Promise<void>
   const pairs = pairsOf(body);
   const outputs = await score(exchange, model, pairs, scoreOptions(exchange, body));
   const usage = usageOf(service, exchange, model, outputs);
-  const head = listHead('score-', body.model ?? model.name, usage);
+  const head = listHead('score-', body, model, usage);
   await exchange.jsonParts(
     listParts(head, outputs, ({ score }, index) =>
       JSON.stringify({ index, object: 'score', score }),
@@ -149,7 +149,7 @@ async function answerRanks(service: Service, exchange: Exchange): Promise<void> 
   const { top_n: topN = 0, return_documents: withText = true } = body;
   const best = topN === 0 ? ranked : ranked.slice(0, topN);
   exchange.json({
-    id: newId('rerank-'),
+    id: answerId('rerank-', body),
     model: body.model ?? model.name,
     usage,
     results: best.map(({ index, score, document }) => ({

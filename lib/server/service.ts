@@ -74,6 +74,11 @@ export function newId(prefix: string): string {
   return `${prefix}${randomBytes(16).toString('hex')}`;
 }
 
+/** The id of an answer: a request that has a name of its own gives it. */
+export function answerId(prefix: string, { request_id: id }: { readonly request_id?: string }) {
+  return id === undefined ? newId(prefix) : prefix + id;
+}
+
 export function seconds(): number {
   return Math.floor(Date.now() / 1000);
 }

@@ -110,10 +110,11 @@ export function tokenRoutes(service: Service): Route[] {
           throw badRequest('either prompt or messages is needed', 'prompt');
         }
         const chat = chatOptions(service.config, chatTools(body), reasoningOf(body));
-        const forms: Iterable<Prompt> =
-          messages === undefined
-            ? [prompt as string]
-            : chatForms(messages, renderOptions({ ...body, messages }, service.config), chat);
+        let forms: Iterable<Prompt> = [prompt as string];
+        if (messages !== undefined) {
+          const template = renderOptions({ ...body, messages }, service.config);
+          forms = chatForms(messages, template, chat, llm.chatTemplate);
+        }
         const tokenIds = await encodeForms(exchange, llm, forms, body.add_special_tokens);
         exchange.json({
           count: tokenIds.length,

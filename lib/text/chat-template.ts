@@ -289,6 +289,17 @@ export class ChatTemplate {
     return settings.chatTemplate ?? this.#own(settings).source;
   }
 
+  /**
+   * @internal Whether the template that these options choose knows the role `developer`.
+   * @throws ERR_INVALID_PARAM, ERR_CHAT_TEMPLATE
+   */
+  namesDeveloper(options: RenderOptions = {}): boolean {
+    const settings = renderSettings(options);
+    const { chatTemplate } = settings;
+    const { reading } = chatTemplate === undefined ? this.#own(settings) : parseGiven(chatTemplate);
+    return reading.namesDeveloper;
+  }
+
   #render(
     turns: readonly Turn[],
     { source, template }: Parsed,

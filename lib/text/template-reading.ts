@@ -6,6 +6,8 @@ export interface TemplateReading {
   readonly takesParts: boolean;
   /** It asks whether there is a list of tool calls, empty or not. */
   readonly asksForCalls: boolean;
+  /** It has a word for the role that OpenAI's newer models know instructions by. */
+  readonly namesDeveloper: boolean;
 }
 
 /** Filters that take a list apart. */
@@ -80,9 +82,18 @@ class Reading {
       return ['defined', 'undefined', 'none'].includes(node.name);
     });
   }
+
+  /** By itself: within a longer text that it writes, the word tells nothing. */
+  namesDeveloper(): boolean {
+    return this.#nodes.some((node) => node.kind === 'const' && node.value === 'developer');
+  }
 }
 
 export function readTemplate(body: Body): TemplateReading {
   const reading = new Reading(body);
-  return { takesParts: reading.takesParts(), asksForCalls: reading.asksForCalls() };
+  return {
+    takesParts: reading.takesParts(),
+    asksForCalls: reading.asksForCalls(),
+    namesDeveloper: reading.namesDeveloper(),
+  };
 }

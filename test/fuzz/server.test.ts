@@ -66,7 +66,8 @@ beforeAll(async () => {
     vectors: await LLM.load({ model: encoderFolder('vectors') }),
     classifier: await LLM.load({ model: encoderFolder(['calm', 'rough', 'frozen']) }),
   };
-  handler = createServer(models, { maxBodyBytes: 40_000, trustRequestChatTemplate: true, logger });
+  const trust = { trustRequestChatTemplate: true, matryoshka: true };
+  handler = createServer(models, { maxBodyBytes: 40_000, ...trust, logger });
   connect = inMemory(handler);
   const answer = await ask({ method: 'GET', path: '/openapi.json', headers: {}, body: NO_BODY });
   for (const [path, { post }] of Object.entries<Described>(JSON.parse(answer.text).paths)) {

@@ -84,14 +84,28 @@ it('of a model that generates is plain', async () => {
   expect(pooling).toEqual({
     ...{ pooling: 'last', normalize: true, prompts: {}, defaultPromptName: undefined },
     ...{ maxSeqLength: undefined, width: 128, labels: undefined, activation: 'none' },
-    ...{ isDeclared: false, similarity: 'cosine', refusal: undefined },
+    ...{ isDeclared: false, similarity: 'cosine', refusal: undefined, matryoshka: false },
   });
 });
 
 it('of an encoder alone is the mean', () => {
   const spec = { hiddenSize: 8 };
-  const read = { spec, pooling: 'mean' as const, labels: undefined, isForPooling: true };
+  const read = {
+    ...{ spec, pooling: 'mean' as const, labels: undefined, isForPooling: true, matryoshka: false },
+  };
   expect(plainPooling(read)).toMatchObject({ pooling: 'mean', normalize: true, width: 8 });
+});
+
+it('has vectors of fewer values where config.json says so', async () => {
+  const of = async (config: object) =>
+    (await poolingOf('bert-mean', { 'config.json': config })).matryoshka;
+  expect(await of({})).toBe(false);
+  expect(await of({ is_matryoshka: true })).toBe(true);
+  expect(await of({ is_matryoshka: null, matryoshka_dimensions: [] })).toBe(false);
+  expect(await of({ is_matryoshka: false, matryoshka_dimensions: [16, 32] })).toEqual([16, 32]);
+  for (const config of [{ is_matryoshka: 'yes' }, { matryoshka_dimensions: [0] }]) {
+    expect(await refused('bert-mean', { 'config.json': config })).toContain('matryoshka');
+  }
 });
 
 it('goes through the layers of Dense modules, tensors from their own files', async () => {

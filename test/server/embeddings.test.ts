@@ -1,4 +1,6 @@
 /** Vectors, scores and labels over HTTP, beside the same calls of the library; and what is refused. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { OpenAIEmbeddings } from '@langchain/openai';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -18,6 +20,14 @@ const LABELS = ['calm', 'rough', 'frozen'];
 const TEXTS = ['The sea was calm.', 'baca dede fifi', 'A ship, and no wind', 'é — 猫'];
 const LONG = 'baca '.repeat(200);
 
+/** The same model with this in its config.json. */
+async function loaded(mark: object): Promise<LLM> {
+  const folder = encoderFolder('vectors');
+  const file = join(folder, 'config.json');
+  writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), ...mark }));
+  return LLM.load({ model: folder });
+}
+
 let server: TestServer;
 let vectors: LLM;
 let ranker: LLM;
@@ -29,7 +39,9 @@ beforeAll(async () => {
   ranker = await LLM.load({ model: encoderFolder(['relevant']) });
   classifier = await LLM.load({ model: encoderFolder(LABELS) });
   answerer = await LLM.load({ runner: 'pooling', maxNumBatchedTokens: 200 });
-  const models = { text, vectors, ranker, classifier, answerer };
+  const marked = await loaded({ is_matryoshka: true });
+  const listed = await loaded({ matryoshka_dimensions: [16, 32, 64] });
+  const models = { text, vectors, ranker, classifier, answerer, marked, listed };
   server = await serveModels(models, { apiKey: undefined });
 });
 afterAll(() => server.close());
@@ -89,8 +101,11 @@ describe('/v1/embeddings', () => {
   it('options are those of the library', async () => {
     const options = { dimensions: 8, normalize: false, pooling: 'cls' as const };
     const { embedding } = await vectors.embed(TEXTS[1], options);
-    const answer = await server.json('/v1/embeddings', { input: TEXTS[1], ...options });
-    expect(answer.data[0].embedding).toEqual(numbers(embedding));
+    const { data: cutData } = await server.json('/v1/embeddings', {
+      ...{ model: 'marked', input: TEXTS[1] },
+      ...options,
+    });
+    expect(cutData[0].embedding).toEqual(numbers(embedding));
     for (const [most, truncate] of [
       [-1, true],
       [7, 7],
@@ -101,6 +116,27 @@ describe('/v1/embeddings', () => {
       expect(data[0].embedding).toEqual(numbers(cut.embedding));
       expect(usage.prompt_tokens).toBe(cut.numPromptTokens);
     }
+  });
+
+  it('of fewer values are those of models that were trained for it', async () => {
+    const ask = async (model: string, dimensions: number, path = '/v1/embeddings') => {
+      const answer = await server.post(path, { model, input: TEXTS[1], dimensions });
+      const { error, data } = (await answer.json()) as Json;
+      return error ? [error.param, error.message] : (data[0].embedding ?? data[0].data).length;
+    };
+    const whole = ENCODER.hidden;
+    expect(await ask('marked', 5)).toBe(5);
+    expect(await ask('vectors', whole)).toBe(whole);
+    const unmarked = ['dimensions', expect.stringMatching(/do not say .* fewer than 64 values/)];
+    expect(await ask('vectors', 8)).toEqual(unmarked);
+    expect(await ask('vectors', 8, '/pooling')).toEqual(unmarked);
+    const some = ['dimensions', 'dimensions: this model makes vectors of 16, 32 or 64 values'];
+    expect([await ask('listed', 16), await ask('listed', whole)]).toEqual([16, whole]);
+    expect(await ask('listed', 17)).toEqual(some);
+    const lenient = await serveModels({ vectors: await loaded({}) }, { matryoshka: true });
+    const body = { input: TEXTS[1], dimensions: 8 };
+    expect((await lenient.json('/v1/embeddings', body)).data[0].embedding).toHaveLength(8);
+    await lenient.close();
   });
 
   it('a long answer comes in pieces, and whole', async () => {

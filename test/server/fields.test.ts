@@ -86,6 +86,8 @@ const TAKEN: [path: string, body: object][] = [
   ...Object.keys(BODIES).map((path): [string, object] => [path, NEUTRAL]),
   ['/v1/messages', { output_config: { effort: 'low' }, mcp_servers: [], container: null }],
   ['/v1/messages', user(result([{ type: 'text', text: '5' }]))],
+  ['/v1/messages', user(result([{ type: 'tool_reference', tool_name: 'add' }]))],
+  ['/v1/messages', user([{ type: 'redacted_thinking', data: 'x' }])],
   ['/v1/responses', output([{ type: 'input_text', text: '5' }])],
   ['/v1/chat/completions', { messages: [{ role: 'ipython', content: 'x' }] }],
 ];

@@ -1,7 +1,7 @@
 /** How requests end: by their clients' leaving, slow reading, a limit of time, a shutdown. */
 import { once } from 'node:events';
-import { request } from 'node:http';
-import { connect } from 'node:net';
+import { Agent, get, request } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createServer, serve } from '../../lib/server/index.js';
 import { until } from '../support/until.js';
@@ -208,6 +208,30 @@ describe('a shutdown', () => {
     await done;
     await expect(ask('/health')).rejects.toThrow();
     await server.idle();
+  });
+
+  it('waits for no connection that is kept for a next request', async () => {
+    const own = await begin(60_000);
+    const close = vi.spyOn(own.http, 'closeIdleConnections');
+    const agent = new Agent({ keepAlive: true });
+    const sockets: Socket[] = [];
+    for (const path of ['/health', '/health', '/v1/models']) {
+      const asked = get(own.url + path, { agent });
+      const [answer] = await once(asked, 'response');
+      answer.resume();
+      sockets.push(answer.socket);
+      await once(asked, 'close');
+    }
+    const [kept] = sockets;
+    expect([new Set(sockets).size, kept.destroyed]).toEqual([1, false]);
+    const ended = new Promise((resolve) => kept.once('close', resolve));
+    const begun = performance.now();
+    await own.shutdown();
+    expect(await ended).toBe(false); // no error
+    // Those that have not asked for anything yet get a second.
+    expect(performance.now() - begun).toBeLessThan(900);
+    expect(close).toHaveBeenCalled();
+    agent.destroy();
   });
 
   it('ends what runs when time is up, or when it is asked a second time', async () => {

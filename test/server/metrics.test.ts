@@ -26,10 +26,14 @@ const NAMES = `
 counter vllm:prefix_cache_queries_total vllm:prefix_cache_hits_total vllm:num_preemptions_total
 counter vllm:prompt_tokens_total vllm:generation_tokens_total vllm:request_success_total
 counter vllm:prompt_tokens_cached_total vllm:prompt_tokens_by_source_total
+counter vllm:external_prefix_cache_queries_total vllm:external_prefix_cache_hits_total
+counter vllm:mm_cache_queries_total vllm:mm_cache_hits_total
+counter vllm:tool_call_parser_invocations_total
 counter octavo:block_copies_total octavo:blocks_swapped_out_total octavo:blocks_swapped_in_total
 counter octavo:forks_total octavo:requests_failed_total
 gauge vllm:num_requests_running vllm:num_requests_waiting vllm:num_requests_waiting_by_reason
 gauge vllm:kv_cache_usage_perc vllm:cache_config_info octavo:blocks_shared
+gauge vllm:engine_sleep_state vllm:lora_requests_info
 histogram vllm:time_to_first_token_seconds vllm:inter_token_latency_seconds
 histogram vllm:request_time_per_output_token_seconds vllm:e2e_request_latency_seconds
 histogram vllm:request_queue_time_seconds vllm:request_inference_time_seconds
@@ -37,6 +41,9 @@ histogram vllm:request_prefill_time_seconds vllm:request_decode_time_seconds
 histogram vllm:request_prompt_tokens vllm:request_generation_tokens vllm:iteration_tokens_total
 histogram vllm:request_max_num_generation_tokens vllm:request_params_n
 histogram vllm:request_params_max_tokens vllm:request_prefill_kv_computed_tokens`;
+
+/** vLLM has these with a flag, a connector or a draft model only. */
+const NOT_HERE = /vllm:(corrupted_requests|spec_decode_|estimated_|kv_block_|kv_offload_|nixl_)/;
 
 const BUCKETS = {
   'vllm:time_to_first_token_seconds':
@@ -66,11 +73,33 @@ describe('/metrics', () => {
       const found = [...text.matchAll(new RegExp(`^${name}_bucket\\{le="([^"]+)"`, 'gm'))];
       expect(found.map(([, le]) => le).join(' ')).toBe(`${buckets} +Inf`);
     }
+    expect(text).not.toMatch(NOT_HERE);
     const { numBlocks } = server.llm.info;
     expect(text).toContain(`block_size="16",num_gpu_blocks="${numBlocks - 1}"`);
     expect(text).toMatch(
       /^vllm:cache_config_info\{.*block_size="16",num_gpu_blocks="\d+",cache_dtype=".*\} 1$/m,
     );
+  });
+
+  it('says what the cache is stored as, and that the engine is awake', async () => {
+    const labels = 'model_name="octavo-demo",engine="0"';
+    for (const [options, stored] of [
+      [{}, 'cache_dtype="bfloat16",gpu_memory_utilization="0.9"'],
+      [
+        { kvCacheDtype: 'int8', gpuMemoryUtilization: 0.5 },
+        'cache_dtype="int8",gpu_memory_utilization="0.5"',
+      ],
+    ] as const) {
+      const own = await serveDemo({}, options);
+      const text = await (await fetch(`${own.url}/metrics`)).text();
+      expect(text).toContain(stored);
+      const states = { awake: 1, weights_offloaded: 0, discard_all: 0 };
+      for (const [state, value] of Object.entries(states)) {
+        const sample = `vllm:engine_sleep_state{${labels},sleep_state="${state}"}`;
+        expect([state, sampleOf(text, sample)]).toEqual([state, value]);
+      }
+      await own.close();
+    }
   });
 
   it('counts what was asked and answered, as the answers say', async () => {
@@ -131,6 +160,7 @@ describe('/metrics', () => {
       `vllm:prompt_tokens_by_source_total{model_name="octavo-demo",engine="0",source="${source}"}`;
     expect(sampleOf(text, from('local_cache_hit'))).toBe(promptTokensCached);
     expect(sampleOf(text, from('local_compute'))).toBe(promptTokens - promptTokensCached);
+    expect(sampleOf(text, from('external_kv_transfer'))).toBe(0);
   });
 
   it('is read by a parser: a type for each name, no sample twice', async () => {

@@ -18,7 +18,7 @@ import { int64Paths } from '../../lib/server/schemas/int64.js';
 import { messageAnswer } from '../../lib/server/schemas/messages.js';
 import { responseAnswer, responseBody } from '../../lib/server/schemas/responses.js';
 import { inWireNames } from '../../lib/server/wire-names.js';
-import { dataOf, type Json, serveDemo, type TestServer } from './support.js';
+import { dataOf, type Json, serveDemo, serveModels, type TestServer } from './support.js';
 
 let server: TestServer;
 let llm: LLM;
@@ -235,6 +235,44 @@ it('a conversation is offered as it is first, then as strict templates want it',
   expect(forms(say('developer', 'user', 'system', 'user'))).toEqual(['susu', 'suu', 'su']);
 });
 
+describe('the role developer', () => {
+  const EACH = '{% for m in messages %}[{{ m.role }}: {{ m.content }}]{% endfor %}';
+  const KNOWS = `${EACH}{% if 'developer' == 0 %}{% endif %}`;
+  const FIRST =
+    "{% set given = messages[0].role in ['system', 'developer'] %}" +
+    '{% if given %}[first: {{ messages[0].content }}]{% endif %}' +
+    "{% for m in messages[1 if given else 0:] %}{% if m.role == 'user' %}[{{ m.content }}]{% endif %}{% endfor %}";
+  const say = (role: string, content: string) => ({ role, content });
+  const said = [say('developer', 'a'), say('user', 'x'), say('system', 'b'), say('developer', 'c')];
+  const rendered = (messages: object[], chatTemplate: string) => {
+    const [form] = chatForms(messages as Json, { chatTemplate }, {}, llm.chatTemplate) as Json;
+    return llm.applyChatTemplate(form.messages, form.template);
+  };
+
+  it('is kept where the template has a word for it, and is the system elsewhere', () => {
+    expect(rendered(said, EACH)).toBe('[system: a][user: x][system: b][system: c]');
+    expect(rendered(said, KNOWS)).toBe('[developer: a][user: x][system: b][developer: c]');
+    const within = `${EACH}{{ 'what a developer says' if false }}`;
+    expect(rendered(said, within)).toBe(rendered(said, EACH));
+  });
+
+  it('loses no message to a template that looks for instructions in the first only', () => {
+    expect(rendered(said, FIRST)).toBe('[first: a\n\nb\n\nc][x]');
+    expect(rendered([say('user', 'x'), say('developer', 'a')], FIRST)).toBe('[first: a][x]');
+    expect(rendered([say('developer', 'a'), say('user', 'x')], FIRST)).toBe('[first: a][x]');
+  });
+
+  it.each(['/v1/chat/completions', '/v1/responses', '/tokenize'])('of %s', async (path) => {
+    const own = await serveModels({ own: llm }, { chatTemplate: FIRST });
+    const messages = [say('developer', 'a'), say('developer', 'b'), say('user', 'x')];
+    const [tokens] = [await llm.encode('[first: a\n\nb][x]', { addSpecialTokens: false })];
+    const body = path === '/v1/responses' ? { input: messages } : { messages };
+    const answer = await own.json(path, { ...body, max_tokens: 1, max_output_tokens: 1 });
+    const { usage = {}, count } = answer;
+    expect(count ?? usage.prompt_tokens ?? usage.input_tokens).toBe(tokens.length);
+  });
+});
+
 it('blocks of Anthropic become messages, and those that cannot are refused by name', () => {
   const of = (...content: object[]) =>
     blocksOf({ messages: [{ role: 'user', content }] } as Json) as Json;
@@ -249,10 +287,19 @@ it('blocks of Anthropic become messages, and those that cannot are refused by na
     ]);
   }
   expect(() => of({ ...result, is_error: 'yes' })).toThrow(/is_error must be a boolean/);
-  for (const type of ['redacted_thinking', 'tool_reference']) {
-    expect(() => of({ type: 'text', text: 'x' }, { type })).toThrow(
-      expect.objectContaining({ status: 400, message: expect.stringContaining(`"${type}"`) }),
-    );
+  const text = { type: 'text', text: 'x' };
+  const redacted = { type: 'redacted_thinking', data: 'c2VjcmV0' };
+  expect(of(redacted, text)).toEqual([{ role: 'user', content: [text] }]);
+  expect(of(redacted)).toEqual([{ role: 'user', content: null }]);
+  const reference = { type: 'tool_reference', tool_name: 'add' };
+  const found = 'The tool add was found.';
+  expect(of({ ...result, content: [text, reference] })).toMatchObject([
+    { role: 'tool', content: `x\n${found}` },
+  ]);
+  expect(of(reference, text)).toMatchObject([{ content: [{ type: 'text', text: found }, text] }]);
+  for (const content of [[{ type: 'tool_reference' }], [{ ...reference, tool_name: 5 }]]) {
+    expect(() => of({ ...result, content })).toThrow(/must have a tool_name/);
+    expect(() => of(...content)).toThrow(/must have a tool_name/);
   }
 });
 

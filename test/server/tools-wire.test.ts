@@ -83,6 +83,24 @@ describe('chat completions', () => {
     expect(chunks.at(-1).choices[0]).toMatchObject({ finish_reason: 'tool_calls' });
   });
 
+  it('are put together by who goes by ids instead of by index, too', async () => {
+    await serve({ ...ALL, steps: [...ALL.steps, ...call(2, 'f', '{"a":', ' 2}')] });
+    const chunks = dataOf(await server.frames(CHAT, { messages, tools }));
+    const byId = new Map<string, string>();
+    let open = '';
+    for (const { tool_calls = [] } of deltasOf(chunks)) {
+      for (const { id, function: said } of tool_calls) {
+        // One without an id belongs to the one before.
+        if (id !== undefined) {
+          expect(byId.has(id)).toBe(false);
+          open = id;
+        }
+        byId.set(open, `${byId.get(open) ?? ''}${said.name ?? ''}${said.arguments}`);
+      }
+    }
+    expect([...byId.values()]).toEqual(['f{"a": 1}', 'g{}', 'f{"a": 2}']);
+  });
+
   it('answer with the same, whole', async () => {
     await serve(ALL);
     const answer = await server.json(CHAT, { messages, tools });

@@ -35,7 +35,7 @@ export function specCheckpoint(
     pooling: {
       ...{ pooling: 'last', normalize: false, prompts: {}, defaultPromptName: undefined },
       ...{ maxSeqLength: undefined, labels: undefined, activation: 'none', isDeclared: false },
-      ...{ similarity: 'cosine', refusal: undefined },
+      ...{ similarity: 'cosine', refusal: undefined, matryoshka: false },
       width: native.pooler?.layers.at(-1)?.outSize ?? native.hiddenSize,
     },
     tokenizer: { json: readFileSync(TOKENIZER, 'utf8'), config: {} },

@@ -27,3 +27,12 @@ it.each([
 ])('%s asks whether there are calls: %j', (source, asksForCalls) => {
   expect(reading(source).asksForCalls).toBe(asksForCalls);
 });
+
+it.each([
+  ["{% if m.role in ['system', 'developer'] %}{% endif %}", true],
+  ["{% if m['role'] == 'developer' %}{% endif %}", true],
+  ["{{ 'developer' }}", true],
+  ["{{ 'The developer said:' }} developer {{ developer }}", false],
+])('%s names the role developer: %j', (source, namesDeveloper) => {
+  expect(reading(source).namesDeveloper).toBe(namesDeveloper);
+});

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { failure, usage } from './answers.js';
-import { flag, integer, opt, samplingFields } from './fields.js';
+import { flag, integer, opt, samplingFields, text } from './fields.js';
 
 const ID = { type: 'integer', minimum: 0 };
 
@@ -24,7 +24,7 @@ export const completionBody = z.object({
   prompt: promptField,
   max_tokens: integer,
   logprobs: opt(z.int().min(-1)),
-  suffix: opt(z.string()).meta({ maxLength: 0 }),
+  suffix: text,
   add_special_tokens: flag,
 });
 

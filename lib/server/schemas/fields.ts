@@ -2,6 +2,9 @@
 import { z } from 'zod';
 import { int64 } from './int64.js';
 
+/** What names a request. */
+export const REQUEST_ID = /^[\x21-\x7e]{1,128}$/;
+
 /** May be absent or null, which is undefined from here on. */
 export function opt<S extends z.ZodType>(schema: S) {
   return schema.nullish().transform((value) => value ?? undefined);
@@ -35,6 +38,11 @@ export const streamOptions = opt(
   }),
 );
 
+/** A request's name is sent back in a header. */
+export const requestId = opt(
+  z.string().regex(REQUEST_ID, 'must be 1 to 128 printable ASCII characters without blanks'),
+);
+
 /** Passed over, whatever they say: nothing here depends on them. */
 const IGNORED = {
   user: z.unknown().optional(),
@@ -47,10 +55,8 @@ const IGNORED = {
   prediction: z.unknown().optional(),
   verbosity: z.unknown().optional(),
   spaces_between_special_tokens: z.unknown().optional(),
-  request_id: z.unknown().optional(),
   session_id: z.unknown().optional(),
   vllm_xargs: z.unknown().optional(),
-  stream_interval: z.unknown().optional(),
 };
 
 /** Looked at elsewhere; the document says which values are taken. */
@@ -172,8 +178,10 @@ export const samplingFields = {
   length_penalty: number,
   early_stopping: opt(z.union([z.boolean(), z.literal('never')], "must be true, false or 'never'")),
   priority: integer,
+  request_id: requestId,
   stream: flag,
   stream_options: streamOptions,
+  stream_interval: opt(z.int().min(1)),
   echo: flag,
   truncate_prompt_tokens: opt(z.int().min(-1)),
   truncation_side: opt(z.enum(['left', 'right'])),

@@ -1,6 +1,16 @@
 import { z } from 'zod';
 import { failure } from './answers.js';
-import { flag, ids, integer, only, opt, samplingFields, streamOptions, text } from './fields.js';
+import {
+  flag,
+  ids,
+  integer,
+  only,
+  opt,
+  requestId,
+  samplingFields,
+  streamOptions,
+  text,
+} from './fields.js';
 
 const samplingParams = z.object({
   ...samplingFields,
@@ -12,7 +22,7 @@ const samplingParams = z.object({
 
 /** Token in, token out; what the render routes give. */
 export const generateBody = z.object({
-  request_id: text,
+  request_id: requestId,
   model: text,
   token_ids: ids.meta({ minItems: 1 }),
   sampling_params: opt(samplingParams),

@@ -1,7 +1,7 @@
 /** Bodies and answers of the routes that make vectors and scores of texts. */
 import { z } from 'zod';
 import { promptField } from './completions.js';
-import { flag, only, opt, text } from './fields.js';
+import { flag, only, opt, requestId, text } from './fields.js';
 
 const WHOLE = 'must be true: vectors are of texts with their special tokens; send token ids';
 const TOKENS = 'must be two strings, the worse answer first';
@@ -20,7 +20,7 @@ const textFields = {
   add_special_tokens: opt(z.literal(true, WHOLE)),
   user: z.unknown().optional(),
   priority: z.unknown().optional(),
-  request_id: z.unknown().optional(),
+  request_id: requestId,
   cache_salt: z.unknown().optional(),
 };
 
