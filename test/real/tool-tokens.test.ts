@@ -15,8 +15,7 @@ import { random } from '../support/random.js';
 import { SEED } from '../support/seed.js';
 import { FAMILIES } from '../support/tool-families.js';
 import { KNOWN } from '../support/vocabulary-walks.js';
-import { type Drawn, drawTurn } from '../tools/drawn-turns.js';
-import { collect, type Subject, subject } from '../tools/support.js';
+import { collect, type Drawn, drawTurn, type Subject, subject } from '../tools/support.js';
 
 /** Ids of a marked text: control tokens as they are, what only spells one as plain text. */
 async function idsOf(tokenizer: Tokenizer, text: string, { marks }: Subject) {

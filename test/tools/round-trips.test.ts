@@ -5,8 +5,7 @@ import { random } from '../support/random.js';
 import { accepts } from '../support/reference-matcher.js';
 import { SEED } from '../support/seed.js';
 import { FAMILIES } from '../support/tool-families.js';
-import { drawTurn } from './drawn-turns.js';
-import { grammarOf, parse, piecesOf, subject, writtenBy } from './support.js';
+import { drawTurn, grammarOf, parse, piecesOf, subject, writtenBy } from './support.js';
 
 const ROUNDS = 40;
 const GRAMMARS = 6;
