@@ -98,9 +98,20 @@ function someOfMaskBench(draws: Random, count: number): object[] {
   return found;
 }
 
-/** Times differ as dates do: it takes a leap second in any minute. */
-const isAlike = (schema: object) =>
-  !/"format":"(date|time|date-time)"/.test(JSON.stringify(schema));
+const COMBINING = ['allOf', 'anyOf', 'oneOf', 'if', '$ref', 'dependentSchemas'];
+
+/**
+ * Times differ as dates do: it takes a leap second in any minute. Members that a schema names both
+ * by itself and through others come in another order.
+ */
+function isAlike(schema: unknown): boolean {
+  if (schema === null || typeof schema !== 'object') return true;
+  const { format } = schema as { format?: unknown };
+  if (typeof format === 'string' && /^(date|time|date-time)$/.test(format)) return false;
+  const combines = COMBINING.some((name) => Object.hasOwn(schema, name));
+  if (combines && Object.hasOwn(schema, 'properties')) return false;
+  return Object.values(schema).every(isAlike);
+}
 
 /** Added tokens that are no control tokens, <tool_call> say, spell text; there they spell none. */
 function addedTexts(known: KnownVocabulary): ReadonlySet<number> {
@@ -198,7 +209,7 @@ describe.runIf(python !== undefined).each(KNOWN)('over the vocabulary of $name',
 
   it.skipIf(!existsSync(MASKBENCH))('and of schemas of MaskBench', async () => {
     const draws = random(SEED + known.vocabSize);
-    const schemas = someOfMaskBench(draws, sample(4, 60));
+    const schemas = someOfMaskBench(draws, sample(4, 24));
     const { others, same, refused, numCases } = await compare(known, schemas, draws, 2);
     console.log(
       `${schemas.length} schemas: ${same} masks the same, ${refused} of ${numCases} refused`,
