@@ -72,16 +72,29 @@ const cases = readCases();
 
 /** The references whole, beside the tree: files that are no fixtures, and all rows of the others. */
 const WHOLE = join(ROOT, '..', 'shared', 'goldens');
-const FURTHER = ['llama-bias', 'llama-bf16'];
-const whole = !existsSync(WHOLE)
+const FURTHER_FILES = ['llama-bias', 'llama-bf16', 'lfm2', 'qwen3_5'];
+FURTHER_FILES.push('lfm2-q8_0', 'qwen3_5-q4_k_m');
+const FURTHER_FOLDERS = ['gemma4-head512', 'lfm2-moe', 'granite-hybrid', 'qwen3_5-moe'];
+const isThere = existsSync(WHOLE);
+const further = !isThere
   ? []
   : [
-      ...FURTHER.map((name) => ggufCase(join(WHOLE, 'gguf', name), `whole gguf ${name}.gguf`)),
-      folderCase(join(WHOLE, 'gemma4-head512'), 'whole gemma4-head512'),
-      // Of most formats the fixtures have two matrices; here are their models.
-      ...readdirSync(join(WHOLE, 'formats')).map((name) =>
-        folderCase(join(WHOLE, 'formats', name), `whole format ${name}`),
+      ...FURTHER_FILES.map((name) =>
+        ggufCase(join(WHOLE, 'gguf', name), `whole gguf ${name}.gguf`),
       ),
+      ...FURTHER_FOLDERS.map((name) => folderCase(join(WHOLE, name), `whole ${name}`)),
+    ];
+/** Of most formats the fixtures have two matrices; here are their models. */
+const wholeFormats = !isThere
+  ? []
+  : readdirSync(join(WHOLE, 'formats')).map((name) =>
+      folderCase(join(WHOLE, 'formats', name), `whole format ${name}`),
+    );
+const whole = !isThere
+  ? []
+  : [
+      ...further,
+      ...wholeFormats,
       ...someOf(FOLDERS, 0)
         .filter((name) => existsSync(join(WHOLE, name)))
         .map((name) => folderCase(join(WHOLE, name), `whole ${name}`)),
@@ -89,8 +102,7 @@ const whole = !existsSync(WHOLE)
         ggufCase(join(WHOLE, 'gguf', name), `whole gguf ${name}.gguf`),
       ),
     ];
-if (whole.length === 0)
-  console.log(`goldens: ${WHOLE} is not there, its further cases are left out`);
+if (!isThere) console.log(`goldens: ${WHOLE} is not there, its further cases are left out`);
 
 it('there are as many cases as the reference has', () => {
   expect(cases.length).toBe(64 + 7 + 50 + 1);
@@ -182,6 +194,9 @@ it.each(someOf(Object.entries(inBf16.errors), 12))(
   },
 );
 
+const ggufNamed = (name: string) =>
+  [...cases, ...further].find((c) => c.name.endsWith(`gguf ${name}.gguf`))!;
+
 // Quantised weights meet int8 activations by default. llama.cpp, teacher-forced along the same ids,
 // was off by these logprobs at most (goldens' README).
 describe.each([
@@ -191,8 +206,14 @@ describe.each([
   ['llama-iq', 0.27],
   ['qwen3-moe-q4_k_m', 0.29],
   ['gemma3-q4_k_m', 0.3],
+  ...(isThere
+    ? ([
+        ['lfm2-q8_0', 0.4],
+        ['qwen3_5-q4_k_m', 0.52],
+      ] as const)
+    : []),
 ] as const)('%s with int8 activations', (name, theirError) => {
-  const { model, prompts } = cases.find((c) => c.name === `gguf ${name}.gguf`)!;
+  const { model, prompts } = ggufNamed(name);
 
   it('is no further from the reference than llama.cpp', async () => {
     const raw = await RawModel.open(model, { activations: 'int8' });
@@ -221,8 +242,9 @@ describe.each([
 it.each([
   ['qwen3-moe-q4_k_m', 3],
   ['gpt-oss-mxfp4', 3],
+  ...(isThere ? ([['qwen3_5-q4_k_m', 6]] as const) : []),
 ] as const)('%s with int8 activations takes the ids of the reference', async (name, most) => {
-  const { model, prompts } = cases.find((c) => c.name === `gguf ${name}.gguf`)!;
+  const { model, prompts } = ggufNamed(name);
   const raw = await RawModel.open(model, { activations: 'int8' });
   let others = 0;
   try {
@@ -254,19 +276,24 @@ const onDevice = cases.slice(0, -1).filter(({ name }) => name !== NOT_THERE && !
 // Rounding to bfloat16 chooses another expert in one row (of nemotron-h 0.44 of its norm, the others
 // under 0.01), and what comes after it in mistral4 sees that in the cache. In float16 all are near.
 const OTHER_EXPERT = ['mistral4', 'nemotron-h', 'gguf nemotron-h-moe.gguf'];
+// All rows of granite-hybrid so (0.13 to 0.44; float16: 0.004 at most). qwen3_5-moe is
+// ill-conditioned besides: weights off by a rounding to float16 move its rows by 0.02 to 0.17.
+OTHER_EXPERT.push('whole granite-hybrid', 'whole qwen3_5-moe');
+// A row of these is an outlier: 0.079 in bfloat16 (float16: 0.0014), 0.0061 in float16.
+const OUTLIERS = ['whole format ct-w4a16-actorder', 'whole format gptq-3bit'];
 const isRough = (name: string) => [...ILL_CONDITIONED, ...OTHER_EXPERT].includes(name);
 const PACKED = ['llama-mixed', 'qwen3-moe-q4_k_m', 'gemma3-q4_k_m', 'gpt-oss-mxfp4'];
 const packedThere = onDevice.filter(
   ({ name }) => name.startsWith('format ') || PACKED.some((file) => name === `gguf ${file}.gguf`),
 );
 const chosen = new Set([...someOf(onDevice, 3), ...someOf(packedThere, 2)]);
-describe.each([...chosen, ...whole.slice(0, FURTHER.length)])(
+describe.each([...chosen, ...someOf(further, 2), ...someOf(wholeFormats, 1)])(
   '$name through the CUDA sources',
   ({ name, model, prompts, logits }) => {
-    const rough = name.endsWith('gemma4-ple') ? 1.5 : 1;
+    const rough = name.endsWith('gemma4-ple') ? 1.5 : OUTLIERS.includes(name) ? 1.75 : 1;
     it.each([
-      ['bfloat16', DTYPES.BF16, isRough(name) ? 0.25 : 2.4e-2],
-      ['float16', DTYPES.F16, 3e-3],
+      ['bfloat16', DTYPES.BF16, isRough(name) ? 0.3 : 2.4e-2],
+      ['float16', DTYPES.F16, name === 'whole qwen3_5-moe' ? 2.5e-2 : 3e-3],
     ])('gives the reference logits as near as %s can', async (_, dtype, bound) => {
       const expected = readF32Tensors(logits);
       const raw = await RawModel.open(model, { device: { index: 0, dtype } });

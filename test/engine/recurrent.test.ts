@@ -17,6 +17,7 @@ import { SEED } from '../support/seed.js';
  */
 
 const MODELS = ['qwen3_5', 'qwen3_5-grouped', 'falcon-h1', 'nemotron-h', 'mamba2'];
+MODELS.push('lfm2', 'granite-hybrid-dense', 'qwen3-next');
 /** No layer of it attends: blocks are let go as soon as they are full, and never short. */
 const WITHOUT_KV = 'mamba2';
 const MAX_LEN = 288;

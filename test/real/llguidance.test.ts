@@ -1,16 +1,21 @@
 /**
- * Masks beside llguidance's, bit for bit over Llama-3's vocabulary, along texts drawn at random.
+ * Masks beside llguidance's, bit for bit over the vocabularies of Llama 3 and Qwen 3, along texts drawn at random.
  * Where they differ on purpose, ours is what the standards say; it is named here.
  */
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
-import { LLAMA3, tokenizerFile } from '../../bench/support/vocabularies.js';
+import { describe, expect, it } from 'vitest';
+import { type KnownVocabulary, tokenizerFile } from '../../bench/support/vocabularies.js';
+import type { NativeGrammar } from '../../lib/native.js';
+import { ROOT } from '../support/addon.js';
+import { sample } from '../support/all.js';
 import { type Python, pythonWith } from '../support/python.js';
-import { random } from '../support/random.js';
+import { type Random, random } from '../support/random.js';
 import { grammarOf } from '../support/schemas.js';
 import { SEED } from '../support/seed.js';
 import { KNOWN, type Walks, walksOf } from '../support/vocabulary-walks.js';
+import { temporaryFolder } from '../support/write-model.js';
 
 const python = pythonWith('llguidance', '1.9.1');
 const SCRIPT = join(import.meta.dirname, '..', 'reference', 'llguidance_masks.py');
@@ -70,19 +75,72 @@ const isOwn = (spelling: string) => /\x7f|\\\/|\\u|\\$/.test(spelling);
  */
 const isOwnPlace = (text: string) => /\\(u\w{0,3})?$|\d[.\d]{11,}$|\d[eE][+-]?\d*$/.test(text);
 
+const MASKBENCH = join(ROOT, '..', 'shared', 'jsonschema', 'maskbench.tar.xz');
+
+function someOfMaskBench(draws: Random, count: number): object[] {
+  const folder = temporaryFolder();
+  execFileSync('tar', ['xf', MASKBENCH, '-C', folder]);
+  const files = readdirSync(folder).filter((name) => name.endsWith('.json'));
+  files.sort();
+  const found: object[] = [];
+  while (found.length < count) {
+    const [file] = files.splice(draws.integer(files.length), 1);
+    const { schema } = JSON.parse(readFileSync(join(folder, file), 'utf8')) as { schema: object };
+    if (!isAlike(schema)) continue;
+    try {
+      grammarOf(schema, { disableAnyWhitespace: true });
+    } catch (error) {
+      if ((error as { code?: string }).code === 'ERR_GRAMMAR') continue;
+      throw error;
+    }
+    found.push(schema);
+  }
+  return found;
+}
+
+const COMBINING = ['allOf', 'anyOf', 'oneOf', 'if', '$ref', 'dependentSchemas'];
+
+/**
+ * Times differ as dates do: it takes a leap second in any minute. Members that a schema names both
+ * by itself and through others come in another order.
+ */
+function isAlike(schema: unknown): boolean {
+  if (schema === null || typeof schema !== 'object') return true;
+  const { format } = schema as { format?: unknown };
+  if (typeof format === 'string' && /^(date|time|date-time)$/.test(format)) return false;
+  const combines = COMBINING.some((name) => Object.hasOwn(schema, name));
+  if (combines && Object.hasOwn(schema, 'properties')) return false;
+  return Object.values(schema).every(isAlike);
+}
+
+/** Added tokens that are no control tokens, <tool_call> say, spell text; there they spell none. */
+function addedTexts(known: KnownVocabulary): ReadonlySet<number> {
+  const { added_tokens } = JSON.parse(readFileSync(tokenizerFile(known), 'utf8')) as {
+    added_tokens: { id: number; special: boolean }[];
+  };
+  return new Set(added_tokens.filter(({ special }) => !special).map(({ id }) => id));
+}
+
 interface Case {
   readonly schema: object;
   readonly ids: readonly number[];
 }
 
 /** Undefined: it refuses the schema. */
-function theirs({ path }: Python, cases: readonly Case[], walks: Walks): (Buffer[] | undefined)[] {
-  const { vocabSize, eosToken } = LLAMA3;
+function theirs(
+  { path }: Python,
+  known: KnownVocabulary,
+  cases: readonly Case[],
+  walks: Walks,
+): (Buffer[] | undefined)[] {
+  const { vocabSize, eosToken } = known;
   const end = walks.tokenizer.tokenToId(eosToken);
-  const input = cases.map((one) => JSON.stringify({ ...one, schema: JSON.stringify(one.schema) }));
+  const input = cases.map(({ schema, ids }) =>
+    JSON.stringify({ ids, schema: JSON.stringify(schema) }),
+  );
   const { status, stdout, stderr } = spawnSync(
     path,
-    [SCRIPT, tokenizerFile(LLAMA3), `${vocabSize}`, `${end}`],
+    [SCRIPT, tokenizerFile(known), `${vocabSize}`, `${end}`],
     { input: input.join('\n'), maxBuffer: 2 ** 30 },
   );
   expect(status, `${stderr}`).toBe(0);
@@ -103,51 +161,76 @@ function theirs({ path }: Python, cases: readonly Case[], walks: Walks): (Buffer
 
 const isSet = (mask: Buffer, id: number) => ((mask[id >> 3] >> (id & 7)) & 1) === 1;
 
-it.skipIf(python === undefined || !KNOWN.includes(LLAMA3))(
-  'masks are those of llguidance',
-  async () => {
-    const walks = await walksOf(LLAMA3);
-    const draws = random(SEED);
-    const compiled = await Promise.all(
-      SCHEMAS.map((schema) => walks.compile(grammarOf(schema, { disableAnyWhitespace: true }))),
-    );
-    const cases: (Case & { at: number })[] = [];
-    for (const [at, schema] of SCHEMAS.entries()) {
-      for (let i = 0; i < 3; i++) {
-        const { ids } = await walks.walk(compiled[at], draws);
-        cases.push({ at, schema, ids: ids.slice(0, 60) });
-      }
+/** Places where masks are the same; where they are not, and how; cases that it refuses. */
+async function compare(
+  known: KnownVocabulary,
+  schemas: readonly object[],
+  draws: Random,
+  count: number,
+) {
+  const walks = await walksOf(known);
+  const cases: (Case & { compiled: NativeGrammar })[] = [];
+  for (const schema of schemas) {
+    const compiled = await walks.compile(grammarOf(schema, { disableAnyWhitespace: true }));
+    for (let i = 0; i < count; i++) {
+      const { ids } = await walks.walk(compiled, draws);
+      cases.push({ compiled, schema, ids: ids.slice(0, 60) });
     }
-    let [same, refused] = [0, 0];
-    const others: string[] = [];
-    for (const [i, masks] of theirs(python!, cases, walks).entries()) {
-      const { at, schema, ids } = cases[i];
-      if (masks === undefined) {
-        refused++;
-        continue;
-      }
-      const own = await walks.masksAlong(compiled[at], ids.slice(0, masks.length - 1));
-      let text = '';
-      for (const [place, mask] of masks.entries()) {
-        const differ = differing(own[place], mask, walks);
-        if (differ.length === 0 || isOwnPlace(text)) same++;
-        else others.push(`${JSON.stringify(schema)} behind ${text}: ${differ.slice(0, 5)}`);
-        if (place < ids.length) text += walks.spelling(ids[place]);
-      }
+  }
+  const added = addedTexts(known);
+  let [same, refused] = [0, 0];
+  const others: string[] = [];
+  for (const [i, masks] of theirs(python!, known, cases, walks).entries()) {
+    const { compiled, schema, ids } = cases[i];
+    if (masks === undefined) {
+      refused++;
+      continue;
     }
-    expect(others).toEqual([]);
-    expect(refused).toBeLessThan(cases.length / 10);
-    expect(same).toBeGreaterThan(3 * cases.length);
-  },
-);
+    const own = await walks.masksAlong(compiled, ids.slice(0, masks.length - 1));
+    let text = '';
+    for (const [place, mask] of masks.entries()) {
+      const differ = differing(own[place], mask, added, known, walks);
+      if (differ.length === 0 || isOwnPlace(text)) same++;
+      else others.push(`${JSON.stringify(schema)} behind ${text}: ${differ.slice(0, 5)}`);
+      if (place < ids.length) text += walks.spelling(ids[place]);
+    }
+  }
+  walks.close();
+  return { others, same, refused, numCases: cases.length };
+}
 
-function differing(own: Buffer, other: Buffer, walks: Walks): string[] {
+describe.runIf(python !== undefined).each(KNOWN)('over the vocabulary of $name', (known) => {
+  it('masks are those of llguidance', async () => {
+    const { others, same, refused, numCases } = await compare(known, SCHEMAS, random(SEED), 3);
+    expect(others).toEqual([]);
+    expect(refused).toBeLessThan(numCases / 10);
+    expect(same).toBeGreaterThan(3 * numCases);
+  });
+
+  it.skipIf(!existsSync(MASKBENCH))('and of schemas of MaskBench', async () => {
+    const draws = random(SEED + known.vocabSize);
+    const schemas = someOfMaskBench(draws, sample(4, 24));
+    const { others, same, refused, numCases } = await compare(known, schemas, draws, 2);
+    console.log(
+      `${schemas.length} schemas: ${same} masks the same, ${refused} of ${numCases} refused`,
+    );
+    expect(others).toEqual([]);
+  });
+});
+
+function differing(
+  own: Buffer,
+  other: Buffer,
+  added: ReadonlySet<number>,
+  known: KnownVocabulary,
+  walks: Walks,
+): string[] {
   const found: string[] = [];
   let allowed = 0;
   let onlyTheirs = 0;
-  for (let id = 0; id < LLAMA3.vocabSize; id++) {
+  for (let id = 0; id < known.vocabSize; id++) {
     if (isSet(other, id)) allowed++;
-    if (isSet(own, id) === isSet(other, id) || isOwn(walks.spelling(id))) continue;
+    if (isSet(own, id) === isSet(other, id) || isOwn(walks.spelling(id)) || added.has(id)) continue;
     if (isSet(other, id)) onlyTheirs++;
     found.push(`${isSet(own, id) ? '+' : '-'}${JSON.stringify(walks.spelling(id))}`);
   }

@@ -3,13 +3,15 @@ import { spawn } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { LLM } from '../../lib/index.js';
 import { serve } from '../../lib/server/index.js';
 import { listenConfig } from '../../lib/server/serve.js';
+import { until } from '../support/until.js';
+import { portOf } from './support.js';
 
 let llm: LLM;
 let folder: string;
@@ -67,5 +69,48 @@ it('says what is wrong with a key or a certificate before it listens', () => {
         message: expect.stringMatching(/^server option tls: key and cert must be the PEM texts of/),
       }),
     );
+  }
+});
+
+it('holds no more connections at once than it may', async () => {
+  const server = await serve(llm, {}, { port: 0, maxConnections: 2 });
+  const port = portOf(server.http);
+  /** A connection on which answers are awaited from its beginning: '' is that it was closed. */
+  const open = () => {
+    const socket = connect(port, '127.0.0.1');
+    let tell: (told: string) => void = () => {};
+    let isGone = false;
+    socket.on('data', (data) => tell(data.toString('latin1', 0, 12)));
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      isGone = true;
+      tell('');
+    });
+    const ask = () =>
+      new Promise<string>((resolve) => {
+        tell = resolve;
+        if (isGone) resolve('');
+        else socket.write('GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n');
+      });
+    return { ask, leave: () => socket.destroy() };
+  };
+  const OK = 'HTTP/1.1 200';
+  try {
+    const [first, second] = [open(), open()];
+    expect([await first.ask(), await second.ask()]).toEqual([OK, OK]);
+    const third = open();
+    expect(await third.ask()).toBe('');
+    // Those that were there still are, and one that leaves makes room.
+    expect(await first.ask()).toBe(OK);
+    second.leave();
+    await until(async () => {
+      const next = open();
+      const told = await next.ask();
+      next.leave();
+      return told === OK;
+    });
+    first.leave();
+  } finally {
+    await server.shutdown();
   }
 });

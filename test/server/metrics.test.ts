@@ -45,16 +45,31 @@ histogram vllm:request_params_max_tokens vllm:request_prefill_kv_computed_tokens
 /** vLLM has these with a flag, a connector or a draft model only. */
 const NOT_HERE = /vllm:(corrupted_requests|spec_decode_|estimated_|kv_block_|kv_offload_|nixl_)/;
 
-const BUCKETS = {
+/** Of times between tokens, of whole times, and of lengths up to the 1,024 of the model. */
+const ITL = '0.01 0.025 0.05 0.075 0.1 0.15 0.2 0.3 0.4 0.5 0.75 1 2.5 5 7.5 10 20 40 80';
+const E2E = '0.3 0.5 0.8 1 1.5 2 2.5 5 10 15 20 30 40 50 60 120 240 480 960 1920 7680';
+const LENGTHS = '1 2 5 10 20 50 100 200 500 1000';
+
+/** Of every histogram there is. */
+const BUCKETS: Readonly<Record<string, string>> = {
   'vllm:time_to_first_token_seconds':
     '0.001 0.005 0.01 0.02 0.04 0.06 0.08 0.1 0.25 0.5 0.75 1 2.5 5 7.5 10 20 40 80 160 640 2560',
-  'vllm:inter_token_latency_seconds':
-    '0.01 0.025 0.05 0.075 0.1 0.15 0.2 0.3 0.4 0.5 0.75 1 2.5 5 7.5 10 20 40 80',
-  'vllm:e2e_request_latency_seconds':
-    '0.3 0.5 0.8 1 1.5 2 2.5 5 10 15 20 30 40 50 60 120 240 480 960 1920 7680',
+  'vllm:inter_token_latency_seconds': ITL,
+  'vllm:time_per_output_token_seconds': ITL,
+  'vllm:request_time_per_output_token_seconds': ITL,
+  'vllm:e2e_request_latency_seconds': E2E,
+  'vllm:request_queue_time_seconds': E2E,
+  'vllm:request_inference_time_seconds': E2E,
+  'vllm:request_prefill_time_seconds': E2E,
+  'vllm:request_decode_time_seconds': E2E,
   'vllm:iteration_tokens_total': '1 8 16 32 64 128 256 512 1024 2048 4096 8192 16384',
   'vllm:request_params_n': '1 2 5 10 20',
-  'vllm:request_prompt_tokens': '1 2 5 10 20 50 100 200 500 1000',
+  'vllm:request_prompt_tokens': LENGTHS,
+  'vllm:request_generation_tokens': LENGTHS,
+  'vllm:request_max_num_generation_tokens': LENGTHS,
+  'vllm:max_num_generation_tokens': LENGTHS,
+  'vllm:request_params_max_tokens': LENGTHS,
+  'vllm:request_prefill_kv_computed_tokens': LENGTHS,
 };
 
 describe('/metrics', () => {
@@ -71,9 +86,11 @@ describe('/metrics', () => {
     }
     for (const [name, buckets] of Object.entries(BUCKETS)) {
       const found = [...text.matchAll(new RegExp(`^${name}_bucket\\{le="([^"]+)"`, 'gm'))];
-      expect(found.map(([, le]) => le).join(' ')).toBe(`${buckets} +Inf`);
+      expect([name, found.map(([, le]) => le).join(' ')]).toEqual([name, `${buckets} +Inf`]);
     }
     expect(text).not.toMatch(NOT_HERE);
+    const typed = [...text.matchAll(/^# TYPE (vllm:\S+) histogram$/gm)].map(([, name]) => name);
+    expect(typed.sort()).toEqual(Object.keys(BUCKETS).sort());
     const { numBlocks } = server.llm.info;
     expect(text).toContain(`block_size="16",num_gpu_blocks="${numBlocks - 1}"`);
     expect(text).toMatch(

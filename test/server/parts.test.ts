@@ -273,6 +273,21 @@ describe('the role developer', () => {
   });
 });
 
+it('a system message among those of Anthropic stays where it is', () => {
+  const turn = (role: string, content: string) => ({ role, content });
+  const said = [
+    turn('user', 'a'),
+    turn('assistant', 'b'),
+    turn('system', 'late'),
+    turn('user', 'c'),
+  ];
+  expect(blocksOf({ messages: said } as Json)).toEqual(said);
+  expect(blocksOf({ system: 'first', messages: said } as Json)).toEqual([
+    turn('system', 'first'),
+    ...said,
+  ]);
+});
+
 it('blocks of Anthropic become messages, and those that cannot are refused by name', () => {
   const of = (...content: object[]) =>
     blocksOf({ messages: [{ role: 'user', content }] } as Json) as Json;

@@ -401,6 +401,17 @@ describe("Anthropic's messages", () => {
     expect(await server.json(`${path}/count_tokens`, plain)).toEqual(count);
   });
 
+  it('leave a late system message where it is', async () => {
+    const [user] = messages;
+    const late = { role: 'system', content: 'Be brief.' };
+    const said = [user, { role: 'assistant', content: 'It is wide' }, late, user];
+    const chat = await server.json(CHAT, { messages: said, ...greedy, return_prompt_text: true });
+    expect(chat.prompt_text.indexOf('Be')).toBeGreaterThan(chat.prompt_text.indexOf('wide'));
+    const { content, usage } = await server.json(path, { ...body, messages: said });
+    expect(content[0].text).toBe(chat.choices[0].message.content);
+    expect(usage.input_tokens + usage.cache_read_input_tokens).toBe(chat.usage.prompt_tokens);
+  });
+
   it('go on with what the assistant has begun to say', async () => {
     const begun = { role: 'assistant', content: [{ type: 'text', text: 'It is wide' }] };
     const count = async (messages: object[]) =>

@@ -13,6 +13,9 @@ if (!(SHARE >= 0 && SHARE <= 1)) throw new Error('OCTAVO_TEST_ALL must be from 0
 /** Whether tests of every kind are to run. */
 export const ALL = SHARE > 0;
 
+/** Whether all of every kind is run: what only so many draws surely have may be asserted. */
+export const WHOLE = SHARE === 1;
+
 /** Tests that `npm test` passes over. */
 export const itAll = it.runIf(ALL);
 export const describeAll = describe.runIf(ALL);

@@ -8,15 +8,18 @@ import { type HeaderTensor, write } from './write-model.js';
  * Copies a model folder with one weight file.
  * @param prefix of the text model's tensors; in the older form its head has one, too
  * @param outer config.json around text_config
+ * @param inner what text_config says instead of what the folder's config.json does
  */
 export function nestModel(
   from: string,
   folder: string,
   prefix: 'model.language_model.' | 'language_model.model.',
   outer: Settings,
+  inner: Settings = {},
 ): void {
   for (const name of readdirSync(from)) write(folder, name, readFileSync(join(from, name)));
-  const text_config = JSON.parse(readFileSync(join(from, 'config.json'), 'utf8'));
+  const own = JSON.parse(readFileSync(join(from, 'config.json'), 'utf8'));
+  const text_config = { ...own, ...inner };
   write(folder, 'config.json', { ...outer, text_config, vision_config: { hidden_size: 1 } });
   const file = readFileSync(join(from, 'model.safetensors'));
   const length = Number(file.readBigUInt64LE(0));

@@ -2,11 +2,10 @@
 import { describe, expect, it } from 'vitest';
 import type { ToolChoice } from '../../lib/tools/types.js';
 import { random } from '../support/random.js';
-import { randomTools } from '../support/random-tools.js';
 import { accepts } from '../support/reference-matcher.js';
 import { SEED } from '../support/seed.js';
 import { FAMILIES } from '../support/tool-families.js';
-import { grammarOf, parse, piecesOf, subject, type Turn, writtenBy } from './support.js';
+import { drawTurn, grammarOf, parse, piecesOf, subject, writtenBy } from './support.js';
 
 const ROUNDS = 40;
 const GRAMMARS = 6;
@@ -14,34 +13,7 @@ const GRAMMARS = 6;
 describe.each(Object.entries(FAMILIES))('%s', (name, { source, refuses, reasons }) => {
   const own = subject(source);
   const draws = random(SEED + name.length * 7919);
-  const { uniform } = draws;
-  const allows = (text: string) => refuses === undefined || !refuses.test(text);
-  const isTagged = own.spelled.calls?.arguments.kind === 'tagged';
-  /** A text in a tag may not spell the tag's end. */
-  const fits = (text: string) =>
-    allows(text) && !(isTagged && /<\/(parameter|arg_value)/.test(text));
-
-  function draw() {
-    const { tools, args } = randomTools(uniform, { allows: fits });
-    const count = own.spelled.calls?.parallel ? 1 + draws.integer(3) : 1;
-    const calls = Array.from({ length: count }, () => {
-      const { name } = tools[draws.integer(tools.length)].function;
-      return { name, args: args(name) };
-    });
-    const { content } = own.spelled;
-    // Content up to the end of an answer leaves no place for calls.
-    const isLast = content.start !== '' && content.end === '';
-    const withContent = uniform() < 0.5 && !own.spelled.calls?.bare && !isLast;
-    const turn: Turn = {
-      content: withContent ? pick(['Let me see.', 'Grüße 👍 <b>', 'One\n\ntwo']) : '',
-      ...(reasons && uniform() < 0.6
-        ? { reasoning: pick(['I think.', 'First\n\nthen <x> 日本']) }
-        : {}),
-      calls,
-    };
-    return { tools, turn, ...writtenBy(own, tools, turn) };
-  }
-  const pick = <T>(list: readonly T[]): T => list[draws.integer(list.length)];
+  const draw = () => drawTurn(own, { refuses, reasons }, draws);
 
   it('gives the same calls, however it is cut', () => {
     for (let i = 0; i < ROUNDS; i++) {
