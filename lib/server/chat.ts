@@ -8,7 +8,7 @@ import type { Generation } from './generation.js';
 import { TokenWriter } from './logprobs.js';
 import type { Route } from './router.js';
 import { chatAnswer, chatBody } from './schemas/chat.js';
-import { newId, type Service, seconds } from './service.js';
+import { type Service, seconds } from './service.js';
 import { SseWriter } from './sse.js';
 
 export function chatRoute(service: Service): Route {
@@ -28,9 +28,9 @@ export function chatRoute(service: Service): Route {
   };
 }
 
-function generationOf({ model, forms, params, body, style }: ChatCall): Generation {
+function generationOf({ id, model, forms, params, body, style }: ChatCall): Generation {
   const { priority } = body;
-  const generation = { model, prompts: [forms], params, priority };
+  const generation = { id, model, prompts: [forms], params, priority };
   return style.toolbox.isEmpty ? generation : { ...generation, toolRoute: 'chat_completions' };
 }
 
@@ -41,7 +41,7 @@ async function answer(service: Service, exchange: Exchange, call: ChatCall): Pro
   const writer = new TokenWriter(model.llm.tokenizer, body.return_tokens_as_token_ids);
   const [{ prompt }] = samples;
   exchange.json({
-    id: newId('chatcmpl-'),
+    id: call.id,
     object: 'chat.completion',
     created: seconds(),
     model: body.model ?? model.name,

@@ -22,6 +22,8 @@ import { Usage } from './usage.js';
 const DEFAULT_MAX_TOKENS = 16;
 
 export interface CompletionCall {
+  /** Of the answer. */
+  readonly id: string;
   readonly body: CompletionBody;
   readonly model: Model;
   readonly prompts: readonly Iterable<Prompt>[];
@@ -53,7 +55,7 @@ export async function readCompletion(
     const room = Math.max(1, asked);
     prompts.push(await withTokenWishes(exchange, model.llm, [prompt], body, room));
   }
-  return { body, model, prompts, params, promptOnly };
+  return { id: newId('cmpl-'), body, model, prompts, params, promptOnly };
 }
 
 export function completionRoute(service: Service): Route {
@@ -83,7 +85,7 @@ async function answer(service: Service, exchange: Exchange, call: CompletionCall
     choices.push(await choice(call, samples[i], i, writer));
   }
   exchange.json({
-    id: newId('cmpl-'),
+    id: call.id,
     object: 'text_completion',
     created: seconds(),
     model: body.model ?? model.name,
@@ -156,12 +158,12 @@ class CompletionChunks {
   readonly #logprobs = new Map<number, CompletionLogprobs>();
 
   constructor(call: CompletionCall, withUsage: boolean) {
-    const { body, model } = call;
+    const { id, body, model } = call;
     this.#call = call;
     this.#withUsage = withUsage;
     this.#writer = new TokenWriter(model.llm.tokenizer, body.return_tokens_as_token_ids);
     this.#head = {
-      id: newId('cmpl-'),
+      id,
       object: 'text_completion',
       created: seconds(),
       model: body.model ?? model.name,

@@ -9,7 +9,7 @@ import { badRequest } from './problem.js';
 import { refuseReasoning, refuseUnsupported } from './refused.js';
 import type { Route } from './router.js';
 import { type GenerateBody, generateAnswer, generateBody } from './schemas/generate.js';
-import type { Service } from './service.js';
+import { newId, type Service } from './service.js';
 import { SseWriter } from './sse.js';
 import { structuredWish } from './structured.js';
 import { Usage } from './usage.js';
@@ -60,7 +60,9 @@ function read(service: Service, exchange: Exchange, body: GenerateBody): Generat
     structuredOutputs: structuredWish(exchange, sampling),
   });
   const prompts = [[{ promptTokenIds: body.token_ids }]];
-  return { model, prompts, params, priority: sampling.priority };
+  // A client may ask twice under one name.
+  const id = newId(`${body.request_id ?? exchange.id}-`);
+  return { id, model, prompts, params, priority: sampling.priority };
 }
 
 async function answer(

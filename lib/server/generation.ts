@@ -18,6 +18,8 @@ import type { Model } from './models.js';
 import { Problem } from './problem.js';
 
 export interface Generation {
+  /** Of the answer, no other's: the engine, its log line and its trace know it by this. */
+  readonly id: string;
   readonly model: Model;
   /** Each in one form or several; see {@link EngineCall}. */
   readonly prompts: readonly Iterable<Prompt>[];
@@ -46,11 +48,13 @@ export class Generator {
     const { config, facts } = exchange;
     const mailbox = new Mailbox(maxBytes, config.streamInterval);
     facts.model = model.name;
+    facts.response_id = generation.id;
     let next = 0;
     const work = async () => {
       while (next < prompts.length && !exchange.signal.aborted) {
         const prompt = next++;
         const options = {
+          requestId: prompts.length === 1 ? generation.id : `${generation.id}-${prompt}`,
           signal: exchange.signal,
           useModelDefaults: config.useModelDefaults && !isBeamSearch(params),
           ...exchange.timeLeft,
