@@ -45,6 +45,8 @@ export class Exchange {
   readonly arrived = performance.now();
   /** What the log says of it. */
   readonly facts: Record<string, unknown> = {};
+  /** Whether it ends when all others have; who sets it counts it among those that watch. */
+  isWatching = false;
   /** The `{id}` of the route's path. */
   pathId = '';
   /** Whose form errors have. */

@@ -9,6 +9,8 @@ export interface HelloFrame {
   readonly model: string;
   readonly models: readonly string[];
   readonly version: string;
+  /** Who watches hears something at least so often; 0: he may not. */
+  readonly pingMs: number;
   /** The moment on the clock of the frames, and of the wall. */
   readonly now: number;
   readonly wallMs: number;
@@ -48,9 +50,15 @@ export interface LiveFrame extends Omit<WatchFrame, 'cells' | 'spans'> {
   readonly cells?: string;
 }
 
-/** The last one: the server takes no more. */
+/** Nothing has changed since the last frame. */
+export interface IdleFrame {
+  readonly type: 'idle';
+  readonly now: number;
+}
+
+/** The last one: the server, or the model, has ended. */
 export interface ByeFrame {
   readonly type: 'bye';
 }
 
-export type LiveMessage = HelloFrame | FiguresFrame | LiveFrame | ByeFrame;
+export type LiveMessage = HelloFrame | FiguresFrame | LiveFrame | IdleFrame | ByeFrame;

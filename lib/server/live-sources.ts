@@ -24,14 +24,19 @@ export function openSource(llm: LLM): LiveSource {
   return watcher === null ? new Figures(llm) : new Watched(llm, watcher);
 }
 
-export function helloOf(llm: LLM, model: string, models: readonly string[]): HelloFrame {
+export function helloOf(
+  llm: LLM,
+  model: string,
+  models: readonly string[],
+  pingMs: number,
+): HelloFrame {
   const { info } = llm;
   const { runner, architecture, numParameters, weightBytes, dtype, vocabSize } = info;
   const { maxModelLen, blockSize, blockBytes, numBlocks, numHostBlocks, kvBytesPerToken } = info;
   const { maxNumSeqs, maxNumWaiting, maxNumBatchedTokens } = info;
   const { device, isa, numThreads, hasChatTemplate } = info;
   return {
-    ...{ type: 'hello', model, models, version: VERSION },
+    ...{ type: 'hello', model, models, version: VERSION, pingMs },
     now: performance.now(),
     wallMs: Date.now(),
     info: {
