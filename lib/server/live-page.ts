@@ -149,7 +149,7 @@ class Watching {
     const idle = setInterval(tellIdle, IDLE_MS).unref();
     try {
       const names = models.all.map((one) => one.name);
-      sse.send(helloOf(llm, name, names, exchange.config.pingIntervalMs));
+      sse.send(helloOf(llm, name, names));
       while (!isOver() && (await source.changed())) {
         sse.send(source.take());
         told = performance.now();
