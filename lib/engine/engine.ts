@@ -165,9 +165,7 @@ export class Engine {
   watch(grammars: WatchedGrammars): Watcher {
     this.checkOpen();
     this.#watch ??= new Watch(this.#scheduler, this, { grammars, requests: this.#requests });
-    return this.#watch.enter(() => {
-      this.#watch = null;
-    });
+    return this.#watch.enter(() => void (this.#watch = null));
   }
 
   /** Forgets all cached prefixes; false while any block is in use. */
@@ -287,7 +285,7 @@ export class Engine {
       this.#counts.generationTokens += numTokens;
       // One was drawn; what came with it was not.
       this.#counts.numTokensForced += Math.max(0, numTokens - 1);
-      const { group } = drawn[i];
+      const { group } = request;
       if (group.beams !== null) searches.set(group, (searches.get(group) ?? 0) + numTokens);
     }
     for (const [group, numDrawn] of searches) this.#countBeams(group, numDrawn);
@@ -297,10 +295,9 @@ export class Engine {
   /** Several may go on from one: the first step draws for the prompt, and each beam has a token. */
   #countBeams(group: SequenceGroup, numDrawn: number): void {
     const { live, finished } = group.beams!;
-    const numBeams = group.finished ? Math.max(live.length, finished.length) : live.length;
-    const numMore = Math.max(0, numBeams - numDrawn);
-    requestOf(group).numGenerated += numMore;
-    this.#counts.generationTokens += numMore;
+    const numBeams = Math.max(live.length, group.finished ? finished.length : 0, numDrawn);
+    requestOf(group).numGenerated += numBeams - numDrawn;
+    this.#counts.generationTokens += numBeams - numDrawn;
   }
 
   /**

@@ -285,7 +285,7 @@ export class Watch {
     span.lastTokenAt = now;
   }
 
-  /** Where there are too many, one that has ended makes room, or for one that runs, one that waits. */
+  /** Of too many, one that has ended makes room; for one that runs, else one that waits. */
   #show(span: Span): void {
     if (this.#shown.size >= MOST_SPANS) {
       const all = [...this.#shown];

@@ -383,7 +383,9 @@ describe('what cannot be had', () => {
     expect((await heard)[0].toString()).toBe('');
     clearInterval(sent);
     const left = join(folder, 'left');
-    const code = `require('node:net').createServer().listen(${JSON.stringify(left)}, () => process.kill(process.pid, 9))`;
+    const file = JSON.stringify(left);
+    const end = '() => process.kill(process.pid, 9)';
+    const code = `require('node:net').createServer().listen(${file}, ${end})`;
     spawnSync(process.execPath, ['-e', code]);
     expect(existsSync(left)).toBe(true);
     await openTold({ endpoint: `ipc://${left}`, replayEndpoint: null });

@@ -80,7 +80,11 @@ export function drawPrefixes(prefixes: readonly SpelledPrefix[]): void {
       const by = users.length < numUsers ? `${users.join(', ')} …` : users.join(', ');
       const used = numUsers === 0 ? 'not in use' : `used by ${count(numUsers)}`;
       const shared = `${count(numTokens)} tokens in common`;
-      const facts = tag('small', '', `${count(numBlocks)} blocks, ${shared}, ${used}`);
+      const facts = tag(
+        'small',
+        '',
+        `${count(numBlocks)} block${numBlocks > 1 ? 's' : ''}, ${shared}, ${used}`,
+      );
       const item = tag('li', '', name, ' ', facts);
       item.title = by;
       return item;

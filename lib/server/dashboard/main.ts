@@ -41,7 +41,7 @@ class Page {
     byId('main').hidden = true;
     this.#timeline.onPick = (span) => {
       this.#picked = span;
-      if (span.beams !== null) this.#beams.show(span);
+      if (span.beams !== null && hasBegun(span)) this.#beams.show(span);
     };
     byId('key-form').addEventListener('submit', (event) => {
       event.preventDefault();
@@ -185,7 +185,8 @@ class Page {
     this.#timeline.show(state);
     const searches = [...state.spans.values()].filter(({ beams }) => beams !== null);
     const newest = searches.sort((a, b) => a.key - b.key).findLast(hasBegun) ?? null;
-    this.#beams.show(this.#picked?.beams ? this.#picked : newest);
+    const picked = this.#picked;
+    this.#beams.show(picked?.beams && hasBegun(picked) ? picked : newest);
   }
 
   #say(state: string, sentence: string): void {
