@@ -7,8 +7,8 @@ export interface KvEventsOptions {
   enableKvCacheEvents?: boolean;
   /** `zmq` (default where they are told) or `null`: nobody is told. */
   publisher?: 'zmq' | 'null';
-  /** Where the PUB socket is. With a `*` or `::`, and of `ipc://`, it listens there, else it
-   * connects. Default `tcp://*:5557`. */
+  /** Where the PUB socket is, `tcp://` or `ipc://`. With a `*`, `::` or `0.0.0.0`, and of `ipc://`,
+   * it listens there; to any other address it connects. Default `tcp://*:5557`. */
   endpoint?: string;
   /** Where a ROUTER socket listens for who asks for what it has missed. Default: nowhere. */
   replayEndpoint?: string | null;

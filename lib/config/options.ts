@@ -38,7 +38,7 @@ const ISAS = [
 /** ZeroMQ takes a port above 65535, and another one for it. */
 function isEndpoint(text: string): boolean {
   const [, port] = /^tcp:\/\/\S+:(\d+|\*)$/.exec(text) ?? [];
-  return port === undefined ? /^(ipc|inproc):\/\/\S+$/.test(text) : !(Number(port) > 65535);
+  return port === undefined ? /^ipc:\/\/\S+$/.test(text) : !(Number(port) > 65535);
 }
 
 const MOST = 10_000_000;

@@ -178,6 +178,21 @@ export class PrefixIndex {
     return { salt, longRope };
   }
 
+  /** No node has this number, or one above it. */
+  get endOfNodes(): number {
+    return this.#numTaken;
+  }
+
+  /** Identity of the prefix before that of a node, or its root. */
+  parentAt(node: number): number {
+    return this.#parent[node];
+  }
+
+  /** How many blocks end with the prefix of a node. */
+  numBlocksAt(node: number): number {
+    return this.#numPages[node];
+  }
+
   /** How many blocks can be hit. */
   get numPublished(): number {
     return this.#numPublished;

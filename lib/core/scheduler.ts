@@ -51,6 +51,12 @@ export class Scheduler {
     return this.#state.tables.blocksOf(sequence, g);
   }
 
+  /** The first of a sequence's blocks; 0: it has none, or let it go. */
+  firstBlockOf(sequence: Sequence, g = 0): number {
+    const { tables } = this.#state;
+    return tables.numBlocksOf(sequence, g) === 0 ? 0 : tables.blockAt(sequence, 0, g);
+  }
+
   /** Who has a row of the slabs that a step in flight names; null: it ended before that landed. */
   sequenceAt(row: number): Sequence | null {
     return this.#state.byRow[row];

@@ -16,7 +16,6 @@ import type { Step } from '../core/step.js';
 import type { StepResult } from '../core/step-result.js';
 import { RecordingScheduler, type TraceSink } from '../core/trace.js';
 import { octavoError } from '../errors.js';
-import type { GrammarCounts } from '../grammar/compile.js';
 import type { NativeStepResult } from '../native.js';
 import { Pacer } from '../text/pacer.js';
 import { decodeResult } from '../wire/decode.js';
@@ -31,7 +30,7 @@ import type { EngineStats } from './outputs.js';
 import { type Request, unreadable } from './request.js';
 import { closedError, coded, endOf, FATAL, failureOf, nothingToDraw } from './request-ends.js';
 import { recordOf } from './snapshot.js';
-import { Watch, type Watcher } from './watch.js';
+import { Watch, type WatchedGrammars, type Watcher } from './watch.js';
 
 /** A committed step whose callers have not heard of it yet. */
 interface CommittedStep {
@@ -163,12 +162,10 @@ export class Engine {
   }
 
   /** What all it does is told to, until the last who watches leaves. @throws ERR_CLOSED */
-  watch(grammars: () => GrammarCounts): Watcher {
+  watch(grammars: WatchedGrammars): Watcher {
     this.checkOpen();
     this.#watch ??= new Watch(this.#scheduler, this, { grammars, requests: this.#requests });
-    return this.#watch.enter(() => {
-      this.#watch = null;
-    });
+    return this.#watch.enter(() => void (this.#watch = null));
   }
 
   /** Forgets all cached prefixes; false while any block is in use. */
@@ -274,6 +271,7 @@ export class Engine {
   #count({ drawn, numMasks, result: { tokensAt }, ended }: CommittedStep): void {
     this.#counts.numSteps++;
     this.#counts.numMasks += numMasks;
+    const searches = new Map<SequenceGroup, number>();
     for (let i = 0; i < drawn.length; i++) {
       const request = requestOf(drawn[i].group);
       if (request.settled) continue;
@@ -287,8 +285,19 @@ export class Engine {
       this.#counts.generationTokens += numTokens;
       // One was drawn; what came with it was not.
       this.#counts.numTokensForced += Math.max(0, numTokens - 1);
+      const { group } = request;
+      if (group.beams !== null) searches.set(group, (searches.get(group) ?? 0) + numTokens);
     }
+    for (const [group, numDrawn] of searches) this.#countBeams(group, numDrawn);
     this.#counts.numRequestsFinished += ended.length;
+  }
+
+  /** Several may go on from one: the first step draws for the prompt, and each beam has a token. */
+  #countBeams(group: SequenceGroup, numDrawn: number): void {
+    const { live, finished } = group.beams!;
+    const numBeams = Math.max(live.length, group.finished ? finished.length : 0, numDrawn);
+    requestOf(group).numGenerated += numBeams - numDrawn;
+    this.#counts.generationTokens += numBeams - numDrawn;
   }
 
   /**

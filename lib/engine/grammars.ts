@@ -102,6 +102,11 @@ export class Grammars {
     };
   }
 
+  /** Told of each that is compiled how long that took. */
+  set onCompiled(told: ((ms: number) => void) | null) {
+    this.#cache.onCompiled = told;
+  }
+
   get counts(): GrammarCounts {
     return this.#cache.counts;
   }

@@ -7,6 +7,7 @@
  * turns of the event loop. A subscriber that is slow misses messages, sees that by their numbers,
  * and asks for them.
  */
+import { connect } from 'node:net';
 import type { Publisher, Router } from 'zeromq';
 import type { KvEventsConfig } from '../config/kv-events.js';
 import { type OctavoError, octavoError } from '../errors.js';
@@ -28,20 +29,22 @@ type Zmq = typeof import('zeromq');
 export async function openKvPublisher(config: KvEventsConfig): Promise<KvPublisher> {
   const zmq = await load();
   // What is unsent when the process ends is lost with its cache.
-  const pub = new zmq.Publisher({ sendHighWaterMark: config.hwm, linger: 0 });
+  const ipv6 = isIPv6(config.endpoint);
+  const pub = new zmq.Publisher({ sendHighWaterMark: config.hwm, linger: 0, ipv6 });
   let router: Router | null = null;
   try {
     await open('endpoint', config.endpoint, async (endpoint) => {
-      if (listensAt(endpoint)) await pub.bind(endpoint);
+      if (listensAt(endpoint)) await bind(pub, endpoint);
       else pub.connect(endpoint);
     });
     if (config.replayEndpoint !== null) {
       // A client that has read what it got has room for everything once more; whoever asks and
       // does not read loses what comes beyond, and holds nobody.
       const room = 2 * (config.bufferSteps + 1);
-      const replay = new zmq.Router({ sendHighWaterMark: room, linger: 0 });
+      const ipv6 = isIPv6(config.replayEndpoint);
+      const replay = new zmq.Router({ sendHighWaterMark: room, linger: 0, ipv6 });
       router = replay;
-      await open('replayEndpoint', config.replayEndpoint, (endpoint) => replay.bind(endpoint));
+      await open('replayEndpoint', config.replayEndpoint, (endpoint) => bind(replay, endpoint));
     }
   } catch (error) {
     pub.close();
@@ -59,9 +62,40 @@ async function load(): Promise<Zmq> {
   }
 }
 
-/** As vLLM tells them apart. */
+/**
+ * As vLLM tells them apart, and 0.0.0.0, which vLLM would connect to: it is all of this machine's
+ * own addresses.
+ */
 function listensAt(endpoint: string): boolean {
-  return endpoint.includes('*') || endpoint.includes('::') || !endpoint.startsWith('tcp://');
+  const isAny = /\*|::|^tcp:\/\/0\.0\.0\.0:/.test(endpoint);
+  return isAny || !endpoint.startsWith('tcp://');
+}
+
+/** Sockets know no other addresses where they are not told. */
+function isIPv6(endpoint: string): boolean {
+  return /^tcp:.*(\[|::)/.test(endpoint);
+}
+
+/** A file of a socket that nobody listens at is taken over, as ZeroMQ does; one in use would be. */
+async function bind(socket: Publisher | Router, endpoint: string): Promise<void> {
+  const [, path] = /^ipc:\/\/([^@*].*)$/.exec(endpoint) ?? [];
+  if (path !== undefined && (await isHeard(path))) throw new Error('Address already in use');
+  await socket.bind(endpoint);
+}
+
+function isHeard(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const end = (is: boolean) => {
+      socket.destroy();
+      resolve(is);
+    };
+    socket.once('connect', () => end(true));
+    // A queue of connections that is full, say, is somebody's.
+    socket.once('error', ({ code }: NodeJS.ErrnoException) =>
+      end(!['ECONNREFUSED', 'ENOENT'].includes(code ?? '')),
+    );
+  });
 }
 
 async function open(

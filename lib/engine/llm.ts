@@ -405,7 +405,7 @@ export class LLM {
 
   /** @internal Spans of requests and the state of each block; null: it generates nothing. */
   watch(): Watcher | null {
-    return this.#generator?.engine.watch(() => this.#grammars!.counts) ?? null;
+    return this.#generator?.engine.watch(this.#grammars!) ?? null;
   }
 
   /** Forgets all cached prefixes; false (and nothing happens) while any request runs. */

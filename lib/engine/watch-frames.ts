@@ -4,6 +4,7 @@
  */
 import type { GrammarCounts } from '../grammar/compile.js';
 import type { EngineStats } from './outputs.js';
+import type { SurveyedPrefix } from './prefix-survey.js';
 
 /** What a lane of a request does. */
 export const ACTS = { queued: 0, prefill: 1, decode: 2, preempted: 3, swapped: 4 } as const;
@@ -81,6 +82,13 @@ export interface PoolFigures {
   readonly numHostUsed: number;
 }
 
+/** A beginning of prompts that the prefix cache has. */
+export interface PrefixFrame extends SurveyedPrefix {
+  /** How many of the requests that run now begin so; the ids of some. */
+  readonly numUsers: number;
+  readonly users: readonly string[];
+}
+
 /** Of all steps since somebody watches. */
 export interface StepSums {
   readonly numSteps: number;
@@ -99,9 +107,16 @@ export interface WatchFrame {
   /** How many fell under each bound of `DURATION_BOUNDS_MS`, the last beyond all; since somebody
    * watches. */
   readonly durations: Readonly<Record<'queue' | 'ttft' | 'itl' | 'step', readonly number[]>>;
+  /** Of grammars: of compiling one, under `DURATION_BOUNDS_MS`; and of one mask of each step that
+   * has some, under the same bounds in µs. Since somebody watches. */
+  readonly grammarTimes: Readonly<Record<'compileMs' | 'maskUs', readonly number[]>>;
   readonly spans: readonly SpanFrame[];
-  /** Requests that run and are not shown. */
+  /** The keys of all that are shown, where others are than before: the rest may be forgotten. */
+  readonly shown?: readonly number[];
+  /** Requests that have not ended and are not shown. */
   readonly numHidden: number;
+  /** What the prefix cache has most of, where that has been found out anew. */
+  readonly prefixes?: readonly PrefixFrame[];
   /** The state of each cell of the pool, see `block-cells.ts`; shared, not to be changed. */
   readonly cells: Uint8Array;
 }

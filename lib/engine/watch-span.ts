@@ -83,6 +83,8 @@ export class ToldSpan {
 export class Span {
   /** Counts up with each change of the watch. */
   version = 0;
+  /** The one with which it was last shown where it was not. */
+  shownSince = 0;
   /** The last step that computed something of it. */
   lastStep = -1;
   firstTokenAt: number | null = null;

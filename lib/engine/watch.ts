@@ -10,14 +10,16 @@ import type { Step } from '../core/step.js';
 import { isOctavoError } from '../errors.js';
 import type { GrammarCounts } from '../grammar/compile.js';
 import { cellsOf } from './block-cells.js';
+import type { GrammarConstraint } from './constraint.js';
 import { Durations } from './durations.js';
 import type { EngineStats } from './outputs.js';
 import type { Request } from './request.js';
 import { endOf } from './request-ends.js';
 import { ACTS, type Act, type BlockUse, type WatchFrame } from './watch-frames.js';
+import { WatchedPrefixes } from './watch-prefixes.js';
 import { Span, ToldSpan } from './watch-span.js';
 
-/** Requests that are shown, ended ones among them. */
+/** Requests that are shown, waiting and ended ones among them where not so many run. */
 const MOST_SPANS = 200;
 
 /** Users of a block that are named. */
@@ -31,10 +33,16 @@ interface HasStats {
   stats(): EngineStats;
 }
 
+export interface WatchedGrammars {
+  readonly counts: GrammarCounts;
+  /** Told how long one took that was compiled, in ms. */
+  onCompiled: ((ms: number) => void) | null;
+}
+
 export interface AtHand {
   /** Those that are under way. */
   readonly requests: Iterable<Request>;
-  readonly grammars: () => GrammarCounts;
+  readonly grammars: WatchedGrammars;
 }
 
 /** A sequence in the step that runs; read before, for who ends by it is found no more. */
@@ -54,10 +62,12 @@ export class Watch {
     itl: new Durations(),
     step: new Durations(),
   };
+  readonly #compileMs = new Durations();
+  readonly #maskUs = new Durations();
   readonly steps = { numSteps: 0, ms: 0, computeMs: 0, numTokens: 0, numSeqs: 0 };
   readonly #scheduler: Scheduler;
   readonly #engine: HasStats;
-  readonly #grammars: () => GrammarCounts;
+  readonly #grammars: WatchedGrammars;
   readonly #watchers = new Set<Watcher>();
   /** Of requests that have not ended. */
   readonly #open = new Map<SequenceGroup, Span>();
@@ -65,6 +75,14 @@ export class Watch {
   readonly #begun = new Set<Span>();
   /** Those that are shown, the eldest first. */
   readonly #shown = new Set<Span>();
+  /** The version since which they are those. */
+  #shownSince = 0;
+  readonly #prefixes: WatchedPrefixes;
+  /** The version since which they are known so. */
+  #prefixesSince = 0;
+  #goesOn: NodeJS.Timeout | null = null;
+  /** Requests that began to run or ended. */
+  #numTurns = 0;
   #nextKey = 0;
   #workers: Worker[] = [];
   #plannedAt = 0;
@@ -74,6 +92,8 @@ export class Watch {
     this.#grammars = grammars;
     this.#scheduler = scheduler;
     this.#engine = engine;
+    this.#prefixes = new WatchedPrefixes(scheduler);
+    grammars.onCompiled = (ms) => this.#compileMs.add(ms);
     for (const request of requests) {
       const span = this.begin(request);
       if (span.wasBegun) this.#begun.add(span);
@@ -88,7 +108,9 @@ export class Watch {
   enter(onLast: () => void): Watcher {
     const watcher = new Watcher(this, () => {
       this.#watchers.delete(watcher);
-      if (!this.isWatched) onLast();
+      if (this.isWatched) return;
+      this.#leave();
+      onLast();
     });
     this.#watchers.add(watcher);
     return watcher;
@@ -110,6 +132,7 @@ export class Watch {
     if (span === undefined) return;
     this.#open.delete(request.group);
     this.#begun.delete(span);
+    this.#numTurns++;
     this.#touch(span);
     span.end(clock(), isOctavoError(error) ? error.code : endOf(request, error));
     this.#wake();
@@ -134,6 +157,7 @@ export class Watch {
       const act = isDecode ? ACTS.decode : ACTS.prefill;
       this.#workers.push({ span, sequence, act, numTokens: step.queryLens[i] });
     }
+    this.#timeMask(step);
     for (const span of this.#begun) {
       const { state } = span.group;
       if (span.lastStep === step.number || (state !== 'waiting' && state !== 'swapped')) continue;
@@ -171,13 +195,23 @@ export class Watch {
 
   close(): void {
     this.isClosed = true;
+    this.#leave();
     this.#wake();
+  }
+
+  #leave(): void {
+    this.#grammars.onCompiled = null;
+    if (this.#goesOn !== null) clearTimeout(this.#goesOn);
+    this.#goesOn = null;
   }
 
   /** What is new to one who knows `told`. */
   frame(since: number, told: WeakMap<Span, ToldSpan>): WatchFrame {
     const { pool, config, numFreeHostBlocks } = this.#scheduler;
     const { queue, ttft, itl, step } = this.durations;
+    this.#survey();
+    for (const span of this.#begun) if (!this.#shown.has(span)) this.#show(span);
+    const { found } = this.#prefixes;
     const spans = [...this.#shown].filter(({ version }) => version > since);
     return {
       now: clock(),
@@ -189,7 +223,8 @@ export class Watch {
         numHostBlocks: config.numHostBlocks,
         numHostUsed: config.numHostBlocks - numFreeHostBlocks,
       },
-      grammars: this.#grammars(),
+      grammars: this.#grammars.counts,
+      grammarTimes: { compileMs: [...this.#compileMs.counts], maskUs: [...this.#maskUs.counts] },
       steps: { ...this.steps },
       durations: {
         ...{ queue: [...queue.counts], ttft: [...ttft.counts] },
@@ -197,10 +232,14 @@ export class Watch {
       },
       spans: spans.map((span) => {
         let known = told.get(span);
-        if (known === undefined) told.set(span, (known = new ToldSpan()));
-        return span.frame(known);
+        // One that was not shown for a while is not known any more.
+        const isKnown = known !== undefined && known.version >= span.shownSince;
+        if (!isKnown) told.set(span, (known = new ToldSpan()));
+        return span.frame(known!);
       }),
-      numHidden: [...this.#begun].filter((span) => !this.#shown.has(span)).length,
+      ...(this.#shownSince > since ? { shown: [...this.#shown].map(({ key }) => key) } : {}),
+      numHidden: [...this.#open.values()].filter((span) => !this.#shown.has(span)).length,
+      ...(found !== null && this.#prefixesSince > since ? { prefixes: found } : {}),
       cells: this.#cellsNow(),
     };
   }
@@ -230,6 +269,8 @@ export class Watch {
 
   #start(span: Span, now: number): void {
     this.#begun.add(span);
+    this.#numTurns++;
+    if (!this.#shown.has(span)) this.#show(span);
     this.durations.queue.add(now - span.arrived);
   }
 
@@ -244,13 +285,42 @@ export class Watch {
     span.lastTokenAt = now;
   }
 
+  /** Of too many, one that has ended makes room; for one that runs, else one that waits. */
   #show(span: Span): void {
     if (this.#shown.size >= MOST_SPANS) {
-      const old = [...this.#shown].find(({ ended }) => ended !== null);
-      if (old === undefined) return;
-      this.#shown.delete(old);
+      const all = [...this.#shown];
+      const waits = (one: Span) => one.ended === null && !this.#begun.has(one);
+      const ended = all.find((one) => one.ended !== null);
+      const other = ended ?? (this.#begun.has(span) ? all.findLast(waits) : undefined);
+      if (other === undefined) return;
+      this.#shown.delete(other);
     }
     this.#shown.add(span);
+    this.#touch(span);
+    span.shownSince = this.version;
+    this.#shownSince = this.version;
+  }
+
+  /** That of one of the step's draws, as every fill delays it; each has its turn. */
+  #timeMask({ constraints, number }: Step): void {
+    if (constraints.length === 0) return;
+    const one = constraints[number % constraints.length] as GrammarConstraint;
+    this.#maskUs.add(1000 * one.timeMask());
+  }
+
+  /** Prefixes are found out in parts, also while nothing else happens. */
+  #survey(): void {
+    const now = performance.now();
+    if (this.#prefixes.goOn(now, this.#numTurns)) {
+      this.#wake();
+      this.#prefixesSince = this.version;
+    }
+    const wait = this.#prefixes.waitOf(now, this.#numTurns);
+    if (wait === null || this.#goesOn !== null || !this.isWatched) return;
+    this.#goesOn = setTimeout(() => {
+      this.#goesOn = null;
+      this.#wake();
+    }, wait).unref();
   }
 
   #touch(span: Span): void {
@@ -297,9 +367,9 @@ export class Watcher {
 
   /** What is new since the last one. */
   take(): WatchFrame {
-    const since = this.#version;
+    const frame = this.#watch.frame(this.#version, this.#told);
     this.#version = this.#watch.version;
-    return this.#watch.frame(since, this.#told);
+    return frame;
   }
 
   describe(block: number): BlockUse | null {

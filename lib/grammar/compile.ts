@@ -98,6 +98,8 @@ export class GrammarCache {
   readonly #entries = new Map<string, Entry>();
   /** By hash, the oldest first. */
   readonly #refused = new Map<string, Refused>();
+  /** Told how long one took, from its text on. */
+  onCompiled: ((ms: number) => void) | null = null;
   #numCompiled = 0;
   #numHits = 0;
   #isClosed = false;
@@ -185,9 +187,11 @@ export class GrammarCache {
   }
 
   async #build(source: GrammarSource): Promise<CachedGrammar> {
+    const started = this.#now();
     const { words, warnings } = await this.#read(source);
     const compiled = await this.#compile(words);
     this.#numCompiled++;
+    this.onCompiled?.(this.#now() - started);
     return {
       warnings: Object.freeze([...warnings]),
       get numBytes() {

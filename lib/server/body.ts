@@ -48,6 +48,15 @@ function tooLarge(maxBytes: number): Problem {
   return new Problem(413, `the body must have at most ${maxBytes} bytes`);
 }
 
+/** @throws Problem 415 for bytes that are no JSON before they are unpacked: nothing unpacks them */
+function checkEncoding({ headers: { 'content-encoding': encoding } }: IncomingMessage): void {
+  if (encoding === undefined || /^\s*(identity)?\s*$/i.test(encoding)) return;
+  const sentence = `content-encoding ${encoding.slice(0, 100)}: bodies are read as they are; `;
+  throw new Problem(415, `${sentence}send it without`, 'content-encoding', {
+    'accept-encoding': 'identity',
+  });
+}
+
 /** Of a stream that was read nothing comes any more, and nothing says so. */
 function checkUnread(req: IncomingMessage): void {
   if (req.readableDidRead || req.readableEnded) {
@@ -73,7 +82,7 @@ export interface BodyLimits {
 /**
  * The JSON object that a request brings. Another framework may have read it already, and put it on
  * the request as `body`: text, bytes or the object itself.
- * @throws Problem 400, 413, 503, 500
+ * @throws Problem 400, 413, 415, 503, 500
  */
 export async function readJsonBody(
   req: IncomingMessage & { body?: unknown },
@@ -85,7 +94,10 @@ export async function readJsonBody(
   if (given !== undefined && typeof given !== 'string' && !Buffer.isBuffer(given)) {
     return exactOnly(takeObject(given), paths);
   }
-  if (given === undefined) checkUnread(req);
+  if (given === undefined) {
+    checkUnread(req);
+    checkEncoding(req);
+  }
   const announced = given?.length ?? Number(req.headers['content-length'] ?? 0);
   if (announced > maxBytes) throw tooLarge(maxBytes);
   budget.check(announced);

@@ -12,7 +12,7 @@ import { badRequest } from './problem.js';
 import { chatForms, renderOptions } from './prompt-input.js';
 import { refuseUnsupported } from './refused.js';
 import { type ChatBody, chatBody } from './schemas/chat.js';
-import { type Service, VERSION } from './service.js';
+import { answerId, type Service, VERSION } from './service.js';
 import { structuredWish } from './structured.js';
 import { tellHosted } from './toolbox.js';
 import { chatTools, isOld } from './tools.js';
@@ -21,6 +21,8 @@ export const FINGERPRINT = `octavo-${VERSION}`;
 
 /** A request that has been understood. */
 export interface ChatCall {
+  /** Of the answer. */
+  readonly id: string;
   readonly body: ChatBody;
   readonly model: Model;
   readonly forms: Iterable<Prompt>;
@@ -35,6 +37,7 @@ export async function readChat(service: Service, exchange: Exchange): Promise<Ch
   const model = service.models.findFor('generate', body.model);
   refuseUnsupported(body);
   checkCombinations(body);
+  exchange.logprobsField = 'top_logprobs';
   const maxTokens = body.max_completion_tokens ?? body.max_tokens;
   const params = generateParams(model.llm, body, {
     maxTokens,
@@ -55,7 +58,7 @@ export async function readChat(service: Service, exchange: Exchange): Promise<Ch
     withReasoning: body.include_reasoning ?? true,
     reasoningField: service.config.reasoningField,
   };
-  return { body, model, forms: wished, params, style };
+  return { id: answerId('chatcmpl-', body), body, model, forms: wished, params, style };
 }
 
 function checkCombinations(body: ChatBody): void {

@@ -5,7 +5,7 @@ import { ChatDeltas, finishOf } from './chat-message.js';
 import type { DeltaEvent, GenerationEvent, StartEvent } from './engine-events.js';
 import { TokenWriter } from './logprobs.js';
 import type { ChatBody } from './schemas/chat.js';
-import { answerId, seconds } from './service.js';
+import { seconds } from './service.js';
 import { Usage } from './usage.js';
 
 /** A role, pieces of what is said, a reason, for each choice. */
@@ -20,13 +20,13 @@ export class ChatChunks {
   readonly #deltas = new Map<number, ChatDeltas>();
 
   constructor(call: ChatCall, withUsage: boolean) {
-    const { body, model } = call;
+    const { id, body, model } = call;
     this.#call = call;
     this.#body = body;
     this.#withUsage = withUsage;
     this.#writer = new TokenWriter(model.llm.tokenizer, body.return_tokens_as_token_ids);
     this.#head = {
-      id: answerId('chatcmpl-', body),
+      id,
       object: 'chat.completion.chunk',
       created: seconds(),
       model: body.model ?? model.name,

@@ -8,7 +8,7 @@ import { type Generation, requestWishes } from './generation.js';
 import { TokenWriter } from './logprobs.js';
 import type { Route } from './router.js';
 import { chatAnswer, chatBody } from './schemas/chat.js';
-import { answerId, type Service, seconds } from './service.js';
+import { type Service, seconds } from './service.js';
 import { SseWriter } from './sse.js';
 
 export function chatRoute(service: Service): Route {
@@ -28,8 +28,8 @@ export function chatRoute(service: Service): Route {
   };
 }
 
-function generationOf({ model, forms, params, body, style }: ChatCall): Generation {
-  const generation = { model, prompts: [forms], params, ...requestWishes(body) };
+function generationOf({ id, model, forms, params, body, style }: ChatCall): Generation {
+  const generation = { id, model, prompts: [forms], params, ...requestWishes(body) };
   return style.toolbox.isEmpty ? generation : { ...generation, toolRoute: 'chat_completions' };
 }
 
@@ -40,7 +40,7 @@ async function answer(service: Service, exchange: Exchange, call: ChatCall): Pro
   const writer = new TokenWriter(model.llm.tokenizer, body.return_tokens_as_token_ids);
   const [{ prompt }] = samples;
   exchange.json({
-    id: answerId('chatcmpl-', body),
+    id: call.id,
     object: 'chat.completion',
     created: seconds(),
     model: body.model ?? model.name,

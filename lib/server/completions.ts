@@ -24,6 +24,8 @@ import { Usage } from './usage.js';
 const DEFAULT_MAX_TOKENS = 16;
 
 export interface CompletionCall {
+  /** Of the answer. */
+  readonly id: string;
   readonly body: CompletionBody;
   readonly model: Model;
   readonly prompts: readonly Iterable<Prompt>[];
@@ -58,7 +60,8 @@ export async function readCompletion(
     const room = Math.max(1, asked);
     prompts.push(await withTokenWishes(exchange, model.llm, form, body, room));
   }
-  return { body, model, prompts, params, promptOnly, ...(written && { written }) };
+  const id = answerId('cmpl-', body);
+  return { id, body, model, prompts, params, promptOnly, ...(written && { written }) };
 }
 
 /** The prompts; those with a suffix as ids, with more that ends an answer. */
@@ -98,7 +101,7 @@ async function answer(service: Service, exchange: Exchange, call: CompletionCall
     choices.push(await choice(call, samples[i], i, writer));
   }
   exchange.json({
-    id: answerId('cmpl-', body),
+    id: call.id,
     object: 'text_completion',
     created: seconds(),
     model: body.model ?? model.name,
@@ -178,12 +181,12 @@ class CompletionChunks {
   readonly #logprobs = new Map<number, CompletionLogprobs>();
 
   constructor(call: CompletionCall, withUsage: boolean) {
-    const { body, model } = call;
+    const { id, body, model } = call;
     this.#call = call;
     this.#withUsage = withUsage;
     this.#writer = new TokenWriter(model.llm.tokenizer, body.return_tokens_as_token_ids);
     this.#head = {
-      id: answerId('cmpl-', body),
+      id,
       object: 'text_completion',
       created: seconds(),
       model: body.model ?? model.name,

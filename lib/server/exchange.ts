@@ -9,7 +9,7 @@ import { Pacer } from '../text/pacer.js';
 import { readJsonBody } from './body.js';
 import type { BodyBudget } from './body-budget.js';
 import { tell } from './expectations.js';
-import { memberOf, sayIssue } from './issues.js';
+import { memberOf, sayIssue, tellingIssue } from './issues.js';
 import { SILENT } from './logs.js';
 import type { ServerConfig } from './options.js';
 import { anthropicBody, asProblem, badRequest, openaiBody, Problem } from './problem.js';
@@ -44,12 +44,16 @@ export class Exchange {
   readonly arrived = performance.now();
   /** What the log says of it. */
   readonly facts: Record<string, unknown> = {};
+  /** Whether it ends when all others have; who sets it counts it among those that watch. */
+  isWatching = false;
   /** The `{id}` of the route's path. */
   pathId = '';
   /** Whose form errors have. */
   errorForm: 'openai' | 'anthropic' = 'openai';
   /** The field that says what an output must be. */
   structuredField = 'structured_outputs';
+  /** The field that says how many logprobs there are to be. */
+  logprobsField = 'logprobs';
   /** Resolves when the answer has been sent, or cannot be any more. */
   readonly closed: Promise<void>;
   readonly #isNamed: boolean;
@@ -154,7 +158,7 @@ export class Exchange {
       if (id !== undefined && !this.#isNamed) this.#call(id);
       return parsed.data;
     }
-    const [issue] = parsed.error.issues;
+    const issue = tellingIssue(parsed.error.issues);
     const param = memberOf(issue.path, this.errorForm);
     throw badRequest(param === '' ? issue.message : `${param}: ${issue.message}`, param || null);
   }
@@ -228,7 +232,7 @@ export class Exchange {
 
   /** Ends it with an error, in its protocol's form; within a stream that has begun, too. */
   fail(error: unknown): void {
-    const problem = asProblem(this.#inWhole(error), this.structuredField);
+    const problem = asProblem(this.#inWhole(error), this.structuredField, this.logprobsField);
     this.facts.error ??= problem.message;
     const isAnthropic = this.errorForm === 'anthropic';
     const body = isAnthropic ? anthropicBody(problem, this.id) : openaiBody(problem);

@@ -9,7 +9,7 @@ import { badRequest } from './problem.js';
 import { refuseReasoning, refuseUnsupported } from './refused.js';
 import type { Route } from './router.js';
 import { type GenerateBody, generateAnswer, generateBody } from './schemas/generate.js';
-import type { Service } from './service.js';
+import { newId, type Service } from './service.js';
 import { SseWriter } from './sse.js';
 import { structuredWish } from './structured.js';
 import { Usage } from './usage.js';
@@ -60,8 +60,14 @@ function read(service: Service, exchange: Exchange, body: GenerateBody): Generat
     structuredOutputs: structuredWish(exchange, sampling),
   });
   const prompts = [[{ promptTokenIds: body.token_ids }]];
-  const { request_id = sampling.request_id } = body;
-  return { model, prompts, params, ...requestWishes({ ...sampling, request_id }) };
+  // A client may ask twice under the name of an exchange.
+  const { request_id = sampling.request_id ?? newId(`${exchange.id}-`) } = body;
+  return { id: request_id, model, prompts, params, ...requestWishes(sampling) };
+}
+
+/** What the answer calls its request. */
+function nameOf(body: GenerateBody, exchange: Exchange): string {
+  return body.request_id ?? samplingOf(body).request_id ?? exchange.id;
 }
 
 async function answer(
@@ -76,7 +82,7 @@ async function answer(
   const writer = new TokenWriter(generation.model.llm.tokenizer);
   const { logprobs } = samples[0].prompt;
   exchange.json({
-    request_id: generation.requestId ?? exchange.id,
+    request_id: nameOf(body, exchange),
     choices: samples.map((sample, index) => ({
       index,
       logprobs:
@@ -102,7 +108,7 @@ async function stream(
   const writer = new TokenWriter(generation.model.llm.tokenizer);
   const usage = new Usage();
   const isAsked = samplingOf(body).logprobs !== undefined;
-  const id = generation.requestId ?? exchange.id;
+  const id = nameOf(body, exchange);
   const { maxBufferedBytes } = service.config;
   const mailbox = service.generator.run(exchange, generation, maxBufferedBytes);
   const chunk = (choice: object) => [{ request_id: id, choices: [choice] }];

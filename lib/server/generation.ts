@@ -18,13 +18,13 @@ import type { Model } from './models.js';
 import { Problem } from './problem.js';
 
 export interface Generation {
+  /** Of the answer: engine, log line and trace know it by this, several prompts with places. */
+  readonly id: string;
   readonly model: Model;
   /** Each in one form or several; see {@link EngineCall}. */
   readonly prompts: readonly Iterable<Prompt>[];
   readonly params: GenerateParams;
   readonly priority?: number;
-  /** By which the engine is to know it; of several prompts each has its place behind it. */
-  readonly requestId?: string;
   /** Tokens of each frame; the server's own number where that is more. */
   readonly streamInterval?: number;
   /** Only the prompt counts; what is drawn is dropped. */
@@ -36,11 +36,10 @@ export interface Generation {
 /** What a body says of its request beside its prompts and how tokens are drawn. */
 export function requestWishes(body: {
   readonly priority?: number;
-  readonly request_id?: string;
   readonly stream_interval?: number;
-}): Pick<Generation, 'priority' | 'requestId' | 'streamInterval'> {
-  const { priority, request_id: requestId, stream_interval: streamInterval } = body;
-  return { priority, requestId, streamInterval };
+}): Pick<Generation, 'priority' | 'streamInterval'> {
+  const { priority, stream_interval: streamInterval } = body;
+  return { priority, streamInterval };
 }
 
 export class Generator {
@@ -61,17 +60,18 @@ export class Generator {
     const interval = Math.max(config.streamInterval, generation.streamInterval ?? 1);
     const mailbox = new Mailbox(maxBytes, interval);
     facts.model = model.name;
+    facts.response_id = generation.id;
     let next = 0;
     const work = async () => {
       while (next < prompts.length && !exchange.signal.aborted) {
         const prompt = next++;
         const options = {
+          requestId: prompts.length === 1 ? generation.id : `${generation.id}-${prompt}`,
           signal: exchange.signal,
           useModelDefaults: config.useModelDefaults && !isBeamSearch(params),
           ...exchange.timeLeft,
           ...traceHeaders(exchange),
           ...(generation.priority === undefined ? {} : { priority: generation.priority }),
-          ...idOf(generation, prompt),
         };
         const { structuredField } = exchange;
         const forms = prompts[prompt];
@@ -107,11 +107,6 @@ export class Generator {
       if (!mailbox.push(event) && (await mailbox.staysFull())) throw slowReader(exchange);
     }
   }
-}
-
-function idOf({ requestId, prompts }: Generation, prompt: number) {
-  if (requestId === undefined) return {};
-  return { requestId: prompts.length === 1 ? requestId : `${requestId}-${prompt}` };
 }
 
 /** The caller's span, where it names one. */

@@ -72,6 +72,8 @@ class Dispatcher {
     service.numActive++;
     void exchange.closed.then(() => {
       service.numActive--;
+      if (exchange.isWatching) service.numWatching--;
+      service.endIfIdle();
       if (service.numActive === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
     });
     try {

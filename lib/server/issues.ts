@@ -53,6 +53,22 @@ function limitOf(
   return `must have ${within} ${limit} ${unit}`;
 }
 
+/**
+ * Of what is wrong with the first member that is wrong, the narrowest limit: an integer beyond 2^53
+ * is beyond that, and beyond its own.
+ */
+export function tellingIssue(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue {
+  const [first] = issues;
+  const same = issues.filter(({ path }) => path.join('.') === first.path.join('.'));
+  if (first.code === 'too_big') {
+    const rivals = same.filter((one) => one.code === 'too_big');
+    return rivals.reduce((a, b) => (b.maximum < a.maximum ? b : a));
+  }
+  if (first.code !== 'too_small') return first;
+  const rivals = same.filter((one) => one.code === 'too_small');
+  return rivals.reduce((a, b) => (b.minimum > a.minimum ? b : a));
+}
+
 /** The member that an issue is about, as OpenAI writes it (`a[0].b`) or Anthropic (`a.0.b`). */
 export function memberOf(path: readonly PropertyKey[], form: 'openai' | 'anthropic'): string {
   if (form === 'anthropic') return path.join('.');

@@ -1,7 +1,7 @@
 /** What the live page is told: first who is watched, then frames. All of it is JSON. */
 import type { ModelInfo } from '../engine/load.js';
 import type { EngineStats } from '../engine/outputs.js';
-import type { BeamsFrame, SpanFrame, WatchFrame } from '../engine/watch-frames.js';
+import type { BeamsFrame, PrefixFrame, SpanFrame, WatchFrame } from '../engine/watch-frames.js';
 
 export interface HelloFrame {
   readonly type: 'hello';
@@ -41,16 +41,28 @@ export interface FiguresFrame {
   readonly stats: EngineStats;
 }
 
-export interface LiveFrame extends Omit<WatchFrame, 'cells' | 'spans'> {
+/** With its first characters in place of its tokens. */
+export interface SpelledPrefix extends Omit<PrefixFrame, 'tokenIds'> {
+  readonly text: string;
+}
+
+export interface LiveFrame extends Omit<WatchFrame, 'cells' | 'spans' | 'prefixes'> {
   readonly type: 'frame';
   readonly spans: readonly SpelledSpan[];
+  readonly prefixes?: readonly SpelledPrefix[];
   /** See `cell-runs.ts`, in base64; left out where none has changed. */
   readonly cells?: string;
 }
 
-/** The last one: the server takes no more. */
+/** Nothing has changed since the last frame; once a second, so that silence says something. */
+export interface IdleFrame {
+  readonly type: 'idle';
+  readonly now: number;
+}
+
+/** The last one: the server, or the model, has ended. */
 export interface ByeFrame {
   readonly type: 'bye';
 }
 
-export type LiveMessage = HelloFrame | FiguresFrame | LiveFrame | ByeFrame;
+export type LiveMessage = HelloFrame | FiguresFrame | LiveFrame | IdleFrame | ByeFrame;

@@ -13,13 +13,16 @@ import { helloOf, openSource } from './live-sources.js';
 import { badRequest, Problem } from './problem.js';
 import type { Route } from './router.js';
 import { ROOT, type Service, TAKES_NO_MORE } from './service.js';
-import { SseWriter } from './sse.js';
+import { SSE_HEADERS, SseWriter } from './sse.js';
 
 /** Between two frames, at least. */
 const INTERVAL_MS = 250;
 
 /** Each costs some time of the event loop. */
 const MOST_WATCHERS = 32;
+
+/** Whether something has changed is looked at so often; that nothing has is said. */
+const IDLE_MS = 1000;
 
 /** How long the last word to one who watches may be under way. */
 const BYE_MS = 1000;
@@ -114,17 +117,21 @@ class Watching {
     this.#service = service;
   }
 
-  /** Until the client leaves, the model is closed or the server takes no more. */
+  /** Until the client leaves, the model is closed or the last request of a server that takes no
+   * more has ended. */
   async stream(exchange: Exchange): Promise<void> {
-    const { ending, models } = this.#service;
-    if (ending.aborted) throw new Problem(503, TAKES_NO_MORE);
+    const { ending, isDraining, models } = this.#service;
+    if (isDraining || ending.aborted) throw new Problem(503, TAKES_NO_MORE);
     const { name, llm } = models.find(exchange.query.get('model') ?? undefined);
     if (this.#numWatchers === MOST_WATCHERS) {
       throw new Problem(503, `${MOST_WATCHERS} pages watch already; close one of them`);
     }
+    const { req, res, signal } = exchange;
+    if (req.method === 'HEAD') return void res.writeHead(200, SSE_HEADERS).end();
     const source = openSource(llm);
     this.#numWatchers++;
-    const { res, signal } = exchange;
+    this.#service.numWatching++;
+    exchange.isWatching = true;
     const isOver = () => ending.aborted || signal.aborted;
     const leave = () => {
       source.leave();
@@ -133,18 +140,29 @@ class Watching {
     };
     for (const one of [ending, signal]) one.addEventListener('abort', leave);
     const sse = new SseWriter(exchange);
+    let told = performance.now();
+    const tellIdle = () => {
+      const now = performance.now();
+      // What waits for a client that reads slowly has changed.
+      if (now - told >= IDLE_MS / 2 && !res.writableNeedDrain) sse.send({ type: 'idle', now });
+    };
+    const idle = setInterval(tellIdle, IDLE_MS).unref();
     try {
       const names = models.all.map((one) => one.name);
       sse.send(helloOf(llm, name, names));
       while (!isOver() && (await source.changed())) {
         sse.send(source.take());
+        told = performance.now();
         await Promise.all([pause(INTERVAL_MS, undefined, { ref: false }), exchange.ready()]);
       }
     } finally {
       for (const one of [ending, signal]) one.removeEventListener('abort', leave);
+      clearInterval(idle);
       source.leave();
       this.#numWatchers--;
     }
+    // What ended last, those who watch have not seen.
+    if (ending.aborted) sse.send(source.take());
     sse.send({ type: 'bye' });
     sse.end();
     const timer = setTimeout(() => res.destroy(), BYE_MS).unref();

@@ -4,11 +4,20 @@ import { DURATION_BOUNDS_MS } from '../engine/durations.js';
 import type { LLM } from '../engine/llm.js';
 import type { EngineEvent } from '../engine/outputs.js';
 import type { Watcher } from '../engine/watch.js';
-import type { SpanFrame } from '../engine/watch-frames.js';
+import type { PrefixFrame, SpanFrame } from '../engine/watch-frames.js';
 import { encodeCells } from './cell-runs.js';
-import type { FiguresFrame, HelloFrame, LiveFrame, SpelledSpan } from './live-frames.js';
+import type {
+  FiguresFrame,
+  HelloFrame,
+  LiveFrame,
+  SpelledPrefix,
+  SpelledSpan,
+} from './live-frames.js';
 import { tokenText } from './logprobs.js';
 import { VERSION } from './service.js';
+
+/** Characters of a prefix. */
+const MOST_CHARS = 40;
 
 /** Of one who watches. */
 export interface LiveSource {
@@ -62,7 +71,7 @@ class Watched implements LiveSource {
   }
 
   take(): LiveFrame {
-    const { cells, spans, ...rest } = this.#watcher.take();
+    const { cells, spans, prefixes, ...rest } = this.#watcher.take();
     const before = this.#cells;
     const isSame = before !== null && Buffer.compare(before, cells) === 0;
     this.#cells = cells;
@@ -70,12 +79,21 @@ class Watched implements LiveSource {
       type: 'frame',
       ...rest,
       spans: spans.map((span) => this.#spell(span)),
+      ...(prefixes && { prefixes: prefixes.map((one) => this.#spellPrefix(one)) }),
       ...(isSame ? {} : { cells: Buffer.from(encodeCells(cells, before)).toString('base64') }),
     };
   }
 
   leave(): void {
     this.#watcher.leave();
+  }
+
+  #spellPrefix({ tokenIds, ...prefix }: PrefixFrame): SpelledPrefix {
+    const { tokenizer } = this.#llm;
+    const plain = tokenIds.filter((id) => !tokenizer.isSpecial(id));
+    const words = plain.map((id) => tokenText(tokenizer, id).token);
+    const text = [...words.join('').trim()].slice(0, MOST_CHARS).join('');
+    return { ...prefix, text };
   }
 
   #spell({ beams, ...span }: SpanFrame): SpelledSpan {

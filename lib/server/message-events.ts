@@ -4,7 +4,6 @@ import type { ChatEvent } from '../tools/types.js';
 import type { EndEvent, GenerationEvent } from './engine-events.js';
 import { blockText } from './message-blocks.js';
 import { anthropicError } from './problem.js';
-import { newId } from './service.js';
 import { Turn, type TurnPart } from './turn.js';
 import { Usage } from './usage.js';
 
@@ -54,6 +53,7 @@ function emptyBlock(piece: ChatEvent): object {
 
 /** Blocks one after another, each with a beginning and an end. */
 export class MessageEvents {
+  readonly #id: string;
   readonly #model: string;
   readonly #usage = new Usage();
   readonly #turn = new Turn();
@@ -64,7 +64,8 @@ export class MessageEvents {
   #open: TurnPart | null = null;
   #index = -1;
 
-  constructor(model: string) {
+  constructor(id: string, model: string) {
+    this.#id = id;
     this.#model = model;
   }
 
@@ -89,7 +90,7 @@ export class MessageEvents {
 
   #begin(): object {
     const message = {
-      id: newId('msg_'),
+      id: this.#id,
       type: 'message',
       role: 'assistant',
       model: this.#model,

@@ -30,6 +30,8 @@ import { tellHosted } from './toolbox.js';
 import { messageTools, type ToolWishes } from './tools.js';
 
 interface MessageCall {
+  /** Of the answer. */
+  readonly id: string;
   readonly body: MessageBody;
   readonly model: Model;
   readonly forms: Iterable<Prompt>;
@@ -89,7 +91,8 @@ function read(service: Service, exchange: Exchange, body: MessageBody): MessageC
   const given = Object.entries(optional).filter(([, value]) => value !== undefined);
   const params = { maxTokens: body.max_tokens, ...Object.fromEntries(given) };
   const forms = formsOf(service, body, tools);
-  return { body, model, forms, params, hasTools: !tools.toolbox.isEmpty };
+  const hasTools = !tools.toolbox.isEmpty;
+  return { id: newId('msg_'), body, model, forms, params, hasTools };
 }
 
 function formatOf(exchange: Exchange, body: MessageBody): StructuredOutputs | undefined {
@@ -133,8 +136,8 @@ function reasoningOf({ thinking, output_config }: CountBody): ReasoningOptions {
   };
 }
 
-function generationOf({ model, forms, params, hasTools }: MessageCall): Generation {
-  const generation = { model, prompts: [forms], params };
+function generationOf({ id, model, forms, params, hasTools }: MessageCall): Generation {
+  const generation = { id, model, prompts: [forms], params };
   return hasTools ? { ...generation, toolRoute: 'other' } : generation;
 }
 
@@ -144,7 +147,7 @@ async function answer(service: Service, exchange: Exchange, call: MessageCall): 
   const { samples, usage } = await collect(mailbox, 1);
   const [sample] = samples;
   exchange.json({
-    id: newId('msg_'),
+    id: call.id,
     type: 'message',
     role: 'assistant',
     model: body.model ?? model.name,
@@ -160,7 +163,7 @@ async function stream(service: Service, exchange: Exchange, call: MessageCall): 
   const { maxBufferedBytes } = service.config;
   const sse = new SseWriter(exchange, { named: true });
   const mailbox = service.generator.run(exchange, generationOf(call), maxBufferedBytes);
-  const events = new MessageEvents(body.model ?? model.name);
+  const events = new MessageEvents(call.id, body.model ?? model.name);
   await streamFrames(mailbox, sse, (event) => events.of(event));
   sse.end();
 }

@@ -59,8 +59,13 @@ function retryHeaders(status: number): Record<string, string> {
  * Any error as a problem. What is a bug of ours is told without its message, which may name paths;
  * it stands in the log.
  * @param structuredField see {@link inWireNames}
+ * @param logprobsField by which a request said how many logprobs it wants
  */
-export function asProblem(error: unknown, structuredField?: string): Problem {
+export function asProblem(
+  error: unknown,
+  structuredField?: string,
+  logprobsField = 'logprobs',
+): Problem {
   if (error instanceof Problem) {
     const headers = { ...retryHeaders(error.status), ...error.headers };
     return new Problem(error.status, error.message, error.param, headers, error.details);
@@ -74,6 +79,9 @@ export function asProblem(error: unknown, structuredField?: string): Problem {
   const said = inWireNames(message, structuredField);
   const headers = retryHeaders(status);
   const about = param ?? (error.code === 'ERR_GRAMMAR' ? 'structuredOutputs' : undefined);
+  if (about === 'logprobs') {
+    return new Problem(status, said.replace(/^logprobs\b/, logprobsField), logprobsField, headers);
+  }
   const named = about === undefined ? null : inWireNames(about, structuredField);
   return new Problem(status, said, named, headers);
 }

@@ -30,6 +30,8 @@ import { type Toolbox, tellHosted } from './toolbox.js';
 import { responseTools } from './tools.js';
 
 interface ResponseCall {
+  /** Of the answer. */
+  readonly id: string;
   readonly body: ResponseBody;
   readonly model: Model;
   readonly messages: readonly WireMessage[];
@@ -84,6 +86,7 @@ async function read(
   const model = service.models.findFor('generate', body.model);
   refuseUnsupported(body);
   refuse(body);
+  exchange.logprobsField = 'top_logprobs';
   const before = earlier(body, store);
   const messages = [...before, ...messagesOf(body.input)];
   const { instructions } = body;
@@ -103,7 +106,7 @@ async function read(
   const chat = chatOptions(service.config, tools, reasoning);
   const forms = chatForms([...system, ...messages], template, chat, model.llm.chatTemplate);
   const { toolbox } = tools;
-  return { body, model, messages, forms, params, withLogprobs, toolbox };
+  return { id: newId('resp_'), body, model, messages, forms, params, withLogprobs, toolbox };
 }
 
 const effortOf = ({ reasoning, reasoning_effort }: ResponseBody) =>
@@ -136,16 +139,16 @@ function outputOf(exchange: Exchange, body: ResponseBody): StructuredOutputs | u
   return own;
 }
 
-function generationOf({ model, forms, params, body, toolbox }: ResponseCall): Generation {
-  const generation = { model, prompts: [forms], params, priority: body.priority };
+function generationOf({ id, model, forms, params, body, toolbox }: ResponseCall): Generation {
+  const generation = { id, model, prompts: [forms], params, priority: body.priority };
   return toolbox.isEmpty ? generation : { ...generation, toolRoute: 'responses' };
 }
 
 function eventsOf(call: ResponseCall): ResponseEvents {
-  const { body, model, withLogprobs, params, toolbox } = call;
+  const { id, body, model, withLogprobs, params, toolbox } = call;
   const writer = withLogprobs ? new TokenWriter(model.llm.tokenizer) : null;
   return new ResponseEvents({
-    id: newId('resp_'),
+    id,
     created: seconds(),
     model: body.model ?? model.name,
     body,

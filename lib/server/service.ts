@@ -36,6 +36,8 @@ export class Service {
   readonly started = Math.floor(Date.now() / 1000);
   /** Requests whose answers are not all sent. */
   numActive = 0;
+  /** Those of them that watch, until there is nothing to be seen any more. */
+  numWatching = 0;
   /** Those of them that ask for work. */
   numWorking = 0;
   /** True once it takes no more. */
@@ -57,10 +59,15 @@ export class Service {
     return this.#ending.signal;
   }
 
-  /** It takes no more from now on. */
+  /** It takes no more from now on; who watches may see the rest of it. */
   drain(): void {
     this.isDraining = true;
-    this.#ending.abort();
+    this.endIfIdle();
+  }
+
+  /** Who watches waits for the others, not they for him. */
+  endIfIdle(): void {
+    if (this.isDraining && this.numActive === this.numWatching) this.#ending.abort();
   }
 
   close(): void {

@@ -2,7 +2,7 @@
 import type { Exchange } from './exchange.js';
 
 /** Proxies neither keep nor compress a stream that says this. */
-const HEADERS = {
+export const SSE_HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-cache, no-transform',
   'x-accel-buffering': 'no',
@@ -54,7 +54,7 @@ export class SseWriter {
     const { res } = this.#exchange;
     if (res.writableEnded || res.destroyed) return;
     if (!res.headersSent) {
-      res.writeHead(200, HEADERS);
+      res.writeHead(200, SSE_HEADERS);
       // What carries the answer need not be a socket of TCP.
       res.socket?.setNoDelay?.(true);
     }

@@ -1,4 +1,9 @@
 /** KV events through real ZeroMQ sockets, as a router reads them. */
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { Unpackr } from 'msgpackr';
@@ -278,6 +283,58 @@ it('a subscriber that does not read misses messages, and holds nobody', async ()
   publisher.publish([large]);
 });
 
+/** A free port of all addresses. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0);
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+const hasIPv6 = Object.values(networkInterfaces()).some((all) =>
+  all?.some(({ address }) => address === '::1'),
+);
+
+describe('where it listens', () => {
+  const ANY = [
+    ['0.0.0.0', '127.0.0.1'],
+    ['*', '127.0.0.1'],
+    ...(hasIPv6 ? [['[::]', '[::1]']] : []),
+  ];
+
+  it.each(ANY)('at %s, for subscribers and for who asks', async (address, reached) => {
+    const [port, other] = [await freePort(), await freePort()];
+    const publisher = await openTold({
+      endpoint: `tcp://${address}:${port}`,
+      replayEndpoint: `tcp://${address}:${other}`,
+    });
+    const [subscriber, dealer] = [
+      keep(new Subscriber({ ipv6: true })),
+      keep(new Dealer({ ipv6: true })),
+    ];
+    subscriber.connect(`tcp://${reached}:${port}`);
+    subscriber.subscribe();
+    const heard = subscriber.receive();
+    const sent = setInterval(() => publisher.publish(stored(1)), 5);
+    expect((await heard).length).toBe(3);
+    clearInterval(sent);
+    dealer.connect(`tcp://${reached}:${other}`);
+    expect(numbersOf(await replay(dealer, 0n))[0]).toBe(0);
+  });
+
+  it('nowhere where it is given the address of another: it connects to that', async () => {
+    const subscriber = keep(new Subscriber());
+    await subscriber.bind('tcp://127.0.0.1:*');
+    subscriber.subscribe();
+    const publisher = await openTold({ endpoint: subscriber.lastEndpoint! });
+    const heard = subscriber.receive();
+    const sent = setInterval(() => publisher.publish(stored(1)), 5);
+    expect((await heard).length).toBe(3);
+    clearInterval(sent);
+  });
+});
+
 describe('what cannot be had', () => {
   const refused = (param: string, message: RegExp) =>
     expect.objectContaining({
@@ -304,6 +361,44 @@ describe('what cannot be had', () => {
     expect(publisher.endpoints.pub).toMatch(/^tcp:/);
     await publisher.close();
     await publisher.close();
+  });
+
+  it('an ipc path that somebody listens at; one that was left is taken', async () => {
+    const publisher = await openTold();
+    const own = endpoint;
+    for (const more of [{ replayEndpoint: null }, { endpoint: `${own}x`, replayEndpoint: own }]) {
+      const [param] = 'endpoint' in more ? ['replayEndpoint'] : ['endpoint'];
+      await expect(openTold({ endpoint: own, ...more })).rejects.toThrow(
+        refused(`kvEventsConfig.${param}`, /cannot open ipc.*in use.*name another/),
+      );
+    }
+    const one = `${own}y`;
+    await expect(openTold({ endpoint: one, replayEndpoint: one })).rejects.toThrow(/in use/);
+    // Nobody has taken it from the first.
+    const subscriber = keep(new Subscriber());
+    subscriber.connect(own);
+    subscriber.subscribe();
+    const heard = subscriber.receive();
+    const sent = setInterval(() => publisher.publish(stored(1)), 5);
+    expect((await heard)[0].toString()).toBe('');
+    clearInterval(sent);
+    const left = join(folder, 'left');
+    const file = JSON.stringify(left);
+    const end = '() => process.kill(process.pid, 9)';
+    const code = `require('node:net').createServer().listen(${file}, ${end})`;
+    spawnSync(process.execPath, ['-e', code]);
+    expect(existsSync(left)).toBe(true);
+    await openTold({ endpoint: `ipc://${left}`, replayEndpoint: null });
+  });
+
+  it('what no other process reaches', async () => {
+    for (const scheme of ['inproc://x', 'udp://127.0.0.1:5557', 'no scheme']) {
+      for (const key of ['endpoint', 'replayEndpoint'] as const) {
+        await expect(openTold({ [key]: scheme })).rejects.toThrow(
+          refused(`kvEventsConfig.${key}`, /must be tcp:\/\/HOST:PORT.* or ipc:\/\/PATH/),
+        );
+      }
+    }
   });
 
   it('zeromq, unless nobody is told', async () => {

@@ -1,8 +1,10 @@
 /** What those who watch an engine are told. */
 import { afterAll, describe, expect, it, vi } from 'vitest';
+import { GrammarConstraint } from '../../lib/engine/constraint.js';
 import { Watch, type Watcher } from '../../lib/engine/watch.js';
-import { ACTS, type SpanFrame } from '../../lib/engine/watch-frames.js';
+import { ACTS, type PrefixFrame, type SpanFrame } from '../../lib/engine/watch-frames.js';
 import { type EngineOptions, LLM } from '../../lib/index.js';
+import { until } from '../support/until.js';
 
 const loaded: LLM[] = [];
 const load = async (options: EngineOptions = {}) => {
@@ -149,11 +151,132 @@ describe('a request', () => {
   });
 });
 
+it('of more requests than are shown, those that run are', async () => {
+  const llm = await load({ maxNumSeqs: 3, maxNumWaiting: 600 });
+  const watcher = llm.watch()!;
+  /** As a page keeps them. */
+  const known = new Map<number, SpanFrame['head']>();
+  const running = new Set<number>();
+  let mostHidden = 0;
+  let mostRunning = 0;
+  let numEnded = 0;
+  const look = () => {
+    const { spans, shown, numHidden } = watcher.take();
+    for (const { key, head, reason, lanes } of spans) {
+      if (head !== undefined) known.set(key, head);
+      if (!known.has(key)) throw new Error(`${key} was never introduced`);
+      if (lanes.some(({ segments }) => segments.some(([act]) => act >= ACTS.prefill)))
+        running.add(key);
+      if (reason !== null && running.delete(key)) numEnded++;
+    }
+    if (shown !== undefined) {
+      const keys = new Set(shown);
+      for (const key of known.keys()) if (!keys.has(key)) known.delete(key);
+      expect([...known.keys()].sort((a, b) => a - b)).toEqual([...keys].sort((a, b) => a - b));
+    }
+    for (const key of running) expect(known.has(key)).toBe(true);
+    mostRunning = Math.max(mostRunning, running.size);
+    mostHidden = Math.max(mostHidden, numHidden);
+  };
+  let isOver = false;
+  const calls = Array.from({ length: 400 }, () => llm.generate({ promptTokenIds: [5] }, long(3)));
+  void Promise.all(calls).then(() => {
+    isOver = true;
+  });
+  while (!isOver) {
+    await new Promise((resolve) => setImmediate(resolve));
+    look();
+  }
+  await until(() => llm.stats().numRequestsRunning === 0);
+  look();
+  expect([mostHidden > 150, mostRunning]).toEqual([true, 3]);
+  expect([known.size, running.size]).toEqual([200, 0]);
+  expect(numEnded).toBeGreaterThan(300);
+  watcher.leave();
+});
+
+describe('grammars', () => {
+  it('are timed while somebody watches, and only then', async () => {
+    const llm = await load();
+    const timed = vi.spyOn(GrammarConstraint.prototype, 'timeMask');
+    const choose = (...choice: string[]) =>
+      llm.generate('The sea', { maxTokens: 20, structuredOutputs: { choice } });
+    await choose('one', 'two');
+    expect(timed).not.toHaveBeenCalled();
+    const watcher = llm.watch()!;
+    await Promise.all([choose('three', 'four'), choose('one', 'two')]);
+    const { grammars, grammarTimes, stats } = watcher.take();
+    const { length } = timed.mock.calls;
+    expect(length).toBeGreaterThan(1);
+    expect(length).toBeLessThanOrEqual(stats.numSteps);
+    expect([grammars.numCompiled, sum(grammarTimes.compileMs)]).toEqual([2, 1]);
+    expect(sum(grammarTimes.maskUs)).toBe(length);
+    watcher.leave();
+    await choose('five', 'six');
+    expect(timed.mock.calls.length).toBe(length);
+    expect(sum(watcher.take().grammarTimes.compileMs)).toBe(1);
+    vi.restoreAllMocks();
+  });
+});
+
+describe('prefixes of the cache', () => {
+  const ids = (from: number, count: number) => Array.from({ length: count }, (_, i) => from + i);
+  const shared = ids(40, 24);
+
+  /** Of the frames that come until one has what is asked for. */
+  const prefixesOf = async (
+    watcher: Watcher,
+    isWhole: (found: readonly PrefixFrame[]) => boolean,
+  ) => {
+    for (;;) {
+      if (!(await watcher.changed())) throw new Error('nothing comes any more');
+      const { prefixes } = watcher.take();
+      if (prefixes !== undefined && isWhole(prefixes)) return prefixes;
+    }
+  };
+
+  it('are told with what goes on from them, who uses them, and no word of salted ones', async () => {
+    const llm = await load({ blockSize: 8 });
+    const watcher = llm.watch()!;
+    const ask = (tokens: readonly number[], more = {}) =>
+      llm.generate({ promptTokenIds: tokens }, { ...long(1), ...more });
+    // 3 blocks that two prompts share, and 1 and 2 that go on; a prompt of 2 under a salt.
+    await ask([...shared, ...ids(80, 9)]);
+    await ask([...shared, ...ids(120, 17)]);
+    await ask(ids(160, 17), { cacheSalt: 'secret' });
+    const told = await prefixesOf(watcher, (found) => found.length === 2);
+    const none = { numUsers: 0, users: [] };
+    expect(told).toEqual([
+      { numBlocks: 6, numTokens: 24, isSalted: false, tokenIds: shared, ...none },
+      { numBlocks: 2, numTokens: 16, isSalted: true, tokenIds: [], ...none },
+    ]);
+    expect(watcher.take().prefixes).toBeUndefined();
+    let isOver = false;
+    const running = (async () => {
+      while (!isOver) {
+        const prompt = { promptTokenIds: [...shared, 5] };
+        await llm.generate(prompt, { ...long(99), n: 2 }, { requestId: 'mine' });
+      }
+    })();
+    const used = await prefixesOf(watcher, ([first]) => first.numUsers > 0);
+    expect(used[0]).toMatchObject({ numTokens: 24, numUsers: 1, users: ['mine'] });
+    expect(used[1].numUsers).toBe(0);
+    isOver = true;
+    await running;
+    // Nothing happens any more, and still it is found out.
+    const left = await prefixesOf(watcher, ([first]) => first.numUsers === 0);
+    expect(left[0].numTokens).toBe(24);
+    watcher.leave();
+  });
+});
+
 it('the tree of a beam search has all that it returned, and what fell out', async () => {
   const llm = await load();
   const watcher = llm.watch()!;
-  const { outputs } = await llm.beamSearch('Call me Ishmael.', { beamWidth: 3, maxTokens: 8 });
-  const [{ beams, head, forks, reason }] = watcher.take().spans;
+  const search = { beamWidth: 3, maxTokens: 8, ignoreEos: true };
+  const { outputs, metrics } = await llm.beamSearch('Call me Ishmael.', search);
+  const { spans, stats } = watcher.take();
+  const [{ beams, head, forks, reason, numGeneratedTokens }] = spans;
   expect([head!.isBeamSearch, reason, beams!.live]).toEqual([true, 'length', []]);
   expect(forks.length).toBeGreaterThanOrEqual(2);
   const pathOf = (end: number) => {
@@ -165,6 +288,9 @@ it('the tree of a beam search has all that it returned, and what fell out', asyn
   };
   const told = beams!.finished.map(([node, score]) => ({ tokenIds: pathOf(node), score }));
   expect(told).toEqual(outputs.map(({ tokenIds, score }) => ({ tokenIds, score })));
+  const numTokens = outputs.reduce((all, one) => all + one.tokenIds.length, 0);
+  expect([numGeneratedTokens, metrics.numGeneratedTokens]).toEqual([numTokens, numTokens]);
+  expect(stats.generationTokens).toBe(numTokens);
   expect(beams!.nodes.length).toBeGreaterThan(new Set(told.flatMap((one) => one.tokenIds)).size);
   watcher.leave();
 });

@@ -42,8 +42,13 @@ describe.skipIf(program === undefined)('the live page', () => {
     return made;
   };
   const text = async (selector: string) => (await page.locator(selector).textContent()) ?? '';
-  const ask = (body: object) =>
-    server.post('/v1/completions', body, { authorization: `Bearer ${KEY}` });
+  const ask = (body: object, signal?: AbortSignal) =>
+    fetch(`${server.url}/v1/completions`, {
+      method: 'POST',
+      body: JSON.stringify(body),
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${KEY}` },
+      signal,
+    });
 
   beforeAll(async () => {
     mkdirSync(SHOTS, { recursive: true });
@@ -66,6 +71,7 @@ describe.skipIf(program === undefined)('the live page', () => {
     const form = page.locator('#key-form');
     await form.waitFor({ state: 'visible' });
     expect(await page.locator('main').isVisible()).toBe(false);
+    for (const id of ['#model', '#pause']) expect(await page.locator(id).isVisible()).toBe(false);
     expect(await text('#key-problem')).toBe('');
     // By the keyboard alone.
     await page.keyboard.type('no key');
@@ -76,6 +82,8 @@ describe.skipIf(program === undefined)('the live page', () => {
     await page.locator('#status[data-state="live"]').waitFor();
     await page.locator('main').waitFor({ state: 'visible' });
     expect(await form.isVisible()).toBe(false);
+    await page.locator('#main:focus').waitFor();
+    expect(await page.locator('#model').isVisible()).toBe(true);
     // A tab keeps it.
     await page.reload();
     await page.locator('#status[data-state="live"]').waitFor();
@@ -132,6 +140,23 @@ describe.skipIf(program === undefined)('the live page', () => {
     expect(await page.locator('#steps canvas').count()).toBe(1);
   });
 
+  it('tells what the prefix cache has most of, and how long grammars take', async () => {
+    const choice = { structured_outputs: { choice: ['the sea', 'the whale'] } };
+    await (await ask({ prompt: 'Where?', max_tokens: 8, ...choice })).json();
+    const item = page.locator('#prefixes li').first();
+    await item.waitFor();
+    expect(await item.textContent()).toMatch(
+      /.+ [1-9]\d* blocks?, \d+ tokens in common, (not in use|used)/,
+    );
+    const row = (name: string) => page.locator('#grammar div', { hasText: name }).locator('dd');
+    await row('compile time')
+      .filter({ hasText: /^p50 .* m?s, p99 .* m?s$/ })
+      .waitFor();
+    await row('time of a mask')
+      .filter({ hasText: /^p50 .* µs, p99 .* µs$/ })
+      .waitFor();
+  });
+
   it('draws the tree of a beam search', async () => {
     const response = await ask({
       ...{ prompt: 'Call me Ishmael.', use_beam_search: true, n: 4, max_tokens: 12 },
@@ -144,6 +169,25 @@ describe.skipIf(program === undefined)('the live page', () => {
     expect(shown[0].trim()).toBe(choices[0].text.trim());
     expect(await page.locator('#beams text.finished').count()).toBeGreaterThan(3);
     expect(await page.locator('#beams text.dropped').count()).toBeGreaterThan(0);
+  });
+
+  it('shows first what runs, and the tree of a search that has begun', async () => {
+    const left = new AbortController();
+    const shown = await text('#beams-note');
+    const many = Array.from({ length: 40 }, (_, i) =>
+      ask({ prompt: `Number ${i}`, max_tokens: 150, ignore_eos: true }, left.signal),
+    );
+    const last = { use_beam_search: true, n: 4, max_tokens: 12, temperature: 0 };
+    many.push(ask({ prompt: 'It waits', ...last }, left.signal));
+    for (const one of many) one.catch(() => {});
+    await until(() => server.llm.stats().numRequestsRunning > 0);
+    const rows = page.locator('#timeline button');
+    await page.locator('#timeline-note', { hasText: /more are not shown/ }).waitFor();
+    const first = await rows.first().getAttribute('aria-label');
+    expect(first).toMatch(/, (prefill|decode|preempted)$/);
+    expect(await text('#beams-note')).toBe(shown);
+    left.abort();
+    await until(() => server.llm.stats().numRequestsWaiting === 0);
   });
 
   it('goes from block to block and from request to request by the keyboard', async () => {
@@ -181,9 +225,48 @@ describe.skipIf(program === undefined)('the live page', () => {
     await page.keyboard.press('ArrowRight');
     expect(await text('#token')).toMatch(/^".*" [\d.]+ %; likeliest: "/);
     await page.locator('#route').selectOption('chat');
-    await page.locator('#samples').fill('1');
+    for (const id of ['#samples', '#temperature', '#max-tokens']) await page.locator(id).fill('');
+    const asking = page.waitForRequest((request) => request.url().includes('/chat/completions'));
     await page.locator('#send').click();
-    await page.locator('.answer[data-reason] .token').first().waitFor();
+    const sent = (await asking).postDataJSON();
+    for (const name of ['n', 'temperature', 'max_tokens']) expect(sent).not.toHaveProperty(name);
+    await page.locator('#stop').click();
+    await page.locator('#play-status', { hasText: /^(stopped|stop|length)/ }).waitFor();
+    await page.locator('.answer .token').first().waitFor();
+  });
+
+  it('says that a server is silent, and shows nothing for now', async () => {
+    const silent = await open(1440, 'light');
+    // Not the server itself, which this process is: its stream, cut off as a stopped process is.
+    await silent.addInitScript(`
+      const { fetch } = window;
+      window.fetch = async (...all) => {
+        const answer = await fetch(...all);
+        if (!String(all[0]).includes('/dashboard/events')) return answer;
+        const reader = answer.body.getReader();
+        const pull = async (controller) => {
+          if (document.title === 'silent') return new Promise(() => {});
+          const { done, value } = await reader.read();
+          if (done) controller.close();
+          else controller.enqueue(value);
+        };
+        return new Response(new ReadableStream({ pull }), answer);
+      };
+    `);
+    await silent.goto(`${server.url}/dashboard`);
+    await silent.locator('#key').fill(KEY);
+    await silent.keyboard.press('Enter');
+    await silent.locator('#status[data-state="live"]').waitFor();
+    const tile = silent.locator('#tiles dd').nth(2);
+    await tile.filter({ hasText: '0' }).waitFor();
+    await silent.evaluate("document.title = 'silent'");
+    await silent.getByText('the server does not answer', { exact: true }).waitFor();
+    expect(await silent.locator('#tiles dd').allTextContents()).toEqual(Array(8).fill('–'));
+    await silent.evaluate("document.title = 'octavo'");
+    // It is asked anew.
+    await silent.locator('#status[data-state="live"]').waitFor();
+    await tile.filter({ hasText: /\d/ }).waitFor();
+    await silent.close();
   });
 
   it.each([390, 820, 1440])('fits %i pixels, light and dark', async (width) => {

@@ -136,6 +136,128 @@ describe('the page', () => {
 });
 
 describe('the stream', () => {
+  it('is not begun by HEAD, on this and on any other route that is got', async () => {
+    const server = await serveOn({ ...ON, apiKey: 'k' });
+    const { paths } = (await (await fetch(`${server.url}/openapi.json`)).json()) as {
+      paths: Record<string, Record<string, unknown>>;
+    };
+    const got = Object.keys(paths).filter((path) => 'get' in paths[path]);
+    expect(got).toContain('/dashboard/events');
+    const headers = { authorization: 'Bearer k' };
+    for (let i = 0; i < 33; i++) {
+      for (const path of i === 0 ? got : ['/dashboard/events']) {
+        const url = server.url + path.replace('{id}', '1');
+        const answer = await fetch(url, { method: 'HEAD', headers });
+        expect(await answer.text()).toBe('');
+        if (path !== '/dashboard/events') continue;
+        expect(answer.status).toBe(200);
+        expect(answer.headers.get('content-type')).toMatch(/^text\/event-stream/);
+      }
+    }
+    expect((await fetch(`${server.url}/dashboard/events`, { method: 'HEAD' })).status).toBe(401);
+    await until(() => server.handler.numActive === 0);
+    await server.shutdown();
+  });
+
+  it('says each second that nothing happens', async () => {
+    const server = await serveOn();
+    const times: number[] = [];
+    for await (const message of messagesOf(`${server.url}/dashboard/events`)) {
+      if (message.type === 'idle') times.push(message.now);
+      if (times.length === 2) break;
+    }
+    expect(times[1] - times[0]).toBeGreaterThan(500);
+    await server.shutdown();
+  });
+
+  it('goes on while a server drains, to the end of the last request', async () => {
+    const server = await serveOn();
+    const url = `${server.url}/dashboard/events`;
+    const ask = () =>
+      fetch(`${server.url}/v1/completions`, {
+        method: 'POST',
+        body: JSON.stringify({ prompt: 'The sea', max_tokens: 400, ignore_eos: true }),
+      });
+    let answer: Promise<Response> | undefined;
+    let drained: Promise<void> | undefined;
+    let numAfter = 0;
+    const spans = new Map<number, LiveFrame['spans'][number]>();
+    let last = '';
+    for await (const message of messagesOf(url)) {
+      last = message.type;
+      if (message.type === 'hello') answer = ask();
+      if (message.type !== 'frame') continue;
+      if (drained !== undefined) numAfter++;
+      for (const span of message.spans) spans.set(span.key, { ...spans.get(span.key), ...span });
+      if (spans.size === 1) drained ??= server.handler.drain();
+    }
+    const { id } = (await (await answer!).json()) as { id: string };
+    await drained;
+    expect(last).toBe('bye');
+    expect(numAfter).toBeGreaterThan(0);
+    expect([...spans.values()]).toMatchObject([{ head: { id }, reason: 'length' }]);
+    expect((await fetch(url)).status).toBe(503);
+    await server.shutdown();
+  });
+
+  it('knows requests by the ids that clients and the log know', async () => {
+    const lines: Record<string, unknown>[] = [];
+    const write = (fields: object) => void lines.push({ ...fields });
+    const logger = { debug: write, info: write, warn: write, error: write };
+    const server = await serveOn({ ...ON, logger });
+    const watcher = llm.watch()!;
+    const messages = [{ role: 'user', content: 'The sea' }];
+    const post = async (path: string, body: object) => {
+      const headers = { 'x-request-id': 'mine' };
+      const given = { model: 'demo', max_tokens: 2, ...body };
+      const init = { method: 'POST', body: JSON.stringify(given), headers };
+      const text = await (await fetch(server.url + path, init)).text();
+      return /"(?:id|request_id)":"([^"]+)"/.exec(text)![1];
+    };
+    const asked: [path: string, body: object, suffixes: string[]][] = [
+      ['/v1/completions', { prompt: 'a' }, ['']],
+      ['/v1/completions', { prompt: 'a', stream: true }, ['']],
+      ['/v1/completions', { prompt: ['a', 'b'], n: 2 }, ['-0', '-1']],
+      ['/v1/chat/completions', { messages }, ['']],
+      ['/v1/chat/completions', { messages, stream: true }, ['']],
+      ['/v1/messages', { messages }, ['']],
+      ['/v1/messages', { messages, stream: true }, ['']],
+      ['/v1/responses', { input: 'a', max_output_tokens: 2 }, ['']],
+    ];
+    for (const [path, body, suffixes] of asked) {
+      const id = await post(path, body);
+      const own = watcher.take().spans.flatMap(({ head }) => head?.id ?? []);
+      expect(own.sort(), path).toEqual(suffixes.map((suffix) => id + suffix));
+      await until(() => lines.at(-1)?.response_id === id);
+      expect(lines.at(-1)).toMatchObject({ request_id: 'mine' });
+    }
+    // Ids of clients need not be unique.
+    const ids = { token_ids: [5], sampling_params: { max_tokens: 2 } };
+    const both = ['one', 'two'].map(() => post('/inference/v1/generate', ids));
+    expect(await Promise.all(both)).toEqual(['mine', 'mine']);
+    const own = watcher.take().spans.flatMap(({ head }) => head?.id ?? []);
+    expect(own).toEqual([1, 2].map(() => expect.stringMatching(/^mine-[0-9a-f]{32}$/)));
+    expect(new Set(own).size).toBe(2);
+    watcher.leave();
+    await server.shutdown();
+  });
+
+  it('tells of prefixes with their first words', async () => {
+    const own = await LLM.load({ seed: 1 });
+    const server = await serve(own, ON, { port: 0 });
+    const prompt = 'Call me Ishmael. Some years ago, never mind how long precisely';
+    for await (const message of messagesOf(`${server.url}/dashboard/events`)) {
+      if (message.type === 'hello') void own.generate(prompt, long);
+      if (message.type !== 'frame' || !message.prefixes?.length) continue;
+      const [{ text, numBlocks }] = message.prefixes;
+      expect(prompt.startsWith(text)).toBe(true);
+      expect([text.length > 20, text.length <= 40, numBlocks > 0]).toEqual([true, true, true]);
+      break;
+    }
+    await server.shutdown();
+    await own.close();
+  });
+
   it('tells several who watch of requests and of blocks', async () => {
     const server = await serveOn();
     const url = `${server.url}/dashboard/events`;
@@ -202,6 +324,7 @@ describe('the stream', () => {
       expect(hello.info.numBlocks).toBe(40);
       const kinds: string[] = [];
       for await (const { type } of messagesOf(`${base}/events?model=vectors`)) {
+        if (type === 'idle') continue;
         kinds.push(type);
         if (kinds.length === 1) void vectors.embed('a text');
         if (kinds.length === 3) break;

@@ -53,8 +53,8 @@ describe('request_id', () => {
     expect((await server.json(GENERATE, given)).request_id).toBe('mine');
     await server.json(CHAT, { messages, max_tokens: 1 });
     llm.streamDeltas = streamDeltas;
-    expect(ids.slice(0, 2).sort()).toEqual(['mine-0', 'mine-1']);
-    expect(ids.slice(2)).toEqual(['mine', 'mine', undefined]);
+    expect(ids.slice(0, 2).sort()).toEqual(['cmpl-mine-0', 'cmpl-mine-1']);
+    expect(ids.slice(2)).toEqual(['cmpl-mine', 'mine', expect.stringMatching(/^chatcmpl-/)]);
   });
 
   it('that is in use is refused, streaming or not, until it is free again', async () => {
@@ -64,15 +64,15 @@ describe('request_id', () => {
     const left = fetch(server.url + COMPLETIONS, init).catch(() => 'left');
     await until(() => server.llm.stats().numRequestsRunning === 1);
     for (const stream of [false, true]) {
-      const body = { messages, max_tokens: 1, request_id: 'one', stream };
-      const { error } = await server.json(CHAT, body, 400);
+      const body = { prompt: 'The sea', max_tokens: 1, request_id: 'one', stream };
+      const { error } = await server.json(COMPLETIONS, body, 400);
       expect(error).toMatchObject({ param: 'request_id', type: 'BadRequestError' });
-      expect(error.message).toMatch(/"one" is not finished/);
+      expect(error.message).toMatch(/"cmpl-one" is not finished/);
     }
     leaver.abort();
     expect(await left).toBe('left');
     await server.idle();
-    await server.json(CHAT, { messages, max_tokens: 1, request_id: 'one' });
+    await server.json(COMPLETIONS, { prompt: 'The sea', max_tokens: 1, request_id: 'one' });
   });
 
   it.each(['', 'a b', 'a\r\nx: y', 'ä', 'x'.repeat(129), 5])('%j is refused', async (name) => {

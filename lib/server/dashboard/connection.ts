@@ -48,16 +48,21 @@ export async function ask(path: string, init: RequestInit = {}): Promise<Respons
   throw new Refusal(response.status, sentence);
 }
 
-/** The data of the events of an answer, one by one. */
+/**
+ * The data of the events of an answer, one by one.
+ * @param onBytes called for whatever comes, comments too
+ */
 export async function readEvents(
   response: Response,
   onData: (data: string) => void,
+  onBytes: () => void = () => {},
 ): Promise<void> {
   const parser = createParser({ onEvent: ({ data }) => onData(data) });
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
+    onBytes();
     parser.feed(value);
   }
 }
@@ -67,8 +72,9 @@ export async function watch(
   model: string | null,
   signal: AbortSignal,
   onMessage: (message: LiveMessage) => void,
+  onBytes: () => void,
 ): Promise<void> {
   const query = model === null ? '' : `?model=${encodeURIComponent(model)}`;
   const response = await ask(`/dashboard/events${query}`, { signal });
-  await readEvents(response, (data) => onMessage(JSON.parse(data)));
+  await readEvents(response, (data) => onMessage(JSON.parse(data)), onBytes);
 }

@@ -1,17 +1,18 @@
 /** Figures in words: tiles, caches, grammars, preemption, the model. */
-import type { FiguresFrame, HelloFrame, LiveFrame } from '../live-frames.js';
-import { byId, bytes, count, pairs, percent, say } from './dom.js';
+import { quantileMs } from '../../engine/durations.js';
+import type { FiguresFrame, HelloFrame, LiveFrame, SpelledPrefix } from '../live-frames.js';
+import { byId, bytes, count, pairs, percent, say, tag, time } from './dom.js';
 import type { LiveState } from './state.js';
 
 const part = (some: number, all: number) => (all === 0 ? 0 : some / all);
 
-export function drawTiles({ frame, points }: LiveState): void {
+export function drawTiles({ frame, points, isLive }: LiveState): void {
   if (frame === null) return;
   const { stats } = frame;
   const last = points.at(-1);
-  const rate = (value?: number) => (value === undefined ? '–' : count(Math.round(value)));
+  const rate = (value?: number | null) => (value == null ? '–' : count(Math.round(value)));
   const pool = frame.type === 'frame' ? frame.pool : null;
-  pairs(byId('tiles'), {
+  const told: Record<string, string> = {
     'tokens/s generated': rate(last?.generated),
     'tokens/s of prompts': rate(last?.prompt),
     running: count(stats.numRequestsRunning),
@@ -24,7 +25,9 @@ export function drawTiles({ frame, points }: LiveState): void {
         }),
     preemptions: count(stats.numPreemptions),
     'requests ended': count(stats.numRequestsFinished + stats.numRequestsAborted),
-  });
+  };
+  if (!isLive) for (const name of Object.keys(told)) told[name] = '–';
+  pairs(byId('tiles'), told);
 }
 
 export function drawFigures(frame: LiveFrame | FiguresFrame): void {
@@ -49,13 +52,44 @@ export function drawFigures(frame: LiveFrame | FiguresFrame): void {
     'abort, error': `${count(by.abort)}, ${count(by.error)}`,
   });
   if (frame.type !== 'frame') return;
-  const { grammars } = frame;
+  const { grammars, grammarTimes } = frame;
   pairs(byId('grammar'), {
     'compiled, found': `${count(grammars.numCompiled)}, ${count(grammars.numHits)}`,
     kept: `${count(grammars.numKept)} in ${bytes(grammars.numBytes)}`,
+    'compile time': quantiles(grammarTimes.compileMs, time),
     'masks filled': count(stats.numMasks),
+    'time of a mask': quantiles(grammarTimes.maskUs, (us) => `${us.toPrecision(2)} µs`),
     'tokens without a choice': count(stats.numTokensForced),
   });
+}
+
+function quantiles(counts: readonly number[], told: (value: number) => string): string {
+  const [half, most] = [0.5, 0.99].map((part) => quantileMs(counts, part));
+  return half === null || most === null ? '–' : `p50 ${told(half)}, p99 ${told(most)}`;
+}
+
+export function drawPrefixes(prefixes: readonly SpelledPrefix[]): void {
+  const list = byId('prefixes');
+  byId('prefixes-title').hidden = prefixes.length === 0;
+  const state = JSON.stringify(prefixes);
+  if (list.dataset.state === state) return;
+  list.dataset.state = state;
+  list.replaceChildren(
+    ...prefixes.map(({ text, isSalted, numBlocks, numTokens, numUsers, users }) => {
+      const name = isSalted ? tag('i', '', 'under a salt') : tag('q', '', text);
+      const by = users.length < numUsers ? `${users.join(', ')} …` : users.join(', ');
+      const used = numUsers === 0 ? 'not in use' : `used by ${count(numUsers)}`;
+      const shared = `${count(numTokens)} tokens in common`;
+      const facts = tag(
+        'small',
+        '',
+        `${count(numBlocks)} block${numBlocks > 1 ? 's' : ''}, ${shared}, ${used}`,
+      );
+      const item = tag('li', '', name, ' ', facts);
+      item.title = by;
+      return item;
+    }),
+  );
 }
 
 export function drawInfo({ info, model, version }: HelloFrame): void {

@@ -4,18 +4,21 @@ import { BeamPane } from './beams.js';
 import { Charts } from './charts.js';
 import { hasKey, Refusal, setKey, watch } from './connection.js';
 import { byId, say, tag } from './dom.js';
-import { drawFigures, drawInfo, drawTiles } from './figures.js';
+import { drawFigures, drawInfo, drawPrefixes, drawTiles } from './figures.js';
 import { drawHistograms } from './histograms.js';
 import { Playground } from './playground.js';
 import { PoolMap } from './pool-map.js';
-import { LiveState, type SpanView } from './state.js';
+import { hasBegun, LiveState, type SpanView } from './state.js';
 import { Timeline } from './timeline.js';
 
 /** Between tries of a server that is gone. */
 const RETRY_MS = 2000;
 
-/** Without a frame for so long, nothing happens there. */
-const IDLE_MS = 900;
+/** A server says something each second: without that for so long, nobody knows how things are. */
+const QUIET_MS = 3000;
+
+/** Then it is given up, and asked anew. */
+const PATIENCE_MS = 15_000;
 
 class Page {
   readonly #pool = new PoolMap();
@@ -28,7 +31,8 @@ class Page {
   #model: string | null = null;
   #picked: SpanView | null = null;
   #isPaused = false;
-  #framedAt = 0;
+  /** When something came of the stream. */
+  #heardAt = 0;
   #retry = 0;
 
   constructor() {
@@ -37,7 +41,7 @@ class Page {
     byId('main').hidden = true;
     this.#timeline.onPick = (span) => {
       this.#picked = span;
-      if (span.beams !== null) this.#beams.show(span);
+      if (span.beams !== null && hasBegun(span)) this.#beams.show(span);
     };
     byId('key-form').addEventListener('submit', (event) => {
       event.preventDefault();
@@ -59,9 +63,14 @@ class Page {
     const stream = new AbortController();
     this.#stream = stream;
     this.#say('connecting', 'connecting');
-    watch(this.#model, stream.signal, (message) => {
+    this.#heardAt = performance.now();
+    const onMessage = (message: LiveMessage) => {
       if (!stream.signal.aborted) this.#take(message);
-    }).then(
+    };
+    const onBytes = () => {
+      if (!stream.signal.aborted) this.#heardAt = performance.now();
+    };
+    watch(this.#model, stream.signal, onMessage, onBytes).then(
       () => this.#lost(stream, 'the stream ended'),
       (error) => this.#lost(stream, error),
     );
@@ -70,11 +79,10 @@ class Page {
   #take(message: LiveMessage): void {
     switch (message.type) {
       case 'hello': {
-        this.#state = new LiveState(message);
+        this.#state = new LiveState(message, this.#state);
         this.#picked = null;
         this.#beams.clear();
-        byId('key-form').hidden = true;
-        byId('main').hidden = false;
+        this.#unlock();
         this.#models(message.models, message.model);
         drawInfo(message);
         this.#playground.show(message);
@@ -82,20 +90,46 @@ class Page {
         this.#say('live', 'live');
         break;
       }
+      case 'idle':
+        this.#state?.idle(message.now);
+        this.#again();
+        break;
       case 'bye':
         this.#say('gone', 'the server takes no more');
         break;
       default:
         this.#state?.apply(message);
-        this.#framedAt = performance.now();
-        this.#draw();
+        this.#again();
     }
+  }
+
+  /** What is shown is how things are. */
+  #again(): void {
+    this.#say('live', 'live');
+    this.#draw();
+  }
+
+  /** What is shown is how things were. */
+  #lose(): void {
+    this.#state?.lose();
+    this.#draw();
+  }
+
+  /** From the key's form the focus goes to what it has opened. */
+  #unlock(): void {
+    const form = byId('key-form');
+    const hadFocus = form.contains(document.activeElement);
+    form.hidden = true;
+    for (const id of ['main', 'model-label', 'pause']) byId(id).hidden = false;
+    if (hadFocus) byId('main').focus({ preventScroll: true });
   }
 
   #lost(stream: AbortController, error: unknown): void {
     if (stream.signal.aborted) return;
+    stream.abort();
+    this.#lose();
     if (error instanceof Refusal && error.status === 401) {
-      byId('main').hidden = true;
+      for (const id of ['main', 'model-label', 'pause']) byId(id).hidden = true;
       byId('key-form').hidden = false;
       say(byId('key-problem'), hasKey() ? error.message : '');
       this.#say('locked', 'locked');
@@ -123,12 +157,16 @@ class Page {
   }
 
   #tick(): void {
-    if (this.#state === null) return;
-    if (performance.now() - this.#framedAt >= IDLE_MS) {
-      this.#framedAt = performance.now();
-      this.#state.idle();
-      this.#draw();
-    } else if (this.#timeline.isMoving && !this.#isPaused) {
+    const quietMs = performance.now() - this.#heardAt;
+    const stream = this.#stream;
+    if (stream !== null && !stream.signal.aborted) {
+      if (quietMs >= PATIENCE_MS) this.#lost(stream, null);
+      else if (quietMs >= QUIET_MS && this.#state?.isLive) {
+        this.#lose();
+        this.#say('gone', 'the server does not answer');
+      }
+    }
+    if (this.#timeline.isMoving && !this.#isPaused) {
       this.#timeline.draw();
     }
   }
@@ -140,12 +178,15 @@ class Page {
     drawTiles(state);
     drawFigures(frame);
     this.#charts.show(state.points);
+    drawPrefixes(state.prefixes);
     if (frame.type !== 'frame') return;
     this.#pool.draw();
     drawHistograms(frame, state.hello.boundsMs);
     this.#timeline.show(state);
-    const newest = [...state.spans.values()].findLast(({ beams }) => beams !== null) ?? null;
-    this.#beams.show(this.#picked?.beams ? this.#picked : newest);
+    const searches = [...state.spans.values()].filter(({ beams }) => beams !== null);
+    const newest = searches.sort((a, b) => a.key - b.key).findLast(hasBegun) ?? null;
+    const picked = this.#picked;
+    this.#beams.show(picked?.beams && hasBegun(picked) ? picked : newest);
   }
 
   #say(state: string, sentence: string): void {

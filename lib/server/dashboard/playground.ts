@@ -34,6 +34,12 @@ const NUM_TOP = 5;
 
 const input = (id: string) => byId<HTMLInputElement>(id);
 
+/** A field that is empty leaves it to the server. */
+function numberOf(name: string, id: string): Record<string, number> {
+  const { value } = input(id);
+  return value.trim() === '' ? {} : { [name]: Number(value) };
+}
+
 export class Playground {
   #model = '';
   #running: AbortController | null = null;
@@ -72,11 +78,11 @@ export class Playground {
     return {
       model: this.#model,
       ...(isChat ? { messages: [{ role: 'user', content: prompt }] } : { prompt }),
-      max_tokens: Number(input('max-tokens').value),
-      n: Number(input('samples').value),
+      ...numberOf('max_tokens', 'max-tokens'),
+      ...numberOf('n', 'samples'),
       ...(isBeam
         ? { use_beam_search: true }
-        : { temperature: Number(input('temperature').value), stream: true, ...logprobs }),
+        : { ...numberOf('temperature', 'temperature'), stream: true, ...logprobs }),
       ...(schema === '' ? {} : { structured_outputs: { json: JSON.parse(schema) } }),
     };
   }

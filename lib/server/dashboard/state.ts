@@ -1,10 +1,14 @@
 /** What the page knows: the frames put together again. */
-import type { Segment, SpanHead } from '../../engine/watch-frames.js';
+import { ACTS, type Segment, type SpanHead } from '../../engine/watch-frames.js';
 import { decodeCells } from '../cell-runs.js';
-import type { FiguresFrame, HelloFrame, LiveFrame, SpelledSpan } from '../live-frames.js';
+import type {
+  FiguresFrame,
+  HelloFrame,
+  LiveFrame,
+  SpelledPrefix,
+  SpelledSpan,
+} from '../live-frames.js';
 
-/** More are forgotten, the eldest first. */
-const MOST_SPANS = 200;
 const MOST_SEGMENTS = 64;
 const MOST_POINTS = 300;
 
@@ -31,11 +35,18 @@ export interface SpanView {
   readonly beams: BeamsView | null;
 }
 
+/** A step computed something of it, whatever it does now. */
+export function hasBegun({ lanes }: SpanView): boolean {
+  const segments = lanes.get(0)?.segments ?? [];
+  return segments.some(([act]) => act !== ACTS.queued);
+}
+
 /** A moment of the charts, in seconds of the wall clock. */
 export interface Point {
   readonly at: number;
-  readonly generated: number;
-  readonly prompt: number;
+  /** null: nobody knows. */
+  readonly generated: number | null;
+  readonly prompt: number | null;
   readonly stepMs: number | null;
   readonly computeMs: number | null;
   readonly numSeqs: number | null;
@@ -45,18 +56,30 @@ export class LiveState {
   readonly cells: Uint8Array;
   readonly spans = new Map<number, SpanView>();
   readonly points: Point[] = [];
+  prefixes: readonly SpelledPrefix[] = [];
+  /** Whether what it knows is how things are now. */
+  isLive = true;
   frame: LiveFrame | FiguresFrame | null = null;
   /** performance.now() of this page at the last frame. */
   #receivedAt = performance.now();
+  #lostAt = 0;
   #before: { readonly at: number; readonly frame: LiveFrame | FiguresFrame } | null = null;
 
-  constructor(readonly hello: HelloFrame) {
+  /** @param before what was known of the server's models until now */
+  constructor(
+    readonly hello: HelloFrame,
+    before: LiveState | null,
+  ) {
     this.cells = new Uint8Array(hello.numCells);
+    if (before?.hello.model !== hello.model) return;
+    before.lose();
+    this.points = before.points;
   }
 
   /** The server's clock. */
   get now(): number {
     const known = this.frame?.now ?? this.hello.now;
+    if (!this.isLive) return this.#lostAt;
     return known + performance.now() - this.#receivedAt;
   }
 
@@ -67,6 +90,7 @@ export class LiveState {
 
   apply(frame: LiveFrame | FiguresFrame): void {
     this.frame = frame;
+    this.isLive = true;
     this.#receivedAt = performance.now();
     this.#point(frame.now);
     if (frame.type === 'figures') return;
@@ -74,16 +98,30 @@ export class LiveState {
       const runs = Uint8Array.from(atob(frame.cells), (char) => char.charCodeAt(0));
       decodeCells(runs, this.cells);
     }
+    if (frame.prefixes !== undefined) this.prefixes = frame.prefixes;
     for (const span of frame.spans) this.#span(span);
-    for (const key of this.spans.keys()) {
-      if (this.spans.size <= MOST_SPANS) break;
-      this.spans.delete(key);
-    }
+    if (frame.shown === undefined) return;
+    const shown = new Set(frame.shown);
+    for (const key of this.spans.keys()) if (!shown.has(key)) this.spans.delete(key);
   }
 
-  /** Nothing has come for a while: nothing happens. */
-  idle(): void {
-    if (this.frame !== null) this.#point(this.now);
+  /** The server has said that nothing has changed. */
+  idle(now: number): void {
+    this.isLive = true;
+    if (this.frame !== null) this.#point(now);
+  }
+
+  /** Nothing is known from here on: charts have a gap. */
+  lose(): void {
+    if (!this.isLive) return;
+    this.#lostAt = this.now;
+    this.isLive = false;
+    this.#before = null;
+    const at = this.wall(this.#lostAt);
+    if (this.points.length > 0 && at > this.points[this.points.length - 1].at) {
+      const none = { stepMs: null, computeMs: null, numSeqs: null };
+      this.points.push({ at, generated: null, prompt: null, ...none });
+    }
   }
 
   #point(at: number): void {

@@ -1,7 +1,7 @@
 /** Requests over time: a row each, in it a bar for each sample, with forks and preemptions. */
 import { ACTS, type Segment } from '../../engine/watch-frames.js';
 import { byId, count, pairs, say, shape, tag, time } from './dom.js';
-import type { LiveState, SpanView } from './state.js';
+import { hasBegun, type LiveState, type SpanView } from './state.js';
 
 const NAMES = ['queued', 'prefill', 'decode', 'preempted', 'swapped'] as const;
 
@@ -56,6 +56,7 @@ export class Timeline {
 
   /** Whether it looks other in a moment. */
   get isMoving(): boolean {
+    if (this.#state?.isLive !== true) return false;
     if (this.#window.value !== 'auto') return true;
     return [...(this.#state?.spans.values() ?? [])].some(({ last }) => last.ended === null);
   }
@@ -63,11 +64,12 @@ export class Timeline {
   draw(): void {
     const state = this.#state;
     if (state === null) return;
-    const all = [...state.spans.values()].reverse();
+    const all = inOrder(state.spans.values());
     const { from, to } = this.#windowOf(all, state.now);
     const inside = all.filter(({ head, last }) => head.arrived <= to && (last.ended ?? to) >= from);
     const shown = inside.slice(0, MOST_ROWS);
     const keys = new Set(shown.map(({ key }) => key));
+    const focused = document.activeElement;
     for (const [key, row] of this.#rows) {
       if (keys.has(key)) continue;
       row.parentElement!.remove();
@@ -81,6 +83,8 @@ export class Timeline {
       }
       this.#fill(row, span, { from, to }, state.now);
     });
+    // One that has moved has lost it.
+    if (this.#list.contains(focused)) (focused as HTMLElement).focus({ preventScroll: true });
     const first = this.#list.querySelector('button');
     if (first !== null && !this.#list.querySelector('button[tabindex="0"]')) this.#rove(first);
     this.#tell({ from, to }, inside.length - shown.length);
@@ -182,6 +186,12 @@ export class Timeline {
     }
     svg.replaceChildren(...marks);
   }
+}
+
+/** Those that run, or did and wait to go on, before those that wait and that have ended. */
+function inOrder(spans: Iterable<SpanView>): SpanView[] {
+  const rank = (span: SpanView) => (span.last.ended === null && hasBegun(span) ? 0 : 1);
+  return [...spans].sort((a, b) => rank(a) - rank(b) || b.key - a.key);
 }
 
 function shortId(id: string): string {
