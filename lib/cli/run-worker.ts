@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { octavoError } from '../errors.js';
 import type { Broker } from '../queue/queue.js';
 import { type WorkTotals, work } from '../queue/work.js';
-import { jsonLines } from '../server/index.js';
+import { jsonLines } from '../server/logs.js';
 import { type OpenTarget, openTarget, type TargetFlags } from './batch-target.js';
 import { openFlaggedQueue, type QueueFlags } from './queue-target.js';
 import { count } from './report.js';

@@ -33,6 +33,9 @@ const PACKAGES = '@nats-io/transport-node@3.3 @nats-io/jetstream@3.3';
 /** Room for subject and headers in what a server takes as one message. */
 const OVERHEAD = 1024;
 
+/** Who does not answer for so long is asked again: what is asked may be done twice. */
+const ANSWER_MS = 2000;
+
 const RETRY_MS = 250;
 
 /** Messages that are on their way at once. */
@@ -51,7 +54,7 @@ export async function openNats(options: OpenOptions): Promise<Broker> {
   const js = await optional(() => import('@nats-io/jetstream'), PACKAGES);
   const connection = await connect(transport, options.address);
   try {
-    const manager = await js.jetstreamManager(connection);
+    const manager = await js.jetstreamManager(connection, { timeout: ANSWER_MS });
     const broker = new NatsBroker(js, connection, manager, options);
     await broker.prepare();
     return broker;
@@ -205,14 +208,23 @@ export class NatsBroker implements Broker {
   }
 
   async forget(ids: readonly string[]): Promise<void> {
-    const purge = (stream: string, filter: string) =>
-      this.#again(() => this.#manager.streams.purge(stream, { filter }));
-    for (const id of ids) {
-      await Promise.all([
-        purge(this.#results, this.subject('results', id)),
-        purge(this.#jobs, this.subject('jobs', id)),
-      ]);
+    for (let at = 0; at < ids.length; at += BULK) {
+      await Promise.all(ids.slice(at, at + BULK).map((id) => this.#forget(id)));
     }
+  }
+
+  async #forget(id: string): Promise<void> {
+    const filter = this.subject('results', id);
+    await this.#again(() => this.#manager.streams.purge(this.#results, { filter }));
+    // Its worker has acknowledged it, mostly. Servers of version 2.9 lose the place of a consumer
+    // whose stream is purged, so here one message is deleted.
+    const query = { last_by_subj: this.subject('jobs', id) };
+    const job = await this.#again(() => this.#manager.streams.getMessage(this.#jobs, query));
+    if (job === null) return;
+    const { streams } = this.#manager;
+    await this.#again(() => streams.deleteMessage(this.#jobs, job.seq, false)).catch(() => {
+      // It was acknowledged meanwhile.
+    });
   }
 
   async take(options: TakeOptions): Promise<Taking> {

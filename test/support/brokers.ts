@@ -29,6 +29,10 @@ export interface BrokerSettings {
 }
 
 const root = temporaryFolder();
+const running = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
 
 /** The program's path; undefined, with a line that says why, where there is none. */
 export function brokerProgram(kind: BrokerKind): string | undefined {
@@ -80,7 +84,8 @@ export async function startBroker(
   const start = async () => {
     const started = spawn(program, args, { stdio: ['ignore', 'ignore', 'ignore'] });
     child = started;
-    process.once('exit', () => started.kill('SIGKILL'));
+    running.add(started);
+    started.once('exit', () => running.delete(started));
     await until(() => isOpen(port));
   };
   await start();
@@ -88,11 +93,11 @@ export async function startBroker(
     ...{ kind, port, start },
     url: `${kind}://127.0.0.1:${port}`,
     async stop() {
-      const running = child;
+      const ending = child;
       child = null;
-      if (running === null) return;
-      const ended = once(running, 'exit');
-      running.kill('SIGTERM');
+      if (ending === null) return;
+      const ended = once(ending, 'exit');
+      ending.kill('SIGTERM');
       await ended;
     },
   };
