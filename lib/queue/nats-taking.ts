@@ -88,10 +88,10 @@ export class NatsTaking implements Taking {
   async #run(message: JsMsg): Promise<void> {
     const id = message.subject.slice(message.subject.lastIndexOf('.') + 1);
     const { deliveryCount: attempt } = message.info;
-    // Whoever had it may have answered it and not lived to say so.
-    if (attempt > 1 && (await this.#source.result(id)) !== null) {
-      this.#options.onRepeated(id);
-      await message.ackAck();
+    // Whoever had it may have answered it and not lived to say so; or it was answered while a
+    // submitter that went on put it in again.
+    if ((await this.#source.result(id)) !== null) {
+      await message.ackAck().catch(() => false);
       return;
     }
     const outcome = await this.#options.handle({ id, text: message.string(), attempt });

@@ -213,18 +213,20 @@ export class NatsBroker implements Broker {
     }
   }
 
+  /** The job goes first: who has it sees, as long as the result is there, that there is one. */
   async #forget(id: string): Promise<void> {
-    const filter = this.subject('results', id);
-    await this.#again(() => this.#manager.streams.purge(this.#results, { filter }));
     // Its worker has acknowledged it, mostly. Servers of version 2.9 lose the place of a consumer
     // whose stream is purged, so here one message is deleted.
-    const query = { last_by_subj: this.subject('jobs', id) };
-    const job = await this.#again(() => this.#manager.streams.getMessage(this.#jobs, query));
-    if (job === null) return;
     const { streams } = this.#manager;
-    await this.#again(() => streams.deleteMessage(this.#jobs, job.seq, false)).catch(() => {
-      // It was acknowledged meanwhile.
-    });
+    const query = { last_by_subj: this.subject('jobs', id) };
+    const job = await this.#again(() => streams.getMessage(this.#jobs, query));
+    if (job !== null) {
+      await this.#again(() => streams.deleteMessage(this.#jobs, job.seq, false)).catch(() => {
+        // It was acknowledged meanwhile.
+      });
+    }
+    const filter = this.subject('results', id);
+    await this.#again(() => streams.purge(this.#results, { filter }));
   }
 
   async take(options: TakeOptions): Promise<Taking> {

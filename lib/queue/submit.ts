@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { newId, type OutputLine } from '../batch/output.js';
 import type { BatchRequest } from '../batch/request-line.js';
 import type { LineTarget } from '../batch/target.js';
-import type { Broker, Found, Job } from './queue.js';
+import { isOctavoError } from '../errors.js';
+import { type Broker, type Found, type Job, queueError } from './queue.js';
 
 /** How often jobs that nobody has told of are looked for; brokers tell of almost all. */
 const LOOK_MS = 5000;
@@ -33,18 +34,21 @@ export class Submitter implements LineTarget {
   readonly #options: SubmitOptions;
   readonly #prefix: string;
   readonly #waiting = new Map<string, Waiting>();
-  /** custom_ids whose lines are being written, and their jobs; these until the broker has none. */
+  /** custom_ids whose lines are being written, and their jobs. */
   readonly #answered = new Map<string, string>();
-  readonly #leaving = new Set<string>();
+  /** Jobs whose lines are on the disk. */
+  readonly #past = new Set<string>();
+  /** Jobs that have a result before they are asked for. */
+  readonly #held = new Set<string>();
   #unsent: Waiting[] = [];
-  #sending: Promise<void> | null = null;
-  #told = new Set<string>();
-  #looking: Promise<void> | null = null;
-  #held: ReadonlySet<string> = new Set();
+  readonly #sending = this.#pump(() => this.#unsent.length > 0 && this.#send());
+  readonly #told = new Set<string>();
+  readonly #looking = this.#pump(() => this.#told.size > 0 && this.#lookTold());
   #unneeded: string[] = [];
-  #forgetting: Promise<void> | null = null;
+  readonly #forgetting = this.#pump(() => this.#unneeded.length > 0 && this.#forgetSome());
   #timer: NodeJS.Timeout | null = null;
-  #sweeping: Promise<void> | null = null;
+  #isDue = false;
+  readonly #sweeping = this.#pump(() => this.#isDue && this.#sweep());
   #signal: AbortSignal | null = null;
   #failure: Error | null = null;
 
@@ -58,11 +62,10 @@ export class Submitter implements LineTarget {
     const { broker, lookMs = LOOK_MS } = this.#options;
     await broker.listen((id) => this.#onDone(id));
     // Lines may have been written by a process that did not live to remove them here.
-    this.#held = new Set((await broker.done()).filter((id) => id.startsWith(this.#prefix)));
+    for (const id of await broker.done()) if (id.startsWith(this.#prefix)) this.#held.add(id);
     this.#timer = setInterval(() => {
-      this.#sweeping ??= this.#sweep().finally(() => {
-        this.#sweeping = null;
-      });
+      this.#isDue = true;
+      void this.#sweeping();
     }, lookMs);
   }
 
@@ -81,9 +84,7 @@ export class Submitter implements LineTarget {
       const waiting = { id, text, customId, isIn: false, resolve, reject };
       this.#waiting.set(id, waiting);
       this.#unsent.push(waiting);
-      this.#sending ??= this.#later(() => this.#send()).finally(() => {
-        this.#sending = null;
-      });
+      void this.#sending();
     });
   }
 
@@ -92,18 +93,19 @@ export class Submitter implements LineTarget {
     if (id === undefined) return;
     this.#answered.delete(customId);
     await this.#forget(id);
-    this.#leaving.delete(id);
+    this.#past.add(id);
   }
 
   had(request: BatchRequest): void {
     const id = this.#idOf(textOf(request));
-    if (this.#held.has(id)) void this.#forget(id);
+    this.#past.add(id);
+    if (this.#held.delete(id)) void this.#forget(id);
   }
 
   /** What waits stays in the queue. */
   async close(): Promise<void> {
     if (this.#timer) clearInterval(this.#timer);
-    await this.#forgetting;
+    await this.#forgetting();
   }
 
   #idOf(text: string): string {
@@ -125,48 +127,61 @@ export class Submitter implements LineTarget {
     this.#waiting.clear();
   }
 
-  /** What the broker refuses for good ends the batch. */
-  async #later(work: () => Promise<void>): Promise<void> {
-    // What comes in the same turn goes with the same question.
-    await new Promise((resolve) => setImmediate(resolve));
-    await work().catch((error: Error) => {
-      this.#failure ??= error;
-      this.#giveUp(error);
-    });
+  /**
+   * A loop that runs while there is work, and one at a time: to call it is to say that there may be
+   * some. Resolves when there is none; what the broker refuses for good ends the batch.
+   */
+  #pump(step: () => false | Promise<void>): () => Promise<void> {
+    let running: Promise<void> | null = null;
+    const run = async () => {
+      // What comes in the same turn goes with the same question.
+      await new Promise((resolve) => setImmediate(resolve));
+      try {
+        for (let work = step(); work; work = step()) await work;
+      } catch (error) {
+        const sentence = `the queue refuses: ${(error as Error).message}`;
+        this.#failure ??= isOctavoError(error)
+          ? error
+          : queueError(`${sentence}; the same command goes on from here`, error);
+        this.#giveUp(this.#failure);
+      } finally {
+        running = null;
+      }
+    };
+    return () => {
+      running ??= run();
+      return running;
+    };
   }
 
   async #send(): Promise<void> {
-    while (this.#unsent.length > 0) {
-      const jobs = this.#unsent.splice(0, BULK);
-      await this.#options.broker.put(jobs.filter(({ id }) => !this.#held.has(id)));
-      for (const job of jobs) job.isIn = true;
-      // One that was there before may have its result.
-      await this.#look(jobs.map(({ id }) => id));
-    }
+    const jobs = this.#unsent.splice(0, BULK);
+    await this.#options.broker.put(jobs.filter(({ id }) => !this.#held.has(id)));
+    for (const job of jobs) job.isIn = true;
+    // One that was there before may have its result.
+    await this.#look(jobs.map(({ id }) => id));
   }
 
   #onDone(id: string): void {
     if (!id.startsWith(this.#prefix)) return;
+    // Its line may be one that was not read yet.
+    if (!this.#waiting.has(id) && !this.#past.has(id)) this.#held.add(id);
     this.#told.add(id);
-    this.#looking ??= this.#later(() => this.#lookTold()).finally(() => {
-      this.#looking = null;
-    });
+    void this.#looking();
   }
 
   async #lookTold(): Promise<void> {
-    while (this.#told.size > 0) {
-      const ids = [...this.#told].slice(0, BULK);
-      for (const id of ids) this.#told.delete(id);
-      await this.#look(ids);
-      await this.#drop(ids.filter((id) => !this.#waiting.has(id) && !this.#leaving.has(id)));
-    }
+    const ids = [...this.#told].slice(0, BULK);
+    for (const id of ids) this.#told.delete(id);
+    await this.#look(ids);
+    await this.#drop(ids.filter((id) => this.#past.has(id)));
   }
 
   /** A worker that was taken for dead may answer when the line is written long since. */
   async #drop(ids: readonly string[]): Promise<void> {
     if (ids.length === 0) return;
     const found = await this.#options.broker.look(ids);
-    const late = ids.filter((id, i) => found[i].state === 'done' && !this.#waiting.has(id));
+    const late = ids.filter((_, i) => found[i].state === 'done');
     this.totals.late += late.length;
     await this.#options.broker.forget(late);
   }
@@ -189,7 +204,6 @@ export class Submitter implements LineTarget {
     const { id, customId } = waiting;
     this.#waiting.delete(id);
     this.#answered.set(customId, id);
-    this.#leaving.add(id);
     const line = lineOf(customId, found);
     if ((line.metadata?.attempts ?? 1) > 1) this.totals.repeated++;
     waiting.resolve(line);
@@ -197,28 +211,24 @@ export class Submitter implements LineTarget {
 
   /** Finds what was not told of, and what a broker that lost its memory no longer has. */
   async #sweep(): Promise<void> {
-    await this.#later(async () => {
-      const ids = [...this.#waiting.values()].filter(({ isIn }) => isIn).map(({ id }) => id);
-      let numLost = 0;
-      for (let at = 0; at < ids.length; at += BULK) {
-        const lost = await this.#look(ids.slice(at, at + BULK));
-        if (lost.length > 0) await this.#options.broker.put(lost);
-        numLost += lost.length;
-      }
-      if (numLost > 0) this.#options.onLost(numLost);
-    });
+    this.#isDue = false;
+    const ids = [...this.#waiting.values()].filter(({ isIn }) => isIn).map(({ id }) => id);
+    let numLost = 0;
+    for (let at = 0; at < ids.length; at += BULK) {
+      const lost = await this.#look(ids.slice(at, at + BULK));
+      if (lost.length > 0) await this.#options.broker.put(lost);
+      numLost += lost.length;
+    }
+    if (numLost > 0) this.#options.onLost(numLost);
   }
 
   #forget(id: string): Promise<void> {
     this.#unneeded.push(id);
-    this.#forgetting ??= this.#later(async () => {
-      while (this.#unneeded.length > 0) {
-        await this.#options.broker.forget(this.#unneeded.splice(0, BULK));
-      }
-    }).finally(() => {
-      this.#forgetting = null;
-    });
-    return this.#forgetting;
+    return this.#forgetting();
+  }
+
+  async #forgetSome(): Promise<void> {
+    await this.#options.broker.forget(this.#unneeded.splice(0, BULK));
   }
 }
 

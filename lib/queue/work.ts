@@ -3,6 +3,7 @@
  * cannot answer whether another try may help. How often a job is tried is decided here, by who has
  * it then, so that each ends with a line, whatever became of its workers.
  */
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { newId, type OutputLine } from '../batch/output.js';
 import { type BatchRequest, parseRequest } from '../batch/request-line.js';
@@ -73,7 +74,9 @@ class Work {
   #isServerGone = false;
 
   constructor(readonly options: WorkOptions) {
-    const { stop } = options;
+    const { stop, kill } = options;
+    // All lines listen to them.
+    setMaxListeners(0, stop, kill);
     this.#stopped = new Promise((resolve) => {
       this.#fail = resolve;
       if (stop.aborted) resolve();
