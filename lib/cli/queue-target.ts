@@ -88,7 +88,7 @@ function tell({ repeated, late }: Submitter['totals']): void {
   }
 }
 
-/** The same command on the same machine goes on; what cannot be gone on with is a run of its own. */
+/** The same command on the same machine goes on; an output that cannot is a run of its own. */
 async function defaultRun(output: string): Promise<string> {
   const there = await stat(output).catch(() => null);
   if (there && !there.isFile()) return randomUUID();

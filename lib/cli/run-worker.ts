@@ -101,9 +101,8 @@ class Ending {
     }
     this.signal = signal;
     this.stop.abort();
-    process.stderr.write(
-      `octavo: finishing what runs, for ${this.timeoutMs / 1000} s; a second signal gives it back\n`,
-    );
+    const time = `for ${this.timeoutMs / 1000} s`;
+    process.stderr.write(`octavo: finishing what runs, ${time}; a second signal gives it back\n`);
     // More than 24 days are no time that a timer knows.
     const timeout = Math.min(this.timeoutMs, 2 ** 31 - 1);
     this.#timers.push(setTimeout(() => this.#giveBack(signal), timeout));

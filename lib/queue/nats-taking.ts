@@ -1,4 +1,4 @@
-/** A worker's side of JetStream: messages that are pulled, kept alive, answered and acknowledged. */
+/** A worker's side of JetStream: messages are pulled, kept alive, answered and acknowledged. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Consumer, JsMsg } from '@nats-io/jetstream';
 import type { Outcome, TakeOptions, Taking } from './queue.js';

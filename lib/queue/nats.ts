@@ -43,7 +43,7 @@ const BULK = 100;
 
 const CONSUMER = 'workers';
 
-/** JetStream's own numbers of errors: the subject has its message; not there; not there just now. */
+/** JetStream's numbers of errors: the subject has its message; not there; not there just now. */
 const TAKEN = 10077;
 const NO_CONSUMER = 10014;
 const NO_STREAM = 10059;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { Submitter } from '../../lib/queue/submit.js';
 import { MemoryBroker } from '../support/memory-broker.js';
@@ -5,6 +6,7 @@ import { until } from '../support/until.js';
 import { refusal } from '../support/write-model.js';
 
 const signal = new AbortController().signal;
+setMaxListeners(0, signal); // of every submitter here
 const request = (customId: string, body = '{"prompt": "x", "seed": 12345678901234567890}') => ({
   customId,
   url: '/v1/completions',
