@@ -32,6 +32,8 @@ export async function runWorker(model: string | undefined, flags: WorkerFlags): 
   try {
     opened = await openTarget(model, flags);
     const totals = await workOn(broker, opened, flags, ending);
+    // All is given back; a large model may take its time to go.
+    ending.calm();
     tell(totals);
     if (ending.signal && ending.kill.signal.aborted && ending.isSecond) {
       process.exitCode = 128 + constants.signals[ending.signal];
@@ -87,8 +89,12 @@ class Ending {
     process.on('SIGTERM', this.#onSignal);
   }
 
-  close(): void {
+  calm(): void {
     for (const timer of this.#timers) clearTimeout(timer);
+  }
+
+  close(): void {
+    this.calm();
     process.off('SIGINT', this.#onSignal);
     process.off('SIGTERM', this.#onSignal);
   }

@@ -13,6 +13,9 @@ export interface JobSource {
 /** How long one question for messages may wait: so long a place may stay empty, too. */
 const PULL_MS = 1000;
 
+/** How often it is said of a job that it runs, at least: another worker may have a shorter wait. */
+const ALIVE_MS = 1000;
+
 const RETRY_MS = 250;
 
 export class NatsTaking implements Taking {
@@ -29,7 +32,7 @@ export class NatsTaking implements Taking {
   constructor(source: JobSource, options: TakeOptions) {
     this.#source = source;
     this.#options = options;
-    this.#alive = setInterval(() => this.#sayAlive(), options.ackWaitMs / 3);
+    this.#alive = setInterval(() => this.#sayAlive(), Math.min(options.ackWaitMs / 3, ALIVE_MS));
     this.#pulling = this.#pull();
   }
 

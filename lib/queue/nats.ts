@@ -244,7 +244,7 @@ export class NatsBroker implements Broker {
     return `${this.#options.name}.${kind}.${id}`;
   }
 
-  /** Of all workers together; who comes first says how long a silent one keeps its jobs. */
+  /** Of all workers together: who came last says how long a silent one keeps its jobs. */
   async consumer(ackWaitMs: number): Promise<Consumer> {
     const ackWait = ackWaitMs * 1e6;
     return this.#again(async () => {

@@ -6,6 +6,7 @@
  * How often a job may be tried is the worker's to say (see work.ts), so BullMQ is told no limit:
  * what it gives up would have no line.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Queue, QueueEvents } from 'bullmq';
 import type { Redis, RedisOptions } from 'ioredis';
 import type { QueueAddress } from './address.js';
@@ -39,6 +40,10 @@ const MAX_BYTES = 256 * 1024 * 1024;
  * being worked on, another has the lock.
  */
 const LOST: ReadonlySet<number> = new Set([-1, -2, -3, -6]);
+
+/** How long who closes waits for an answer, and how often it looks. */
+const CLOSE_MS = 2000;
+const CALM_MS = 100;
 
 /** Longest wait before another try to connect. */
 const RETRY_MS = 1000;
@@ -148,12 +153,15 @@ class RedisBroker implements Broker {
 
   async take(options: TakeOptions): Promise<Taking> {
     const { DelayedError, WaitingError, Worker } = this.#bull;
+    let numRunning = 0;
     const worker = new Worker<unknown, string>(
       this.#options.name,
       async (job, token) => {
         const text = typeof job.data === 'string' ? job.data : JSON.stringify(job.data);
         const { id = '', attemptsStarted: attempt } = job;
+        numRunning++;
         const outcome = await options.handle({ id, text, attempt });
+        numRunning--;
         if ('line' in outcome) return outcome.line;
         if (outcome.againInMs > 0) {
           await job.moveToDelayed(Date.now() + outcome.againInMs, token);
@@ -177,15 +185,41 @@ class RedisBroker implements Broker {
     return {
       stop: async () => {
         await worker.pause(true);
-        await worker.close();
+        // It waits for ever where its connections were about to be made anew just then.
+        let isClosed = false;
+        const closed = worker.close().finally(() => {
+          isClosed = true;
+        });
+        await Promise.race([
+          closed,
+          this.#calm(
+            () => numRunning === 0,
+            () => isClosed,
+          ),
+        ]);
       },
     };
   }
 
   async close(): Promise<void> {
     this.#isClosing = true;
-    await Promise.allSettled([this.#events?.close(), this.#queue.close()]);
+    // Where nobody is there, nobody is waited for.
+    const late = new AbortController();
+    const { signal } = late;
+    await Promise.race([
+      Promise.allSettled([this.#events?.close(), this.#queue.close()]),
+      sleep(this.#isGone ? 0 : CLOSE_MS, undefined, { signal }).catch(() => {}),
+    ]);
+    late.abort();
     for (const client of this.#clients) client.disconnect();
+  }
+
+  /** Resolves when nothing ran, and the broker was there, for a while; or it is over. */
+  async #calm(isIdle: () => boolean, isOver: () => boolean): Promise<void> {
+    for (let ms = 0; ms < CLOSE_MS && !isOver(); ) {
+      await sleep(CALM_MS);
+      ms = isIdle() && !this.#isGone ? ms + CALM_MS : 0;
+    }
   }
 
   /** What the connection's own events tell is told by them, once. */

@@ -1,5 +1,6 @@
 /** The lines of a batch as jobs of a queue: put in, waited for, removed when they are written. */
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { newId, type OutputLine } from '../batch/output.js';
 import type { BatchRequest } from '../batch/request-line.js';
 import type { LineTarget } from '../batch/target.js';
@@ -8,6 +9,9 @@ import { type Broker, type Found, type Job, queueError } from './queue.js';
 
 /** How often jobs that nobody has told of are looked for; brokers tell of almost all. */
 const LOOK_MS = 5000;
+
+/** How long who gives up still waits for a broker to remove what is written. */
+const PATIENCE_MS = 500;
 
 /** Of one question. */
 const BULK = 200;
@@ -51,6 +55,7 @@ export class Submitter implements LineTarget {
   readonly #sweeping = this.#pump(() => this.#isDue && this.#sweep());
   #signal: AbortSignal | null = null;
   #failure: Error | null = null;
+  readonly #givenUp = deferred();
 
   constructor(options: SubmitOptions) {
     this.#options = options;
@@ -92,7 +97,8 @@ export class Submitter implements LineTarget {
     const id = this.#answered.get(customId);
     if (id === undefined) return;
     this.#answered.delete(customId);
-    await this.#forget(id);
+    // Who gives up does not wait for a broker that may be gone: the next start removes it.
+    await Promise.race([this.#forget(id), this.#givenUp.promise]);
     this.#past.add(id);
   }
 
@@ -105,7 +111,8 @@ export class Submitter implements LineTarget {
   /** What waits stays in the queue. */
   async close(): Promise<void> {
     if (this.#timer) clearInterval(this.#timer);
-    await this.#forgetting();
+    const patience = this.#givenUp.promise.then(() => sleep(PATIENCE_MS));
+    await Promise.race([this.#forgetting(), patience]);
   }
 
   #idOf(text: string): string {
@@ -122,6 +129,7 @@ export class Submitter implements LineTarget {
   }
 
   #giveUp(error: Error): void {
+    this.#givenUp.resolve();
     this.#unsent = [];
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
@@ -230,6 +238,14 @@ export class Submitter implements LineTarget {
   async #forgetSome(): Promise<void> {
     await this.#options.broker.forget(this.#unneeded.splice(0, BULK));
   }
+}
+
+function deferred(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = () => {};
+  const promise = new Promise<void>((then) => {
+    resolve = then;
+  });
+  return { promise, resolve };
 }
 
 function digest(text: string, length: number): string {

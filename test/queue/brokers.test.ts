@@ -246,6 +246,23 @@ for (const kind of ['redis', 'nats'] as const) {
       expect(w.trouble).toEqual([]);
     });
 
+    it('a broker that is gone holds nobody who is stopped', async () => {
+      const { process, worker, batch } = await setUp(kind);
+      const held = answering(true);
+      await worker(held);
+      const { submit, ids } = batch(inputOf(names(5)));
+      const kill = new AbortController();
+      const { ended, states } = await submit(kill.signal);
+      await until(() => held.numHeld() === 3);
+      await process.stop();
+      await until(() => states.length === 1);
+      kill.abort();
+      await ended;
+      expect(ids()).toEqual([]);
+      await process.start();
+      held.release();
+    });
+
     it('a submitter that is killed goes on: nothing is put in or asked twice', async () => {
       const { worker, batch } = await setUp(kind);
       const held = answering(true);

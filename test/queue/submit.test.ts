@@ -132,6 +132,20 @@ describe('a submitter', () => {
     await submitter.close();
   });
 
+  it('who gives up does not wait for a broker that is gone', async () => {
+    const { broker, submitter } = await setUp();
+    broker.forget = () => new Promise(() => {});
+    const kill = new AbortController();
+    const answer = submitter.answer(request('a'), kill.signal);
+    await until(() => broker.jobs.size === 1);
+    broker.answer(only(broker), answered('a'));
+    await answer;
+    const written = submitter.written('a');
+    kill.abort();
+    await written;
+    await submitter.close();
+  });
+
   it('a broker that refuses ends the batch, and so does its caller', async () => {
     const { broker, submitter } = await setUp();
     broker.refusal = new Error('OOM command not allowed');
