@@ -62,6 +62,11 @@ export const ERRORS = {
     status: 502,
     means: 'the hub cannot be reached, or a download broke off',
   },
+  ERR_QUEUE: {
+    type: 'Error',
+    status: 502,
+    means: "a queue's broker cannot be reached, or refuses",
+  },
   ERR_CHECKSUM: {
     type: 'Error',
     status: 502,

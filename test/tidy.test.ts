@@ -89,8 +89,12 @@ describe('import arrows', () => {
     hub: ['errors', 'config'],
     loadgen: ['errors'],
     batch: ['errors', 'loadgen', 'text'],
+    queue: ['errors', 'loadgen', 'batch'],
     server: ['errors', 'config', 'core', 'engine', 'text', 'tools'],
-    cli: ['errors', 'config', 'core', 'engine', 'model', 'text', 'server', 'loadgen', 'batch'],
+    cli: [
+      ...['errors', 'config', 'core', 'engine', 'model', 'text', 'server', 'loadgen', 'batch'],
+      'queue',
+    ],
     errors: [],
     config: ['errors', 'arguments'],
     native: [

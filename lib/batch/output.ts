@@ -1,4 +1,5 @@
 /** The output of a batch: a line for each line of the input, in the order they are answered. */
+import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, stat, truncate } from 'node:fs/promises';
 import { octavoError } from '../errors.js';
 import { linesOf } from './lines.js';
@@ -18,6 +19,13 @@ export interface OutputLine {
     /** Of a line that is wrong: its number in the input. */
     readonly line?: number;
   } | null;
+  /** Of a line that went through a queue and was tried more than once. */
+  readonly metadata?: { readonly attempts: number };
+}
+
+/** An id for a line. */
+export function newId(): string {
+  return `batch_req_${randomUUID().replaceAll('-', '')}`;
 }
 
 /** What an output holds already. */
@@ -109,6 +117,7 @@ function take(answered: Answered, text: string, refusal: () => Error): void {
 export class OutputFile {
   #pending: string[] = [];
   #writing: Promise<void> | null = null;
+  #syncing: Promise<void> | null = null;
 
   private constructor(readonly file: FileHandle) {}
 
@@ -136,6 +145,23 @@ export class OutputFile {
     } finally {
       this.#writing = null;
     }
+  }
+
+  /** Resolves when what was written before is on the disk; many that ask at once get one answer. */
+  async sync(): Promise<void> {
+    // One that is under way may have begun before the last write.
+    await this.#syncing;
+    this.#syncing ??= this.file
+      .datasync()
+      // A pipe or terminal keeps nothing.
+      .catch(({ code, message }: NodeJS.ErrnoException) => {
+        if (code === 'EINVAL' || code === 'ENOTSUP' || code === 'EROFS') return;
+        throw octavoError('ERR_FILE', `cannot write the output: ${message}`);
+      })
+      .finally(() => {
+        this.#syncing = null;
+      });
+    await this.#syncing;
   }
 
   close(): Promise<void> {

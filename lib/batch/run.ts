@@ -1,5 +1,4 @@
 /** Asks what a file asks, a bounded number at once, and goes on where it was stopped. */
-import { randomUUID } from 'node:crypto';
 import { isOctavoError, octavoError } from '../errors.js';
 import { describe } from '../loadgen/http.js';
 import { type Line, linesOf } from './lines.js';
@@ -7,17 +6,18 @@ import {
   type Answered,
   checkDistinct,
   isFailure,
+  newId,
   OutputFile,
   type OutputLine,
   readAnswered,
 } from './output.js';
 import { type BatchRequest, parseRequest } from './request-line.js';
-import { type BatchTarget, UNREACHABLE } from './target.js';
+import { type BatchTarget, type LineTarget, UNREACHABLE } from './target.js';
 
 export interface BatchOptions {
   readonly input: string;
   readonly output: string;
-  readonly target: BatchTarget;
+  readonly target: BatchTarget | LineTarget;
   readonly maxConcurrency: number;
   /** No line is begun once it is aborted; those that run are finished. */
   readonly stop?: AbortSignal;
@@ -107,12 +107,18 @@ class Run {
       return this.#refuse(line, customId, 'its custom_id was used by a line before', output);
     }
     this.#taken.add(customId);
+    const { target } = this.options;
     if (this.answered.ids.has(customId)) {
+      if (typeof target !== 'function') target.had(request);
       this.#totals.skipped++;
       return;
     }
     const answer = await this.#ask(request);
-    if (answer) await this.#write(answer, output);
+    if (!answer) return;
+    await this.#write(answer, output);
+    if (typeof target === 'function') return;
+    await output.sync();
+    await target.written(customId);
   }
 
   #refuse(line: Line, id: string | null, message: string, output: OutputFile): Promise<void> {
@@ -121,10 +127,12 @@ class Run {
   }
 
   /** Null where it was given up, to be asked next time. */
-  async #ask({ customId, url, body }: BatchRequest): Promise<OutputLine | null> {
+  async #ask(request: BatchRequest): Promise<OutputLine | null> {
     const { target, kill = new AbortController().signal } = this.options;
+    const { customId, url, body } = request;
     const line = { id: newId(), custom_id: customId };
     try {
+      if (typeof target !== 'function') return await target.answer(request, kill);
       const { status, requestId, body: answer } = await target(url, body, kill);
       const response = { status_code: status, request_id: requestId, body: answer };
       return { ...line, response, error: null };
@@ -148,8 +156,4 @@ class Run {
     if (isFailure(line)) this.#totals.failed++;
     else this.#totals.answered++;
   }
-}
-
-function newId(): string {
-  return `batch_req_${randomUUID().replaceAll('-', '')}`;
 }

@@ -2,6 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { octavoError } from '../errors.js';
 import { describe, type HttpClient, type JsonReply, tlsAdvice } from '../loadgen/http.js';
+import type { OutputLine } from './output.js';
+import type { BatchRequest } from './request-line.js';
 
 export interface BatchReply {
   readonly status: number;
@@ -15,6 +17,16 @@ export interface BatchReply {
  * @param body JSON
  */
 export type BatchTarget = (url: string, body: string, signal: AbortSignal) => Promise<BatchReply>;
+
+/** Answers with whole lines, made elsewhere, and keeps each until it is told that it is written. */
+export interface LineTarget {
+  /** Rejects as a {@link BatchTarget} does. */
+  answer(request: BatchRequest, signal: AbortSignal): Promise<OutputLine>;
+  /** The line of this custom_id is on the disk. */
+  written(customId: string): Promise<void>;
+  /** A request whose line was on the disk before. */
+  had(request: BatchRequest): void;
+}
 
 /** Codes of errors that the next request would end with as well. */
 export const UNREACHABLE: ReadonlySet<string | undefined> = new Set([

@@ -16,6 +16,7 @@ import { reportError, watchOutputs } from './report.js';
 import { runBatchCommand } from './run-batch.js';
 import { serveCommand } from './serve.js';
 import { tokenizeCommand } from './tokenize.js';
+import { workerCommand } from './worker.js';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
@@ -37,7 +38,8 @@ const program = new Command('octavo')
   .addCommand(grammarCommand())
   .addCommand(replayCommand())
   .addCommand(benchCommand())
-  .addCommand(runBatchCommand());
+  .addCommand(runBatchCommand())
+  .addCommand(workerCommand());
 
 const withOwn = (command: Command): Command[] => [command, ...command.commands.flatMap(withOwn)];
 for (const command of withOwn(program)) {

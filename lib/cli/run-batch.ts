@@ -2,26 +2,22 @@
 import { stat } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { Presets, SingleBar } from 'cli-progress';
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { type BatchTotals, runBatch } from '../batch/run.js';
 import { octavoError } from '../errors.js';
-import { openTarget, type TargetFlags } from './batch-target.js';
-import { pairOf, within } from './bench-flags.js';
+import { addServerFlags, openTarget } from './batch-target.js';
+import { within } from './bench-flags.js';
 import { addEngineFlags } from './flags.js';
 import { addModelFlags } from './model-flags.js';
+import { addQueueFlags, openQueueTarget, type QueueTargetFlags } from './queue-target.js';
 import { count } from './report.js';
 
-interface Flags extends TargetFlags {
+interface Flags extends QueueTargetFlags {
   inputFile: string;
-  outputFile: string;
   maxConcurrency?: number;
 }
 
 export function runBatchCommand(): Command {
-  const header = (text: string, before: Record<string, string>) => ({
-    ...before,
-    ...pairOf('header', text),
-  });
   const command = new Command('run-batch')
     .description("answer a file of requests (OpenAI's batch lines); goes on where it was stopped")
     .argument('[model]', 'a folder, a .gguf file or org/name of the hub (default: bundled)')
@@ -30,27 +26,25 @@ export function runBatchCommand(): Command {
       '-o, --output-file <file>',
       'JSON lines {id, custom_id, response, error} as they are answered; what it has is not asked',
     )
-    .option('--base-url <url>', "a server with OpenAI's API answers; no model is loaded")
-    .addOption(new Option('--api-key <key>', 'sent as a bearer token').env('OPENAI_API_KEY'))
-    .option('--header <KEY=VALUE>', 'a header of every request; may be repeated', header, {})
-    .option('--insecure', 'take any certificate')
     .option(
       '--max-concurrency <number>',
-      'lines at once (64; of a model loaded here twice --max-num-seqs)',
+      'lines at once (64; of a model loaded here twice --max-num-seqs; in a queue 10000)',
       within('max-concurrency', { least: 1, most: 100_000 }),
-    )
-    .option(
-      '--max-retries <number>',
-      'more tries of a request with 408, 409, 429, 5xx or no answer (5)',
-      within('max-retries', { least: 0 }),
     );
+  addQueueFlags(addServerFlags(command)).option(
+    '--run-name <name>',
+    'with --queue, whose lines they are (default: this machine and the output file)',
+  );
   return addEngineFlags(addModelFlags(command)).action(runBatchFile);
 }
 
 async function runBatchFile(model: string | undefined, flags: Flags): Promise<void> {
   const { inputFile: input, outputFile: output } = flags;
   const size = await sizeOf(input);
-  const { target, maxConcurrency, close } = await openTarget(model, flags);
+  const isQueued = flags.queue !== undefined;
+  const { target, maxConcurrency, close } = isQueued
+    ? await openQueueTarget(model, flags)
+    : await openTarget(model, flags);
   const bar = new SingleBar(
     {
       format: '{bar} {percentage}% | {answered} answered, {failed} failed | ETA {eta_formatted}',
@@ -68,6 +62,8 @@ async function runBatchFile(model: string | undefined, flags: Flags): Promise<vo
     if (stop.signal.aborted) return kill.abort(signal);
     stop.abort(signal);
     bar.stop();
+    // What is in a queue is not held by who waits for it.
+    if (isQueued) return kill.abort(signal);
     process.stderr.write('octavo: finishing what runs; a second signal gives it up\n');
   };
   process.on('SIGINT', onSignal);

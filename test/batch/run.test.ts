@@ -38,7 +38,7 @@ function batch(input: string, more: Partial<BatchOptions> = {}) {
   const asked: string[] = [];
   const target: BatchTarget = (url, body, signal) => {
     asked.push(promptOf(body));
-    return (more.target ?? echo)(url, body, signal);
+    return ((more.target ?? echo) as BatchTarget)(url, body, signal);
   };
   return {
     ...paths,
