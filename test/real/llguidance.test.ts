@@ -199,6 +199,9 @@ async function compare(
   return { others, same, refused, numCases: cases.length };
 }
 
+// Without one the file would have no test, which is a fault.
+if (KNOWN.length === 0) it.skip('there is no known vocabulary', () => {});
+
 describe.runIf(python !== undefined).each(KNOWN)('over the vocabulary of $name', (known) => {
   it('masks are those of llguidance', async () => {
     const { others, same, refused, numCases } = await compare(known, SCHEMAS, random(SEED), 3);

@@ -46,6 +46,9 @@ function answerOf(tokenizer: Tokenizer, own: Subject, ids: readonly number[], dr
   return collect(events);
 }
 
+// Without one the file would have no test, which is a fault.
+if (KNOWN.length === 0) it.skip('there is no known vocabulary', () => {});
+
 describe.each(KNOWN)('over the vocabulary of $name', (known) => {
   let tokenizer: Tokenizer;
   beforeAll(() => {
