@@ -21,6 +21,21 @@ interface Result {
   readonly error?: string;
 }
 
+const alive = new Set<LineWorker>();
+
+/** Who stands still heeds no signal: a bench that is ended would leave them, and their memory. */
+function endWithUs(worker: LineWorker): void {
+  if (alive.size === 0) {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.once(signal, () => {
+        for (const one of alive) one.stop();
+        process.kill(process.pid, signal);
+      });
+    }
+  }
+  alive.add(worker);
+}
+
 export class LineWorker {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
@@ -50,6 +65,7 @@ export class LineWorker {
     });
     this.#child.on('error', () => {}); // its output ends, which is told
     this.#lines = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]();
+    endWithUs(this);
   }
 
   /** Seconds. One at a time, here and among all workers. */
@@ -64,6 +80,7 @@ export class LineWorker {
   }
 
   stop(): void {
+    alive.delete(this);
     this.#child.kill('SIGKILL');
   }
 
