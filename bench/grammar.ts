@@ -119,7 +119,7 @@ async function measureWorkload(
 ) {
   const mask = new Int32Array(Math.ceil(vocabSize / 32));
   const [compile, cold, warm, onLoop]: number[][] = [[], [], [], []];
-  for (let salt = 0; salt < (quick ? 5 : 20); salt++) {
+  for (let salt = 0; salt < (quick ? 5 : 60); salt++) {
     const source = specSource(w.spec(salt), grammars.limits);
     onLoop.push(await timed(() => encodeProgram(source.build(new Budget()).grammar)));
     compile.push(await timed(() => grammars.compile(source)));

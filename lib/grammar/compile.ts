@@ -68,6 +68,8 @@ interface Entry {
   readonly promise: Promise<CachedGrammar>;
   /** Set once it is compiled. */
   grammar: CachedGrammar | null;
+  /** What it took when it was last looked at. */
+  numBytes: number;
 }
 
 interface Refused {
@@ -81,6 +83,9 @@ const REFUSED_MS = 60_000;
 /** what another time might suffice for, only so long. */
 const LATE_MS = 2_000;
 const MAX_REFUSED = 256;
+
+/** Entries that are looked at again with each that comes: those of a full cache are many. */
+const LOOKED_AT = 16;
 
 interface CacheOptions {
   /** Makes programs; by default here and now. */
@@ -96,6 +101,10 @@ export class GrammarCache {
   readonly #now: () => number;
   /** By hash, in the order in which they were last asked for. */
   readonly #entries = new Map<string, Entry>();
+  /** Goes round all entries. */
+  #hand: Iterator<Entry> = this.#entries.values();
+  /** Of all entries, as they were last looked at. */
+  #numBytes = 0;
   /** By hash, the oldest first. */
   readonly #refused = new Map<string, Refused>();
   /** Told how long one took, from its text on. */
@@ -124,7 +133,7 @@ export class GrammarCache {
       numCompiled: this.#numCompiled,
       numHits: this.#numHits,
       numKept: this.#entries.size,
-      numBytes: this.#numBytes(),
+      numBytes: this.#countAll(),
     };
   }
 
@@ -150,12 +159,12 @@ export class GrammarCache {
     const promise = this.#build(source).catch((error: unknown) => {
       throw aboutParam(error, source.param);
     });
-    const entry: Entry = { promise, grammar: null };
+    const entry: Entry = { promise, grammar: null, numBytes: 0 };
     this.#entries.set(hash, entry);
     promise.then(
       (grammar) => {
         entry.grammar = grammar;
-        this.#evict();
+        this.#evict(entry);
       },
       (error: unknown) => {
         this.#entries.delete(hash);
@@ -175,6 +184,7 @@ export class GrammarCache {
       );
     }
     this.#entries.clear();
+    this.#numBytes = 0;
   }
 
   #refuse(hash: string, error: unknown): void {
@@ -202,19 +212,34 @@ export class GrammarCache {
     };
   }
 
-  #numBytes(): number {
-    let sum = 0;
-    for (const { grammar } of this.#entries.values()) sum += grammar?.numBytes ?? 0;
-    return sum;
+  #look(entry: Entry): void {
+    const numBytes = entry.grammar?.numBytes ?? 0;
+    this.#numBytes += numBytes - entry.numBytes;
+    entry.numBytes = numBytes;
   }
 
-  /** Grammars grow while they are used, so all are counted anew. */
-  #evict(): void {
-    let left = this.#numBytes();
-    for (const [hash, { grammar }] of this.#entries) {
-      if (left <= this.#maxBytes) return;
+  #countAll(): number {
+    for (const entry of this.#entries.values()) this.#look(entry);
+    return this.#numBytes;
+  }
+
+  /** Grammars grow while they are used: some are counted anew each time, before any goes all. */
+  #evict(added: Entry): void {
+    if (this.#isClosed) return;
+    this.#look(added);
+    for (let i = 0; i < LOOKED_AT; i++) {
+      const { value, done } = this.#hand.next();
+      if (done) {
+        this.#hand = this.#entries.values();
+        break;
+      }
+      this.#look(value);
+    }
+    if (this.#numBytes <= this.#maxBytes || this.#countAll() <= this.#maxBytes) return;
+    for (const [hash, { grammar, numBytes }] of this.#entries) {
+      if (this.#numBytes <= this.#maxBytes) return;
       if (grammar === null) continue;
-      left -= grammar.numBytes;
+      this.#numBytes -= numBytes;
       this.#entries.delete(hash);
     }
   }

@@ -237,7 +237,9 @@ export class GrammarBuilder {
       if (alternatives.length === 0) {
         throw grammarError(`rule ${name} is used but nothing says what it is`);
       }
-      for (const symbol of alternatives.flat()) if ('rule' in symbol) seen.add(symbol.rule);
+      for (const symbols of alternatives) {
+        for (const symbol of symbols) if ('rule' in symbol) seen.add(symbol.rule);
+      }
     }
   }
 
@@ -324,10 +326,13 @@ export class GrammarBuilder {
       for (const symbols of alternatives) {
         this.budget.spend(1 + symbols.length / 8);
         if (symbols.some((s) => 'terminal' in s && s.terminal.kind === 'empty')) continue;
-        const used = symbols.flatMap((symbol) => ('rule' in symbol ? [symbol.rule] : []));
-        if (used.length === 0) add(rule);
-        const way = { rule, missing: used.length };
-        for (const other of used) waiting[other].push(way);
+        const way = { rule, missing: 0 };
+        for (const symbol of symbols) {
+          if (!('rule' in symbol)) continue;
+          way.missing++;
+          waiting[symbol.rule].push(way);
+        }
+        if (way.missing === 0) add(rule);
       }
     });
     for (let rule = found.pop(); rule !== undefined; rule = found.pop()) {

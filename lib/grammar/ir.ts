@@ -328,9 +328,11 @@ export class RegexBuilder {
   }
 
   #single(byte: number): Regex {
+    const known = this.#singles[byte];
+    if (known !== undefined) return known;
     const set = new Uint32Array(8);
     set[byte >> 5] = 1 << (byte & 31);
-    return (this.#singles[byte] ??= this.bytes(set));
+    return (this.#singles[byte] = this.bytes(set));
   }
 
   /** Strings [from, to), sorted, that agree in their first `at` bytes. */

@@ -141,15 +141,13 @@ class RegexTable {
     while (stack.length > 0) {
       const node = stack[stack.length - 1];
       if (!this.#numbers.has(node)) {
-        const missing = childrenOf(node).filter((child) => !this.#numbers.has(child));
-        if (missing.length > 0) {
-          for (const child of missing) stack.push(child);
-          continue;
-        }
+        const { length } = stack;
+        for (const child of childrenOf(node)) if (!this.#numbers.has(child)) stack.push(child);
+        if (stack.length > length) continue;
         this.#pool.budget.spend();
-        const words = this.#words(node);
+        const [a, b, c] = this.#words(node);
         this.#numbers.set(node, this.words.length / 4);
-        this.words.push(REGEX_OPS[node.kind], ...words);
+        this.words.push(REGEX_OPS[node.kind], a, b, c);
       }
       stack.pop();
     }

@@ -16,6 +16,7 @@ int char_step(CharKind kind, int state, uint32_t byte) {
       if (in(0x20, 0x7e)) return byte == '"' || byte == '\\' ? -1 : 0;
       if (in(0xc2, 0xdf)) return 1;
       if (byte == 0xe0) return 4;
+      if (byte == 0xe2) return 8;
       if (byte == 0xed) return 5;
       if (in(0xe1, 0xef)) return 2;
       if (byte == 0xf0) return 6;
@@ -29,6 +30,10 @@ int char_step(CharKind kind, int state, uint32_t byte) {
       return in(0x90, 0xbf) ? 2 : -1;
     case 7:
       return in(0x80, 0x8f) ? 2 : -1;
+    case 8:
+      return byte == 0x80 ? 9 : in(0x81, 0xbf) ? 1 : -1;
+    case 9:  // U+2000 to U+203F
+      return in(0x80, 0xa7) || in(0xaa, 0xbf) ? 0 : -1;
     default:  // so many bytes more
       return in(0x80, 0xbf) ? state - 1 : -1;
   }

@@ -47,10 +47,11 @@ struct ClassSet {
 };
 
 // Kinds of characters of which most tokens are made. Plain ones stand in a JSON string as they are
-// (but for U+007F); letters are those of ASCII.
+// (but for U+007F) and are what a regex's dot takes (so U+2028 and U+2029, ends of lines, are not
+// among them); letters are those of ASCII.
 enum CharKind { kPlain, kLetters, kNumKinds };
 // States of a decoder of UTF-8: 0 is between characters.
-constexpr int kNumUtf8States = 8;
+constexpr int kNumUtf8States = 10;
 
 struct ByteClasses {
   ByteClasses(const Program& program, Budget& budget);

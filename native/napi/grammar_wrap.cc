@@ -188,6 +188,7 @@ Napi::Value GrammarWrap::compile(const Napi::CallbackInfo& info) {
       [in, cancel] {
         in->compiled = grammar::Grammar::compile(in->vocabulary, in->words.data(), in->words.size(),
                                                  in->limits, cancel.get());
+        in->compiled->start()->settle();  // every text begins there
       },
       [in](Napi::Env e) -> Napi::Value {
         if (e == nullptr) return Napi::Value();
