@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { openSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { endWithUs, hasEnded } from '../support/end-with-us.js';
 import type { Ask } from './cells.js';
 
 export interface Program {
@@ -19,21 +20,6 @@ interface Result {
   /** What it says of itself once it is loaded. */
   readonly about?: string;
   readonly error?: string;
-}
-
-const alive = new Set<LineWorker>();
-
-/** Who stands still heeds no signal: a bench that is ended would leave them, and their memory. */
-function endWithUs(worker: LineWorker): void {
-  if (alive.size === 0) {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-      process.once(signal, () => {
-        for (const one of alive) one.stop();
-        process.kill(process.pid, signal);
-      });
-    }
-  }
-  alive.add(worker);
 }
 
 export class LineWorker {
@@ -80,7 +66,7 @@ export class LineWorker {
   }
 
   stop(): void {
-    alive.delete(this);
+    hasEnded(this);
     this.#child.kill('SIGKILL');
   }
 

@@ -3,6 +3,7 @@ import { type ChildProcess, fork, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { availableCores } from '../../lib/config/machine.js';
+import { endWithUs, hasEnded } from './end-with-us.js';
 import { median } from './machine.js';
 
 const threads = availableCores();
@@ -17,7 +18,7 @@ interface Measured {
   readonly isa?: string;
 }
 
-/** A process that loads a model and runs loads over it. */
+/** A process that loads a model and runs loads over it, and stands still while not asked. */
 export class Worker<T = Measured> {
   readonly #child: ChildProcess;
   readonly #waiting = new Map<number, { resolve(v: T): void; reject(e: Error): void }>();
@@ -29,24 +30,28 @@ export class Worker<T = Measured> {
       const { id, value, error } = message as { id: number; value: T; error?: string };
       const call = this.#waiting.get(id)!;
       this.#waiting.delete(id);
+      if (this.#waiting.size === 0) this.#child.kill('SIGSTOP');
       if (error === undefined) call.resolve(value);
       else call.reject(new Error(error));
     });
     this.#child.on('exit', (code) => {
       for (const { reject } of this.#waiting.values()) reject(new Error(`${script}: exit ${code}`));
     });
+    endWithUs(this);
   }
 
   call(what: 'load' | 'run', rest: object): Promise<T> {
     const id = this.#next++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
+      this.#child.kill('SIGCONT');
       this.#child.send({ id, what, threads, ...rest });
     });
   }
 
   stop(): void {
-    this.#child.kill();
+    hasEnded(this);
+    this.#child.kill('SIGKILL');
   }
 }
 

@@ -222,11 +222,18 @@ const bytesOf = (t: Tensor, type: StoredType) => {
 };
 const rowsOf = ({ rows, count = 1 }: Tensor) => rows * count;
 
-/** Values of a piece; a larger matrix repeats its rows, which no kernel can tell. */
+/**
+ * Values of a piece; a larger matrix repeats its rows, which no kernel can tell. Matrices of one
+ * size begin at different rows of it: engines that find two alike keep one (OpenVINO), which then
+ * stays in the cache.
+ */
 const PIECE = 2 ** 22;
 
+/** From where one matrix begins to where the next does; prime, so that all rows are tried. */
+const ROW_STEP = 37;
+
 function writeTensors(fd: number, tensors: readonly Tensor[], type: StoredType): void {
-  const pieces = new Map<string, Uint8Array>();
+  const pieces = new Map<string, { readonly bytes: Uint8Array; count: number }>();
   for (const t of tensors) {
     if (t.rows === 1) {
       const { value = 1 } = t;
@@ -241,11 +248,16 @@ function writeTensors(fd: number, tensors: readonly Tensor[], type: StoredType):
     if (piece === undefined) {
       const values = new Float32Array(rows * t.cols);
       fill(values, scale);
-      piece = encode(values, typeOf(t, type), scale);
+      piece = { bytes: encode(values, typeOf(t, type), scale), count: 0 };
       pieces.set(key, piece);
     }
-    for (let left = rowsOf(t); left > 0; left -= rows) {
-      writeSync(fd, piece.subarray(0, (piece.length / rows) * Math.min(rows, left)));
+    const rowBytes = piece.bytes.length / rows;
+    let at = (piece.count++ * ROW_STEP) % rows;
+    for (let left = rowsOf(t); left > 0; ) {
+      const n = Math.min(rows - at, left);
+      writeSync(fd, piece.bytes.subarray(at * rowBytes, (at + n) * rowBytes));
+      left -= n;
+      at = 0;
     }
   }
 }
@@ -264,8 +276,8 @@ export function randomModel(shape: Shape, type: StoredType, options: ModelOption
   const isFolder = (type === 'F32' || type === 'BF16') && !options.gguf;
   const suffix = options.vocabulary ? `-${options.vocabulary.name}` : '';
   return isFolder
-    ? folderModel(join(base, `${shape.name}-${type}${suffix}`), shape, type, options)
-    : ggufModel(join(base, `${shape.name}-${type}${suffix}-v3.gguf`), shape, type, options);
+    ? folderModel(join(base, `${shape.name}-${type}${suffix}-v4`), shape, type, options)
+    : ggufModel(join(base, `${shape.name}-${type}${suffix}-v4.gguf`), shape, type, options);
 }
 
 function folderModel(folder: string, s: Shape, type: StoredType, options: ModelOptions): string {

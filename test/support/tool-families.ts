@@ -80,8 +80,8 @@ const tagged = (
   );
 };
 
-const QUOTED = `{%- macro value(v) -%}
-{%- if v is string -%}<|"|>{{ v }}<|"|>
+const quotedBy = (quote: string) => `{%- macro value(v) -%}
+{%- if v is string -%}${quote}{{ v }}${quote}
 {%- elif v is mapping -%}{{ '{' }}{%- for k, w in v | dictsort -%}
 {{ k }}:{{ value(w) }}{{ ',' if not loop.last }}{%- endfor -%}{{ '}' }}
 {%- elif v is iterable -%}[{%- for w in v -%}{{ value(w) }}{{ ',' if not loop.last }}{%- endfor -%}]
@@ -90,7 +90,25 @@ const QUOTED = `{%- macro value(v) -%}
 `;
 
 const think = ['<think>\n', '\n</think>\n\n'] as const;
-const dsml = (tag: string) => `</｜DSML｜${tag}>\n`;
+const dsml = (section: string) => ({
+  open: `\n\n<｜DSML｜${section}>\n`,
+  close: `</｜DSML｜${section}>`,
+  call:
+    `${text('<｜DSML｜invoke name="')}{{ f.name }}${text('">\n')}` +
+    `{%- for k, v in f.arguments | items -%}${text('<｜DSML｜parameter name="')}{{ k }}` +
+    `{{ '" string="' ~ ('true' if v is string else 'false') ~ '">' }}` +
+    `{{ v if v is string else v | tojson }}${text('</｜DSML｜parameter>\n')}{%- endfor -%}` +
+    text('</｜DSML｜invoke>\n'),
+});
+/** As Python writes calls; a text between double quotes, or single ones. */
+const python = (quote: '"' | "'") => {
+  const quoted =
+    quote === '"' ? '{{ v | tojson }}' : `'{{ (v | tojson)[1:-1] | replace("'", "\\\\'") }}'`;
+  return (
+    `{{ f.name }}({%- for k, v in f.arguments | items -%}{{ k }}={%- if v is string -%}${quoted}` +
+    "{%- else -%}{{ v | tojson }}{%- endif -%}{{ ', ' if not loop.last }}{%- endfor -%})"
+  );
+};
 
 export const FAMILIES: Readonly<Record<string, Family>> = {
   hermes: {
@@ -159,16 +177,30 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
   },
   deepseek_v32: {
     name: 'deepseek_v32',
+    source: template({ end: '<｜end▁of▁sentence｜>', ...dsml('function_calls') }),
+  },
+  deepseek_v4: {
+    name: 'deepseek_v4',
+    reasons: true,
     source: template({
+      begin: '<｜Assistant｜>',
       end: '<｜end▁of▁sentence｜>',
-      open: '\n\n<｜DSML｜function_calls>\n',
-      close: '</｜DSML｜function_calls>',
+      think: ['<think>', '</think>'],
+      opens: true,
+      ...dsml('tool_calls'),
+    }),
+  },
+  deepseek_v3: {
+    name: 'deepseek_v3',
+    source: template({
+      begin: '<｜Assistant｜>',
+      end: '<｜end▁of▁sentence｜>',
+      open: '<｜tool▁calls▁begin｜>',
+      close: '<｜tool▁calls▁end｜>',
+      between: '\n',
       call:
-        `${text('<｜DSML｜invoke name="')}{{ f.name }}${text('">\n')}` +
-        `{%- for k, v in f.arguments | items -%}${text('<｜DSML｜parameter name="')}{{ k }}` +
-        `{{ '" string="' ~ ('true' if v is string else 'false') ~ '">' }}` +
-        `{{ v if v is string else v | tojson }}${text(dsml('parameter'))}{%- endfor -%}` +
-        text(dsml('invoke')),
+        `${text('<｜tool▁call▁begin｜>function<｜tool▁sep｜>')}{{ f.name }}` +
+        "{{ '\\n```json\\n' }}{{ f.arguments | tojson }}{{ '\\n```<｜tool▁call▁end｜>' }}",
     }),
   },
   glm45: {
@@ -218,11 +250,24 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
     name: 'gemma4',
     refuses: /<\|"\|>/,
     source:
-      QUOTED +
+      quotedBy('<|"|>') +
       template({
         begin: '<|turn>model\n',
         end: '<turn|>\n',
         call: `${text('<|tool_call>call:')}{{ f.name }}{{ value(f.arguments) }}${text('<tool_call|>')}`,
+      }),
+  },
+  functiongemma: {
+    name: 'functiongemma',
+    refuses: /<escape>/,
+    source:
+      quotedBy('<escape>') +
+      template({
+        begin: '<start_of_turn>model\n',
+        end: '<end_of_turn>\n',
+        call:
+          `${text('<start_function_call>call:')}{{ f.name }}{{ value(f.arguments) }}` +
+          text('<end_function_call>'),
       }),
   },
   lfm2: {
@@ -231,15 +276,31 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
       open: '<|tool_call_start|>[',
       close: ']<|tool_call_end|>',
       between: ', ',
-      call:
-        '{{ f.name }}({%- for k, v in f.arguments | items -%}{{ k }}={%- if v is string -%}' +
-        '\'{{ (v | tojson)[1:-1] | replace("\'", "\\\\\'") }}\'' +
-        "{%- else -%}{{ v | tojson }}{%- endif -%}{{ ', ' if not loop.last }}{%- endfor -%})",
+      call: python("'"),
     }),
+  },
+  pythonic: {
+    name: 'pythonic',
+    source: template({ open: '[', close: ']', between: ', ', call: python('"') }),
   },
   phi4: {
     name: 'phi4_mini_json',
     source: template({ open: 'functools[', close: ']', between: ', ', call: json('', '}') }),
+  },
+  granite: {
+    name: 'granite',
+    source: template({
+      begin: '<|start_of_role|>assistant<|end_of_role|>',
+      end: '<|end_of_text|>\n',
+      open: '<|tool_call|>[',
+      close: ']',
+      between: ', ',
+      call: json('', '}'),
+    }),
+  },
+  minimax: {
+    name: 'minimax',
+    source: template({ open: '<tool_calls>\n', close: '</tool_calls>', call: json('', '}\n') }),
   },
   minimax_m2: {
     name: 'minimax_m2',
@@ -258,6 +319,45 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
         '</parameter>\n',
         '</invoke>\n',
       ]),
+    }),
+  },
+  seed_oss: {
+    name: 'seed_oss',
+    reasons: true,
+    refuses: /^\s|\s$|^$/,
+    source: template({
+      begin: '<seed:bos>assistant\n',
+      end: '<seed:eos>',
+      think: ['<seed:think>', '</seed:think>'],
+      between: '\n',
+      call: tagged([
+        '<seed:tool_call>\n<function=',
+        '>\n',
+        '<parameter=',
+        '>',
+        '</parameter>\n',
+        '</function>\n</seed:tool_call>',
+      ]),
+    }),
+  },
+  kimi_k3: {
+    name: 'kimi_k3',
+    reasons: true,
+    source: template({
+      begin: '<|open|>assistant<|sep|>',
+      end: '<|close|>assistant<|sep|>',
+      think: ['<|open|>think<|sep|>', '<|close|>think<|sep|>'],
+      say: ['<|open|>response<|sep|>', '<|close|>response<|sep|>'],
+      open: '<|open|>tools<|sep|>',
+      close: '<|close|>tools<|sep|>',
+      call:
+        `${text('<|open|>call tool="')}{{ f.name }}{{ '" index="' ~ loop.index0 ~ '"<|sep|>' }}` +
+        '{%- for k, v in f.arguments | items -%}' +
+        "{%- set type = 'string' if v is string else 'boolean' if v is boolean else 'null' if v is none " +
+        "else 'object' if v is mapping else 'number' if v is number else 'array' -%}" +
+        "{{ '<|open|>' ~ 'argument' ~ ' key=\"' ~ k ~ '\" type=\"' ~ type ~ '\"<|sep|>' }}" +
+        `{{ v if v is string else v | tojson }}${text('<|close|>argument<|sep|>')}{%- endfor -%}` +
+        text('<|close|>call<|sep|>'),
     }),
   },
   cohere: {
